@@ -1,0 +1,1 @@
+"""heartline keeps WebSocket streams provably alive."""

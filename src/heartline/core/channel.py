@@ -1,0 +1,101 @@
+"""The third clock: data. What rhythm it has, and the contract it was declared with."""
+
+from __future__ import annotations
+
+from math import inf
+
+from .adaptive import LEAST_GAP, Arrivals
+from .subscriptions import Freshness
+
+CHANNEL_PATIENCE = 0.2
+"""A channel past its contract is told within this, seconds."""
+
+
+class ChannelClock:
+    """Watches the data of one link. It never blames the link; it asks for proof."""
+
+    __slots__ = (
+        "_arrivals",
+        "_gap_is_ours",
+        "_probed",
+        "contract",
+        "count",
+        "data_at",
+        "stalled_at",
+    )
+
+    def __init__(self, contract: Freshness | None, *, now: float) -> None:
+        self.contract = contract
+        self.data_at = now
+        self.count = 0
+        self.stalled_at: float | None = None
+        """The last data before a stall that has been told; None while not stalled."""
+        self._arrivals = Arrivals(now=now)
+        self._gap_is_ours = True
+        self._probed: float | None = None
+
+    def fed(self, messages: int, *, now: float) -> float | None:
+        """Data came; if that ends a stalled time, how long it lasted."""
+        gap = now - self.data_at
+        self.data_at = now
+        self.count += messages
+        self._arrivals.count()
+        if gap >= LEAST_GAP and not self._gap_is_ours:
+            self._arrivals.learn(gap, now=now)
+        self._gap_is_ours = False
+        if self.stalled_at is None:
+            return None
+        after, self.stalled_at = now - self.stalled_at, None
+        return after
+
+    def fed_stale(self, messages: int) -> None:
+        """Data came that had waited out a stall of ours: counted, and nothing more."""
+        self.count += messages
+        self._gap_is_ours = True
+
+    def forgive(self) -> None:
+        """The present silence is of our making; it teaches nothing."""
+        self._gap_is_ours = True
+
+    def resume(self, *, now: float) -> None:
+        """Reading was paused by us: the contract starts anew."""
+        self.data_at = now
+        self._gap_is_ours = True
+
+    def rare_silence(self, *, per_minute: float, now: float) -> float | None:
+        return self._arrivals.rare_silence(per_minute=per_minute, now=now)
+
+    # --- the contract ------------------------------------------------------------
+
+    @property
+    def due_at(self) -> float:
+        return inf if self.contract is None else self.data_at + self.contract.every
+
+    @property
+    def asked(self) -> bool:
+        """Whether proof of the link was asked for in the present silence."""
+        return self._probed == self.data_at
+
+    def ask(self) -> None:
+        self._probed = self.data_at
+
+    def stall(self) -> None:
+        self.stalled_at = self.data_at
+
+    @property
+    def given_up_at(self) -> float:
+        """When the link is made anew for its channel's sake."""
+        if self.contract is None or not self.contract.redial:
+            return inf
+        return self.data_at + 2 * self.contract.every + CHANNEL_PATIENCE
+
+    def next_at(self, *, proven: bool, now: float) -> float:
+        """When the contract wants a look again; `proven`: the link has answered."""
+        if self.stalled_at is not None:
+            return self.given_up_at
+        if not self.asked:
+            return self.due_at
+        if proven:
+            return now
+        patience_at = self.due_at + CHANNEL_PATIENCE
+        return patience_at if patience_at > now else now + CHANNEL_PATIENCE

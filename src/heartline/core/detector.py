@@ -1,0 +1,318 @@
+"""Silence and answers -> ALIVE, SUSPECT or DEAD. Judges and adapts; never sends.
+
+Two clocks run on a link and neither waits for the other. The path's clock runs from
+the last segment the kernel received; the peer's from the last complete frame. Each
+says when it wants a probe, when it doubts, and when it is sure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from heartline.errors import UsageError
+
+from .adaptive import PROBE_TIMEOUT_CAP, HealedSilence, probe_timeout
+from .events import Kernel
+from .items import Where
+
+DELAYED_ACK = 0.050
+"""A Linux peer that has nothing to say acknowledges within 40-48 ms (measured)."""
+KEEPALIVE_GRACE = 0.040
+"""The kernel's own keepalive of interval 1 s is answered 1.024 s after the last
+segment on a path without delay (measured, HZ=250): timer wheel and two ticks."""
+LOCAL_AFTER = 0.150
+"""Our own interface is blamed after this long with its signature (measured)."""
+OUTBOUND_RETRANSMITS = 2
+REPROOF_WITHIN = 0.5
+"""A frozen peer is accused only if its kernel acknowledged a probe this recently."""
+BUSY_FLOOR = 0.2
+TIMER_SLACK = 0.05
+"""Added to published bounds for timers that fire late without being a stall."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """How silence is judged. All in seconds unless the name says otherwise.
+
+    Defaults and their measurements: the table "Defaults" of the README.
+    """
+
+    kernel_interval: int = 1
+    """Idle time after which the kernel asks the peer's kernel for a sign of life, in
+    whole seconds; costs no WebSocket frame. Raise it on metered links."""
+    ping_every: float = 10.0
+    """Longest time without a complete frame before a ping is sent."""
+    pings: int = 3
+    """Probes that must stay without any sign of life before the path is given up."""
+    ride_through: float = 0.5
+    """A path blackout up to this long is forgiven; four times the longest blackout
+    that healed, if that is more."""
+    ride_through_max: float = 3.0
+    peer_busy: float = 1.5
+    """Time a peer has to answer a probe on a link whose data has a rhythm."""
+    peer_idle: float = 3.0
+    peer_max: float = 10.0
+    """Ceiling of both after healed peer silences."""
+    outbound_after: float = 0.7
+    """Time our own bytes may stay unacknowledged while segments come in."""
+    measure_every: float = 30.0
+    """A busy link is pinged this often to know its round trip."""
+    rare_per_minute: float = 1.0
+    """How often a minute a silence may exceed the learned one and cost a probe."""
+    message_deadline: float = 10.0
+    """Time without any complete frame while the bytes of one trickle in."""
+    no_pong_silence: float = 60.0
+    """Patience with a silent peer that is known never to answer pings."""
+    stall_after: float = 0.1
+    """A timer later than this was our own stall; nothing is judged on it."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not value > 0:
+                raise UsageError(f"Liveness.{name}", wanted="more than 0", got=value)
+        if self.kernel_interval != int(self.kernel_interval):
+            raise UsageError(
+                "Liveness.kernel_interval",
+                wanted="whole seconds",
+                got=self.kernel_interval,
+            )
+        for low, high in (
+            ("ride_through", "ride_through_max"),
+            ("peer_busy", "peer_idle"),
+            ("peer_idle", "peer_max"),
+            ("peer_max", "no_pong_silence"),
+            ("peer_busy", "message_deadline"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise UsageError(
+                    f"Liveness.{low}",
+                    wanted=f"at most {high} ({getattr(self, high)})",
+                    got=getattr(self, low),
+                )
+
+
+@dataclass(slots=True)
+class Ladder:
+    """One doubt of the path: probes sent while the kernel heard nothing at all."""
+
+    began_at: float
+    segments: int
+    retransmits: int
+    pings: int = 0
+    last_ping_at: float = 0.0
+
+
+class PathClock:
+    """Judges the path by the kernel's evidence; without it, by bytes we read."""
+
+    def __init__(self, policy: Liveness, *, kernel: Kernel | None, now: float) -> None:
+        self.policy = policy
+        self.kernel = kernel
+        self.heard_at = now
+        self.ladder: Ladder | None = None
+        self.timeout = PROBE_TIMEOUT_CAP
+        self.healed = HealedSilence()
+        if kernel is not None:
+            self._time(kernel)
+
+    def observe(self, kernel: Kernel, *, now: float) -> None:
+        """Take in what the kernel has heard since it was last asked."""
+        if self.kernel is None or kernel.segments_in != self.kernel.segments_in:
+            self.heard_at = max(self.heard_at, now - kernel.heard_age)
+            if self.ladder and kernel.segments_in != self.ladder.segments:
+                self._heal(now - kernel.heard_age, now)
+        self.kernel = kernel
+        self._time(kernel)
+
+    def heard(self, *, now: float) -> None:
+        """Bytes were read that had not waited out a stall of ours."""
+        self.heard_at = now
+        if self.ladder:
+            self._heal(now, now)
+
+    def doubt(self, *, now: float) -> None:
+        """Begin a ladder. The direction of error is later: it starts from `now`."""
+        if self.ladder is None:
+            seen = self.kernel
+            self.ladder = Ladder(
+                began_at=now,
+                segments=seen.segments_in if seen else 0,
+                retransmits=seen.total_retransmits if seen else 0,
+            )
+
+    def forgive(self, *, now: float) -> None:
+        """A stall of our own lies behind us: what was begun before it is void."""
+        if self.ladder:
+            self.ladder = None
+            self.doubt(now=now)
+
+    def pinged(self, *, now: float) -> None:
+        if self.ladder:
+            self.ladder.pings += 1
+            self.ladder.last_ping_at = now
+
+    def ride_through(self, *, now: float) -> float:
+        learned = 4 * self.healed.length(now=now)
+        return min(max(self.policy.ride_through, learned), self.policy.ride_through_max)
+
+    @property
+    def patience(self) -> float:
+        """Silence of the kernel after which the path is doubted."""
+        return self.policy.kernel_interval + KEEPALIVE_GRACE + self.timeout
+
+    @property
+    def rung(self) -> float:
+        """Time between two probes of a ladder."""
+        return self.timeout + DELAYED_ACK
+
+    def doubt_at(self) -> float:
+        return self.heard_at + self.patience
+
+    def next_at(self, *, now: float) -> float:
+        """When the ladder wants to be looked at again."""
+        ladder = self.ladder
+        assert ladder is not None
+        rung_at = ladder.last_ping_at + self.rung
+        if ladder.pings < self.policy.pings:
+            return rung_at
+        return max(rung_at, ladder.began_at + self.ride_through(now=now))
+
+    def judge(self, *, now: float) -> Where | None:
+        """Tell where the path is dead; None while it is not, or not surely."""
+        ladder, kernel = self.ladder, self.kernel
+        if ladder is None or ladder.pings == 0:
+            return None
+        if kernel is None:
+            return None
+        doubt = now - ladder.began_at
+        if doubt >= LOCAL_AFTER and self._looks_local(kernel, ladder):
+            return Where.LOCAL
+        if ladder.pings < self.policy.pings or now < self.next_at(now=now):
+            return None
+        if window_shut(kernel) and kernel.probes_unanswered < OUTBOUND_RETRANSMITS:
+            # The kernel holds our pings back and probes the window at doubling
+            # intervals: silence between two answered probes proves nothing.
+            return None
+        return Where.BOTH
+
+    def bound(self, silence: float | None, *, now: float) -> float:
+        """Seconds from the last segment to the verdict; `silence` of a busy link."""
+        wait = self.patience if silence is None else min(self.patience, silence)
+        return wait + self._verdict_takes(self.timeout, self.ride_through(now=now))
+
+    @property
+    def ceiling(self) -> float:
+        policy = self.policy
+        wait = policy.kernel_interval + KEEPALIVE_GRACE + PROBE_TIMEOUT_CAP
+        return wait + self._verdict_takes(PROBE_TIMEOUT_CAP, policy.ride_through_max)
+
+    def _verdict_takes(self, timeout: float, ride_through: float) -> float:
+        climb = self.policy.pings * (timeout + DELAYED_ACK)
+        outbound = self.policy.outbound_after
+        return max(ride_through, climb, outbound) + TIMER_SLACK
+
+    def _heal(self, at: float, now: float) -> None:
+        assert self.ladder is not None
+        self.healed.heal(max(0.0, at - self.ladder.began_at), now=now)
+        self.ladder = None
+
+    def _time(self, kernel: Kernel) -> None:
+        if kernel.round_trip > 0:
+            self.timeout = probe_timeout(
+                kernel.round_trip, kernel.round_trip_deviation, kernel.min_round_trip
+            )
+
+    @staticmethod
+    def _looks_local(kernel: Kernel, ladder: Ladder) -> bool:
+        if window_shut(kernel):
+            return False
+        nothing_leaves = kernel.unsent_bytes > 0 and kernel.unacked_segments == 0
+        nothing_is_resent = (
+            kernel.retransmits > 0 and kernel.total_retransmits == ladder.retransmits
+        )
+        return nothing_leaves or nothing_is_resent
+
+
+def window_shut(kernel: Kernel) -> bool:
+    """The peer's kernel answers, but takes no more of our bytes."""
+    return kernel.send_window_bytes == 0 and kernel.outstanding_bytes > 0
+
+
+@dataclass(slots=True)
+class Wait:
+    """One wait for the peer: a probe is out and no complete frame has come since."""
+
+    began_at: float
+    last_ping_at: float
+    proven_at: float | None = None
+    """When the peer's kernel last acknowledged a probe of this wait."""
+
+
+class PeerClock:
+    """Judges the program at the other end by the complete frames it sends."""
+
+    def __init__(self, policy: Liveness, *, now: float) -> None:
+        self.policy = policy
+        self.frame_at = now
+        self.wait: Wait | None = None
+        self.healed = HealedSilence()
+        self._acked = 0
+        self._acked_at = now
+        self._received = 0
+        self._received_at = now
+
+    def observe(self, kernel: Kernel, *, now: float) -> None:
+        """Note progress: moving bytes are no frames yet, but they are not silence."""
+        if kernel.acked_bytes != self._acked:
+            self._acked, self._acked_at = kernel.acked_bytes, now
+        if kernel.received_bytes != self._received:
+            self._received, self._received_at = kernel.received_bytes, now
+
+    def framed(self, *, now: float) -> None:
+        self.frame_at = now
+        if self.wait:
+            self.healed.heal(now - self.wait.began_at, now=now)
+            self.wait = None
+
+    def pinged(self, *, now: float) -> None:
+        if self.wait is None:
+            self.wait = Wait(began_at=now, last_ping_at=now)
+        else:
+            self.wait.last_ping_at = now
+
+    def proven(self, *, at: float) -> None:
+        if self.wait:
+            self.wait.proven_at = at
+
+    def forgive(self) -> None:
+        """A stall or a pause of ours lies behind us: ask again before judging."""
+        self.wait = None
+
+    def resume(self, *, now: float) -> None:
+        """Reading goes on after a pause of ours: silence counts from here."""
+        self.wait = None
+        self.frame_at = now
+
+    def allowance(self, *, busy: bool, now: float) -> float:
+        """Seconds a probe may stay unanswered, stretched by what has healed."""
+        policy = self.policy
+        least = policy.peer_busy if busy else policy.peer_idle
+        return min(max(least, 4 * self.healed.length(now=now)), policy.peer_max)
+
+    def overdue_at(self, kernel: Kernel | None, *, busy: bool, now: float) -> float:
+        """When the present wait ends badly, if nothing more is heard.
+
+        Bytes that still move put it off, up to the message deadline: a large message
+        on a slow link, or our own backlog in front of the probe, is not a dead peer.
+        """
+        wait = self.wait
+        assert wait is not None
+        allowance = self.allowance(busy=busy, now=now)
+        moved_at = self._received_at
+        if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
+            moved_at = max(moved_at, self._acked_at)
+        if moved_at <= wait.began_at:
+            return wait.began_at + allowance
+        latest = self.frame_at + self.policy.message_deadline
+        return max(min(moved_at + allowance, latest), wait.began_at + allowance)

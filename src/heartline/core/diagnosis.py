@@ -1,0 +1,90 @@
+"""Evidence -> cause, and the cause in words. Decides nothing about time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .detector import Ladder, Wait
+from .events import Kernel
+from .items import Cause, Where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What is wrong, in the closed vocabulary and in one line of figures."""
+
+    cause: Cause
+    evidence: str
+    where: Where | None = None
+
+
+def path_dead(where: Where, ladder: Ladder, kernel: Kernel, *, now: float) -> Finding:
+    pings = f"{ladder.pings} ping{'' if ladder.pings == 1 else 's'}"
+    tried = f"{pings} in {now - ladder.began_at:.2f} s"
+    heard = f"the kernel heard nothing for {kernel.heard_age:.2f} s"
+    if where is Where.LOCAL:
+        return Finding(
+            cause=Cause.PATH_DEAD,
+            where=where,
+            evidence=f"{heard}; {kernel.unsent_bytes} bytes cannot leave this host",
+        )
+    resent = kernel.total_retransmits - ladder.retransmits
+    return Finding(
+        cause=Cause.PATH_DEAD,
+        where=where,
+        evidence=f"{heard}; {tried}, {resent} retransmissions, no segment came back",
+    )
+
+
+def outbound_dead(unacked_for: float, kernel: Kernel, retransmits: int) -> Finding:
+    return Finding(
+        cause=Cause.PATH_DEAD,
+        where=Where.OUTBOUND,
+        evidence=(
+            f"segments come in (last {kernel.heard_age:.2f} s ago), but our bytes are"
+            f" not acknowledged for {unacked_for:.2f} s, {retransmits} retransmissions"
+        ),
+    )
+
+
+def silent_without_kernel(pings: int, silence: float) -> Finding:
+    """Path and peer cannot be told apart; the path is named, as the wider one."""
+    return Finding(
+        cause=Cause.PATH_DEAD,
+        evidence=(
+            f"nothing received for {silence:.2f} s, {pings} pings unanswered;"
+            " this system gives no kernel evidence, so the peer may be at fault"
+        ),
+    )
+
+
+def peer_frozen(wait: Wait, kernel: Kernel, silence: float, *, now: float) -> Finding:
+    if wait.proven_at is None:
+        proof = (
+            f"its kernel still answers ({kernel.heard_age:.2f} s ago) but takes no"
+            f" bytes, {kernel.outstanding_bytes} wait"
+        )
+    else:
+        proof = f"its kernel acknowledged a ping {now - wait.proven_at:.2f} s ago"
+    return Finding(
+        cause=Cause.PEER_FROZEN,
+        evidence=f"no frame for {silence:.2f} s, though {proof}",
+    )
+
+
+def peer_unresponsive(silence: float) -> Finding:
+    """A peer that never answered pings has gone quiet for the patience granted."""
+    return Finding(
+        cause=Cause.PEER_FROZEN,
+        evidence=f"no frame for {silence:.2f} s from a peer that never answers pings",
+    )
+
+
+def channel_stalled(silence: float, contract: float) -> Finding:
+    return Finding(
+        cause=Cause.CHANNEL_STALLED,
+        evidence=(
+            f"no data for {silence:.2f} s against a contract of {contract:g} s,"
+            " while the link answers"
+        ),
+    )

@@ -1,0 +1,429 @@
+"""Facts, commands and events: the values that cross the core's border.
+
+Facts go into the core, commands and events come out. Values only; never behaviour.
+Instants end in `_at` and are seconds on the monotonic clock; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from .items import (
+    Bounds as Bounds,
+)
+from .items import (
+    Cause as Cause,
+)
+from .items import (
+    Condition as Condition,
+)
+from .items import (
+    Counts as Counts,
+)
+from .items import (
+    Gap as Gap,
+)
+from .items import (
+    Item as Item,
+)
+from .items import (
+    Message as Message,
+)
+from .items import (
+    Phase as Phase,
+)
+from .items import (
+    RoundTrips as RoundTrips,
+)
+from .items import (
+    Status as Status,
+)
+from .items import (
+    Verdict as Verdict,
+)
+from .items import (
+    Where as Where,
+)
+
+
+class Stage(StrEnum):
+    """How far a dial has come; decides what a dial that ran out of time is called."""
+
+    RESOLVING = "resolving"
+    CONNECTING = "connecting"
+    SECURING = "securing"
+    UPGRADING = "upgrading"
+
+
+# --- evidence ---------------------------------------------------------------------
+
+
+class Kernel(Struct, frozen=True):
+    """What the operating system knows of one TCP connection, read at one instant.
+
+    Linux: `TCP_INFO` (linux/tcp.h, struct tcp_info). `heard_age` is the age of the
+    last received segment with data or an acknowledgement, the younger of the two.
+    """
+
+    segments_in: int
+    heard_age: float
+    unacked_segments: int
+    outstanding_bytes: int
+    """Written by us, not acknowledged by the peer's kernel; unsent bytes included,
+    those still in the transport's own buffer too."""
+    unsent_bytes: int
+    acked_bytes: int
+    received_bytes: int
+    retransmits: int
+    """Consecutive retransmission timeouts of the segment now at the head."""
+    total_retransmits: int
+    probes_unanswered: int
+    round_trip: float
+    round_trip_deviation: float
+    min_round_trip: float
+    send_window_bytes: int | None
+    """The peer's advertised window; None where the system hides it (Linux < 5.4)."""
+
+
+class Evidence(Struct, frozen=True):
+    """Everything the driver reads before it lets the core judge."""
+
+    kernel: Kernel | None = None
+    """None where the system gives no usable evidence, or the link is gone."""
+    unread_bytes: int = 0
+    """Waiting in the kernel's receive buffer, not read by us yet."""
+
+
+# --- facts ------------------------------------------------------------------------
+
+
+class Start(Struct, frozen=True):
+    """The user wants the stream."""
+
+
+class Stop(Struct, frozen=True):
+    """The user has had enough."""
+
+    code: int = 1000
+    reason: str = ""
+
+
+class Tick(Struct, frozen=True):
+    """The deadline passed. `suspended` is how long the machine slept since the last."""
+
+    epoch: int = 0
+    evidence: Evidence = Evidence()
+    suspended: float = 0.0
+
+
+class Staged(Struct, frozen=True):
+    """A dial got as far as `stage`."""
+
+    epoch: int
+    stage: Stage
+
+
+class DialSucceeded(Struct, frozen=True):
+    """The upgrade was accepted; frames may flow."""
+
+    epoch: int
+    address: str
+    evidence: Evidence = Evidence()
+
+
+class DialFailed(Struct, frozen=True):
+    """A dial ended without a link."""
+
+    epoch: int
+    cause: Cause
+    reason: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+    where: Where | None = None
+
+
+class Synced(Struct, frozen=True):
+    """What is to be sent on open has been handed to the link."""
+
+    epoch: int
+    messages: int
+
+
+class Received(Struct, frozen=True):
+    """Complete frames arrived in one read of the socket; coalesced, never one by one.
+
+    `frames` counts every complete frame, `data` only messages for the consumer.
+    A read that completed nothing has zero in both: bytes are life of the path alone.
+    """
+
+    epoch: int
+    frames: int
+    data: int
+    size_bytes: int = 0
+
+
+class Ponged(Struct, frozen=True):
+    epoch: int
+    payload: bytes
+
+
+class Answered(Struct, frozen=True):
+    """A frame came that answers the declared text or JSON heartbeat."""
+
+    epoch: int
+
+
+class Pinged(Struct, frozen=True):
+    """The ordered probe is queued; the evidence was read right after."""
+
+    epoch: int
+    evidence: Evidence
+
+
+class Ended(Struct, frozen=True):
+    """The link is gone, not by our order."""
+
+    epoch: int
+    cause: Cause
+    status: int | None = None
+    reason: str = ""
+    unsent: int = 0
+    unconfirmed_bytes: int = 0
+
+
+class Paused(Struct, frozen=True):
+    """The inbox has stopped the reading of the socket."""
+
+    epoch: int
+
+
+class Resumed(Struct, frozen=True):
+    epoch: int
+
+
+class Overflowed(Struct, frozen=True):
+    """The inbox dropped `messages`, or gives the link up rather than drop."""
+
+    messages: int
+    disconnect: bool = False
+
+
+class CaughtUp(Struct, frozen=True):
+    """The consumer has emptied the inbox after an overflow or a pause."""
+
+
+Fact: TypeAlias = (
+    Start
+    | Stop
+    | Tick
+    | Staged
+    | DialSucceeded
+    | DialFailed
+    | Synced
+    | Received
+    | Ponged
+    | Answered
+    | Pinged
+    | Ended
+    | Paused
+    | Resumed
+    | Overflowed
+    | CaughtUp
+)
+
+
+# --- commands ---------------------------------------------------------------------
+
+
+class Dial(Struct, frozen=True):
+    epoch: int
+    attempt: int
+
+
+class Sync(Struct, frozen=True):
+    """Send what is to be sent on open, then report `Synced`."""
+
+    epoch: int
+
+
+class Ping(Struct, frozen=True):
+    """Queue a ping at once, ahead of waiting messages, then report `Pinged`."""
+
+    epoch: int
+    payload: bytes
+
+
+class Beat(Struct, frozen=True):
+    """Send the declared text or JSON heartbeat."""
+
+    epoch: int
+
+
+class Abort(Struct, frozen=True):
+    """Drop the link now, whatever is unsent. Also ends a dial that is under way."""
+
+    epoch: int
+
+
+class Close(Struct, frozen=True):
+    """Begin the closing handshake; the core sets its own deadline for it."""
+
+    epoch: int
+    code: int
+    reason: str = ""
+
+
+Command: TypeAlias = Dial | Sync | Ping | Beat | Abort | Close
+
+
+# --- events -----------------------------------------------------------------------
+
+
+class _Event(Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Fields all events share."""
+
+    at: float
+    epoch: int
+
+
+class Connecting(_Event, frozen=True, kw_only=True, tag=True):
+    attempt: int
+
+
+class Connected(_Event, frozen=True, kw_only=True, tag=True):
+    """The stream is OPEN. `outage`: seconds without life before it, 0 at first."""
+
+    address: str
+    attempt: int
+    outage: float
+    kernel: bool
+
+
+class Doubted(_Event, frozen=True, kw_only=True, tag=True):
+    """Verdict SUSPECT. `of` says which clock doubts."""
+
+    of: Literal["path", "peer", "channel"]
+    silence: float
+
+
+class Cleared(_Event, frozen=True, kw_only=True, tag=True):
+    """Verdict ALIVE again after SUSPECT, `after` seconds of doubt."""
+
+    after: float
+
+
+class Lost(_Event, frozen=True, kw_only=True, tag=True):
+    """Verdict DEAD: the link is gone or given up. `since_at`: last sign of life."""
+
+    cause: Cause
+    where: Where | None
+    status: int | None
+    reason: str
+    evidence: str
+    since_at: float
+    bound: float | None
+    """The promised bound of this kind of silence at that moment; None for told ends."""
+    unsent: int
+    unconfirmed_bytes: int
+
+
+class DialLost(_Event, frozen=True, kw_only=True, tag=True):
+    """An attempt to connect failed."""
+
+    attempt: int
+    cause: Cause
+    where: Where | None
+    status: int | None
+    reason: str
+
+
+class BackingOff(_Event, frozen=True, kw_only=True, tag=True):
+    attempt: int
+    delay: float
+
+
+class Stalled(_Event, frozen=True, kw_only=True, tag=True):
+    """SELF_STALLED: our own loop was late by `lag`, of which `suspended` asleep."""
+
+    lag: float
+    suspended: float
+
+
+class ChannelStalled(_Event, frozen=True, kw_only=True, tag=True):
+    """CHANNEL_STALLED: the link answers, the channel is past its contract."""
+
+    channel: str | None
+    silence: float
+    contract: float
+
+
+class ChannelRevived(_Event, frozen=True, kw_only=True, tag=True):
+    channel: str | None
+    after: float
+
+
+class ConditionBegan(_Event, frozen=True, kw_only=True, tag=True):
+    condition: Condition
+    detail: str = ""
+
+
+class ConditionEnded(_Event, frozen=True, kw_only=True, tag=True):
+    condition: Condition
+    after: float
+    detail: str = ""
+
+
+class RoundTripMeasured(_Event, frozen=True, kw_only=True, tag=True):
+    round_trip: float
+
+
+class Dropped(_Event, frozen=True, kw_only=True, tag=True):
+    """Messages left the inbox undelivered, by its policy. At most one a second."""
+
+    messages: int
+    total: int
+
+
+class GapFound(_Event, frozen=True, kw_only=True, tag=True):
+    """Messages may be missing; the gap stands at its place in the stream."""
+
+    gap: Gap
+
+
+class Surrendered(_Event, frozen=True, kw_only=True, tag=True):
+    """The stream has ended for good; the consumer is raised `GaveUp`."""
+
+    cause: Cause
+    status: int | None
+    reason: str
+    attempts: int
+
+
+class Stopped(_Event, frozen=True, kw_only=True, tag=True):
+    """The stream is CLOSED by our own wish."""
+
+
+Event: TypeAlias = (
+    Connecting
+    | Connected
+    | Doubted
+    | Cleared
+    | Lost
+    | DialLost
+    | BackingOff
+    | Stalled
+    | ChannelStalled
+    | ChannelRevived
+    | ConditionBegan
+    | ConditionEnded
+    | RoundTripMeasured
+    | Dropped
+    | GapFound
+    | Surrendered
+    | Stopped
+)
+
+Output: TypeAlias = Command | Event

@@ -1,0 +1,258 @@
+"""A bounded buffer between a socket and a consumer, and what happens when it is full.
+
+Pure: it holds batches and counts them. Whoever owns it stops reading when told to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from heartline.errors import UsageError
+
+from .items import Gap, Item, Message, Status
+
+KEPT_NOTES = 64
+"""Undelivered notes with no message between them; more are merged into two."""
+
+
+class Overflow(StrEnum):
+    """What a full inbox does with one message more."""
+
+    BLOCK = "block"
+    DROP_OLDEST = "drop_oldest"
+    CONFLATE = "conflate"
+    DISCONNECT = "disconnect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """How much may wait for the consumer, and the policy beyond it.
+
+    `block`: the socket is not read until half is consumed; PAUSED is told.
+    `drop_oldest`: the oldest messages go, and a Gap stands in their place.
+    `conflate`: beyond the limit only the latest message of each `key(message)` is
+    kept; what was replaced is counted in a Gap. Up to twice the limit may wait.
+    `disconnect`: the link is given up and made anew; the messages stay.
+    """
+
+    limit: int = 65_536
+    limit_bytes: int = 64 << 20
+    policy: Overflow | str = Overflow.DROP_OLDEST
+    key: Callable[[Message], Hashable] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "policy", Overflow(self.policy))
+        except ValueError:
+            wanted = "one of " + ", ".join(Overflow)
+            raise UsageError("Inbox.policy", wanted=wanted, got=self.policy) from None
+        for name in ("limit", "limit_bytes"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"Inbox.{name}", wanted="at least 1", got=getattr(self, name)
+                )
+        if (self.policy is Overflow.CONFLATE) != (self.key is not None):
+            raise UsageError(
+                "Inbox.key", wanted="a key exactly with policy conflate", got=self.key
+            )
+
+
+@dataclass(slots=True)
+class _Run:
+    """Messages that arrived in one read, with the bytes they had."""
+
+    messages: list[Message]
+    size_bytes: int
+
+
+class Buffer:
+    """The inbox of one stream. Messages and notes keep their order."""
+
+    def __init__(self, policy: Inbox) -> None:
+        self.policy = policy
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.dropped = 0
+        self.delivered = 0
+        self.received = 0
+        self._runs: deque[_Run | Gap | Status] = deque()
+        self._missing = 0
+        self._missing_from_at = 0.0
+        self._missing_until_at = 0.0
+        self._missing_epoch = 0
+        self._notes = 0
+        self._conflate_at = policy.limit
+
+    @property
+    def empty(self) -> bool:
+        return not self._runs and not self._missing
+
+    @property
+    def full(self) -> bool:
+        policy = self.policy
+        return self.waiting > policy.limit or self.waiting_bytes > policy.limit_bytes
+
+    @property
+    def half_empty(self) -> bool:
+        policy = self.policy
+        few = self.waiting <= policy.limit // 2
+        return few and self.waiting_bytes <= policy.limit_bytes // 2
+
+    def put(self, messages: list[Message], size_bytes: int) -> int:
+        """Take the messages of one read; how many left undelivered because of it.
+
+        With `block` and `disconnect` nothing is dropped: the owner looks at `full`.
+        """
+        self.received += len(messages)
+        self.waiting += len(messages)
+        self.waiting_bytes += size_bytes
+        self._runs.append(_Run(messages, size_bytes))
+        self._notes = 0
+        if not self.full:
+            return 0
+        match Overflow(self.policy.policy):
+            case Overflow.DROP_OLDEST:
+                return self._drop_oldest()
+            case Overflow.CONFLATE:
+                return self._conflate()
+            case Overflow.BLOCK | Overflow.DISCONNECT:
+                return 0
+
+    def note(self, item: Gap | Status) -> None:
+        """Put a Gap or Status at its place; only too many in a row are merged."""
+        last = self._runs[-1] if self._runs else None
+        if (
+            isinstance(item, Status)
+            and isinstance(last, Status)
+            and last.phase == item.phase
+        ):
+            self._runs[-1] = item
+            return
+        self._runs.append(item)
+        self._notes += 1
+        if self._notes > KEPT_NOTES:
+            notes: list[Gap | Status] = []
+            while self._runs and not isinstance(self._runs[-1], _Run):
+                notes.append(cast(Gap | Status, self._runs.pop()))
+            merged = _merge(notes[::-1])
+            self._runs.extend(merged)
+            self._notes = len(merged)
+
+    def take(self) -> list[Item]:
+        """Everything that waits, in order."""
+        items: list[Item] = []
+        if self._missing:
+            items.append(self._gap())
+        for run in self._runs:
+            if isinstance(run, _Run):
+                items += run.messages
+            else:
+                items.append(run)
+        self.delivered += self.waiting
+        self.waiting = self.waiting_bytes = self._notes = 0
+        self._runs.clear()
+        return items
+
+    def _drop_oldest(self) -> int:
+        """Drop whole reads until it fits; the notes among them stay, in order."""
+        before = self.dropped
+        kept: list[Gap | Status] = []
+        while self.full and self._runs:
+            run = self._runs.popleft()
+            if not isinstance(run, _Run):
+                kept.append(run)
+                continue
+            over = self.waiting - self.policy.limit
+            if 0 < over < len(run.messages) and len(run.messages) > 1:
+                share = run.size_bytes * over // len(run.messages)
+                rest = _Run(run.messages[over:], run.size_bytes - share)
+                self._runs.appendleft(rest)
+                run = _Run(run.messages[:over], share)
+            self._lose(run.messages, run.size_bytes)
+        if len(kept) > KEPT_NOTES:
+            kept = _merge(kept)
+        self._runs.extendleft(reversed(kept))
+        return self.dropped - before
+
+    def _conflate(self) -> int:
+        """Keep the latest message of each key, at the place of that latest one."""
+        key = self.policy.key
+        assert key is not None
+        if self.waiting <= self._conflate_at and self.waiting_bytes <= (
+            2 * self.policy.limit_bytes
+        ):
+            return 0
+        before = self.dropped
+        seen: set[Hashable] = set()
+        runs: deque[_Run | Gap | Status] = deque()
+        for run in reversed(self._runs):
+            if not isinstance(run, _Run):
+                runs.appendleft(run)
+                continue
+            kept: list[Message] = []
+            gone: list[Message] = []
+            for message in reversed(run.messages):
+                name = key(message)
+                (gone if name in seen else kept).append(message)
+                seen.add(name)
+            share = run.size_bytes * len(gone) // len(run.messages)
+            if gone:
+                self._lose(gone[::-1], share)
+            if kept:
+                runs.appendleft(_Run(kept[::-1], run.size_bytes - share))
+        self._runs = runs
+        # More keys than the limit allows: the memory is bounded all the same.
+        if self.full:
+            self._drop_oldest()
+        # A pass costs as much as it holds, so the next one waits for as much again.
+        self._conflate_at = max(self.policy.limit, 2 * self.waiting)
+        return self.dropped - before
+
+    def _lose(self, messages: list[Message], size_bytes: int) -> None:
+        first, last = messages[0], messages[-1]
+        if not self._missing:
+            self._missing_from_at = first.received_at
+            self._missing_until_at = last.received_at
+        self._missing_from_at = min(self._missing_from_at, first.received_at)
+        self._missing_until_at = max(self._missing_until_at, last.received_at)
+        self._missing_epoch = last.epoch
+        self._missing += len(messages)
+        self.dropped += len(messages)
+        self.waiting -= len(messages)
+        self.waiting_bytes -= size_bytes
+
+    def _gap(self) -> Gap:
+        """One Gap for all that was dropped since the last take, before the rest."""
+        gap = Gap(
+            "overflow",
+            self._missing_from_at,
+            self._missing_until_at,
+            self._missing_epoch,
+            missing=self._missing,
+        )
+        self._missing = 0
+        return gap
+
+
+def _merge(notes: list[Gap | Status]) -> list[Gap | Status]:
+    """The last Status, and one Gap that covers all gaps: nothing lost is forgotten."""
+    gaps = [note for note in notes if isinstance(note, Gap)]
+    statuses = [note for note in notes if isinstance(note, Status)]
+    merged: list[Gap | Status] = []
+    if gaps:
+        counts = [gap.missing for gap in gaps]
+        known = [count for count in counts if count is not None]
+        merged.append(
+            Gap(
+                gaps[-1].reason,
+                min(gap.from_at for gap in gaps),
+                max(gap.until_at for gap in gaps),
+                gaps[-1].epoch,
+                missing=sum(known) if len(known) == len(counts) else None,
+            )
+        )
+    return merged + statuses[-1:]

@@ -1,0 +1,526 @@
+"""One connection, from its upgrade to its loss: probes, round trips, our own stalls.
+
+Serves client and server alike. It never dials, and it judges only in `Tick`, with the
+evidence read at that instant and nothing left unread in the socket.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Literal, TypeAlias
+
+from . import diagnosis
+from .adaptive import RoundTripEstimate
+from .channel import CHANNEL_PATIENCE, ChannelClock
+from .detector import (
+    BUSY_FLOOR,
+    LOCAL_AFTER,
+    OUTBOUND_RETRANSMITS,
+    REPROOF_WITHIN,
+    TIMER_SLACK,
+    Liveness,
+    PathClock,
+    PeerClock,
+    window_shut,
+)
+from .diagnosis import Finding
+from .events import (
+    Answered,
+    Beat,
+    ChannelRevived,
+    ChannelStalled,
+    Cleared,
+    ConditionBegan,
+    ConditionEnded,
+    Doubted,
+    Evidence,
+    Kernel,
+    Output,
+    Paused,
+    Ping,
+    Pinged,
+    Ponged,
+    Received,
+    Resumed,
+    RoundTripMeasured,
+    Stalled,
+    Tick,
+)
+from .items import Bounds, Condition, Verdict
+from .pings import Pings
+from .subscriptions import Beats, Freshness
+
+SETTLE = 0.020
+"""After a stall the socket gets this long to be read before anything is judged."""
+DRAIN = 0.010
+MOST_DRAINS = 50
+"""A flood that never leaves the buffer empty is judged all the same after these."""
+POLL = 0.05
+"""How often evidence is read while a verdict hangs on it."""
+LEAST_STEP = 0.001
+"""A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
+
+LinkFact: TypeAlias = Tick | Received | Ponged | Answered | Pinged | Paused | Resumed
+
+
+class Link:
+    """The machine of one connection. Give it facts and the time; read `deadline`.
+
+    `found` is set once, when the link is judged dead; its owner then aborts it.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        policy: Liveness,
+        now: float,
+        evidence: Evidence | None = None,
+        freshness: Freshness | None = None,
+        beats: Beats | None = None,
+    ) -> None:
+        kernel = evidence.kernel if evidence else None
+        self.epoch = epoch
+        self.policy = policy
+        self.kernel = kernel
+        self.opened_at = now
+        self.deadline = now
+        self.verdict = Verdict.ALIVE
+        self.found: Finding | None = None
+        self.path = PathClock(policy, kernel=kernel, now=now)
+        self.peer = PeerClock(policy, now=now)
+        self.channel = ChannelClock(freshness, now=now)
+        self.pings = Pings(epoch)
+        self.round_trip = RoundTripEstimate()
+        self.frames = self.beats = 0
+        self.unproven_since: float | None = None
+        """Set by a stall of ours, until a frame proves the link again."""
+        self.stalled_for = 0.0
+        self.no_pong_at: float | None = None
+        self.busy_silence: float | None = None
+        """A silence that is rare on this link; None while its data has no rhythm."""
+        self._beats = beats
+        self._beat_at = now + beats.every if beats else inf
+        self._beat_out_at: float | None = None
+        self._paused_at: float | None = None
+        self._doubted_at: float | None = None
+        self._draining = 0
+        self._probed_silence_of: float | None = None
+
+    def open(self, *, now: float) -> list[Output]:
+        """The first ping tells the round trip and whether the peer answers pings."""
+        out = self._ping(now)
+        self.deadline = self._next_deadline(now)
+        return out
+
+    def handle(self, fact: LinkFact, *, now: float) -> list[Output]:
+        """Take one fact; return commands and events; move `deadline`."""
+        if self.found:
+            return []
+        match fact:
+            case Received():
+                out = self._on_received(fact, now)
+                if not self.channel.asked:
+                    # Frames only ever put deadlines off; the tick finds out by itself.
+                    return out
+            case Tick():
+                out = self._on_tick(fact, now)
+            case Ponged():
+                out = self._on_ponged(fact, now)
+            case Answered():
+                out = self._on_answered(now)
+            case Pinged():
+                out = self._on_pinged(fact, now)
+            case Paused():
+                out = self._on_paused(now)
+            case Resumed():
+                out = self._on_resumed(now)
+        self.deadline = self._next_deadline(now)
+        return out
+
+    # --- what is heard -----------------------------------------------------------
+
+    def _on_received(self, fact: Received, now: float) -> list[Output]:
+        self.frames += fact.frames
+        if self._draining:
+            # Frames that waited out our own stall prove nothing about now.
+            if fact.data:
+                self.channel.fed_stale(fact.data)
+            return []
+        out: list[Output] = []
+        if fact.data:
+            after = self.channel.fed(fact.data, now=now)
+            if after is not None:
+                out.append(
+                    ChannelRevived(at=now, epoch=self.epoch, channel=None, after=after)
+                )
+        if fact.frames:
+            self.path.heard(now=now)
+            self.peer.framed(now=now)
+            self.unproven_since = None
+            if self._doubted_at is not None:
+                after, self._doubted_at = now - self._doubted_at, None
+                self.verdict = Verdict.ALIVE
+                out.append(Cleared(at=now, epoch=self.epoch, after=after))
+        return out
+
+    def _on_ponged(self, fact: Ponged, now: float) -> list[Output]:
+        took = self.pings.answer(fact.payload, now=now)
+        return [] if took is None else self._answered(took, now)
+
+    def _on_answered(self, now: float) -> list[Output]:
+        if self._beat_out_at is None:
+            return []
+        took, self._beat_out_at = now - self._beat_out_at, None
+        return self._answered(took, now)
+
+    def _answered(self, took: float, now: float) -> list[Output]:
+        out: list[Output] = []
+        if self.no_pong_at is not None:
+            after, self.no_pong_at = now - self.no_pong_at, None
+            out.append(self._ended(Condition.NO_PONG, after, now))
+        if not self._draining:
+            self.round_trip.add(took)
+            out.append(RoundTripMeasured(at=now, epoch=self.epoch, round_trip=took))
+        return out
+
+    def _on_pinged(self, fact: Pinged, now: float) -> list[Output]:
+        kernel = fact.evidence.kernel
+        if kernel is not None:
+            self._observe(kernel, now)
+            self.pings.place(kernel)
+        return []
+
+    def _on_paused(self, now: float) -> list[Output]:
+        self._paused_at = now
+        self.peer.forgive()
+        began = ConditionBegan(at=now, epoch=self.epoch, condition=Condition.PAUSED)
+        return [began]
+
+    def _on_resumed(self, now: float) -> list[Output]:
+        if self._paused_at is None:
+            return []
+        after, self._paused_at = now - self._paused_at, None
+        self.peer.resume(now=now)
+        self.channel.resume(now=now)
+        return [self._ended(Condition.PAUSED, after, now)]
+
+    # --- the tick: the only place where anything is judged ------------------------
+
+    def _on_tick(self, fact: Tick, now: float) -> list[Output]:
+        lag = now - self.deadline + fact.suspended
+        if lag > self.policy.stall_after:
+            return self._on_stall(lag, fact.suspended, now)
+        unread = fact.evidence.unread_bytes > 0 and not self._paused
+        if unread and self._draining < MOST_DRAINS:
+            self._draining += 1
+            return []
+        self._draining = 0
+        kernel = self.kernel = fact.evidence.kernel
+        if kernel is not None:
+            self._observe(kernel, now)
+        self._learn_rhythm(now)
+        found = self._judge_path(kernel, now) or self._judge_peer(kernel, now)
+        out: list[Output] = []
+        if found is None:
+            out += self._beat(now)
+            out += self._climb(now)
+            if now >= self._ping_due(now):
+                out += self._ping(now)
+            if now >= self._suspect_at(now):
+                out += self._doubt("peer", now - self.peer.frame_at, now)
+            out += self._judge_pongs(now)
+            out += self._judge_channel(now)
+            found = self._judge_contract(now)
+        if found:
+            self.found = found
+            self.verdict = Verdict.DEAD
+        return out
+
+    def _on_stall(self, lag: float, suspended: float, now: float) -> list[Output]:
+        """Our own loop was late: what ran out meanwhile ran out for us, not them."""
+        self._draining = 1
+        self.channel.forgive()
+        self.path.forgive(now=now)
+        self.peer.forgive()
+        if self.unproven_since is None:
+            self.unproven_since, self.stalled_for = now - lag, 0.0
+        self.stalled_for += lag
+        event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=suspended)
+        # What the peer sent meanwhile is in the socket; a ping tells the rest.
+        return [event, *self._ping(now)]
+
+    def _observe(self, kernel: Kernel, now: float) -> None:
+        self.path.observe(kernel, now=now)
+        self.peer.observe(kernel, now=now)
+        proven_at = self.pings.acknowledge(kernel, now=now)
+        if proven_at is not None:
+            self.peer.proven(at=proven_at)
+
+    def _learn_rhythm(self, now: float) -> None:
+        policy = self.policy
+        silence = self.channel.rare_silence(per_minute=policy.rare_per_minute, now=now)
+        if silence is not None:
+            silence = max(silence, BUSY_FLOOR, 4 * self.round_trip.smoothed)
+            silence = silence if silence < policy.ping_every else None
+        self.busy_silence = None if self._paused else silence
+
+    def _judge_path(self, kernel: Kernel | None, now: float) -> Finding | None:
+        if kernel is None:
+            return None
+        where = self.path.judge(now=now)
+        if where and self.path.ladder:
+            return diagnosis.path_dead(where, self.path.ladder, kernel, now=now)
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is None or oldest.position is None or window_shut(kernel):
+            return None
+        unacked_for = now - oldest.sent_at
+        resent = kernel.total_retransmits - oldest.retransmits
+        if (
+            unacked_for >= self.policy.outbound_after
+            and resent >= OUTBOUND_RETRANSMITS
+            and kernel.retransmits > 0
+            and kernel.segments_in != oldest.segments
+        ):
+            return diagnosis.outbound_dead(unacked_for, kernel, resent)
+        return None
+
+    def _judge_peer(self, kernel: Kernel | None, now: float) -> Finding | None:
+        wait = self.peer.wait
+        if self._paused or wait is None:
+            return None
+        silence = now - self.peer.frame_at
+        if self.no_pong_at is not None:
+            patient = silence < self.policy.no_pong_silence
+            return None if patient else diagnosis.peer_unresponsive(silence)
+        if now < self._overdue_at(now):
+            return None
+        if kernel is None:
+            asked = len(self.pings)
+            enough = asked >= self.policy.pings
+            return diagnosis.silent_without_kernel(asked, silence) if enough else None
+        shut = window_shut(kernel) and kernel.probes_unanswered < OUTBOUND_RETRANSMITS
+        proven = wait.proven_at is not None and now - wait.proven_at <= REPROOF_WITHIN
+        if shut or proven:
+            return diagnosis.peer_frozen(wait, kernel, silence, now=now)
+        return None
+
+    def _judge_channel(self, now: float) -> list[Output]:
+        """A channel past its contract is told once the link has answered after it."""
+        channel = self.channel
+        if now < channel.due_at or channel.stalled_at is not None or self._paused:
+            return []
+        if not channel.asked:
+            channel.ask()
+            return self._ping(now)
+        silence = now - channel.data_at
+        if self._channel_proven:
+            assert channel.contract is not None
+            channel.stall()
+            return [
+                ChannelStalled(
+                    at=now,
+                    epoch=self.epoch,
+                    channel=None,
+                    silence=silence,
+                    contract=channel.contract.every,
+                )
+            ]
+        if now >= channel.due_at + CHANNEL_PATIENCE:
+            return self._doubt("channel", silence, now)
+        return []
+
+    def _judge_contract(self, now: float) -> Finding | None:
+        channel = self.channel
+        if channel.stalled_at is None or now < channel.given_up_at or self._paused:
+            return None
+        assert channel.contract is not None
+        silence = now - channel.data_at
+        return diagnosis.channel_stalled(silence, channel.contract.every)
+
+    def _judge_pongs(self, now: float) -> list[Output]:
+        """Data flows and pongs do not: a condition, and a reason to stop asking."""
+        if now < self._no_pong_due():
+            return []
+        self.no_pong_at = now
+        self.peer.forgive()
+        return [ConditionBegan(at=now, epoch=self.epoch, condition=Condition.NO_PONG)]
+
+    # --- what is asked -------------------------------------------------------------
+
+    def _beat(self, now: float) -> list[Output]:
+        """The declared heartbeat goes out by the clock, whatever else flows."""
+        if self._beats is None or now < self._beat_at:
+            return []
+        self._beat_at = now + self._beats.every
+        self.beats += 1
+        if self._beats.answered and self._beat_out_at is None:
+            self._beat_out_at = now
+        return [Beat(self.epoch)]
+
+    def _climb(self, now: float) -> list[Output]:
+        """Begin to doubt the path, or ask once more while nothing is heard at all."""
+        ladder = self.path.ladder
+        if ladder is None:
+            if now < self._path_doubt_at():
+                return []
+            self._probed_silence_of = self.channel.data_at
+            if self.kernel is not None:
+                self.path.doubt(now=now)
+            return self._ping(now)
+        exhausted = ladder.pings >= self.policy.pings
+        if exhausted or now < self.path.next_at(now=now):
+            return []
+        return [
+            *self._doubt("path", now - self.path.heard_at, now),
+            *self._ping(now),
+        ]
+
+    def _ping(self, now: float) -> list[Output]:
+        payload = self.pings.send(now=now)
+        self.path.pinged(now=now)
+        if not self._paused:
+            self.peer.pinged(now=now)
+        return [Ping(self.epoch, payload)]
+
+    def _doubt(
+        self, of: Literal["path", "peer", "channel"], silence: float, now: float
+    ) -> list[Output]:
+        if self._doubted_at is not None:
+            return []
+        self._doubted_at = now
+        self.verdict = Verdict.SUSPECT
+        return [Doubted(at=now, epoch=self.epoch, of=of, silence=silence)]
+
+    def _ended(self, condition: Condition, after: float, now: float) -> Output:
+        return ConditionEnded(
+            at=now, epoch=self.epoch, condition=condition, after=after
+        )
+
+    # --- when ------------------------------------------------------------------------
+
+    @property
+    def _paused(self) -> bool:
+        return self._paused_at is not None
+
+    @property
+    def _channel_proven(self) -> bool:
+        return self.no_pong_at is not None or self.peer.frame_at >= self.channel.due_at
+
+    def _overdue_at(self, now: float) -> float:
+        busy = self.busy_silence is not None
+        return self.peer.overdue_at(self.kernel, busy=busy, now=now)
+
+    def _suspect_at(self, now: float) -> float:
+        wait = self.peer.wait
+        if wait is None or self._doubted_at is not None or self.no_pong_at is not None:
+            return inf
+        busy = self.busy_silence is not None
+        return wait.began_at + self.peer.allowance(busy=busy, now=now) / 2
+
+    def _path_doubt_at(self) -> float:
+        due = self.path.doubt_at() if self.kernel is not None else inf
+        silent_since = self.channel.data_at
+        if self.busy_silence is None or self._probed_silence_of == silent_since:
+            return due
+        return min(due, max(silent_since, self.path.heard_at) + self.busy_silence)
+
+    def _ping_due(self, now: float) -> float:
+        """When a question is due that no doubt of the path asks."""
+        policy, last_at = self.policy, self.pings.last_at
+        if self.no_pong_at is not None:
+            # Asking is of no use, but a last word before the verdict is fair.
+            last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
+            return max(last_word_at, last_at + policy.ping_every)
+        due = max(self.peer.frame_at, last_at) + policy.ping_every
+        due = min(due, last_at + policy.measure_every)
+        wait = self.peer.wait
+        if wait is None or self._paused:
+            return due
+        if self.kernel is None:
+            busy = self.busy_silence is not None
+            share = self.peer.allowance(busy=busy, now=now) / policy.pings
+            return min(due, wait.last_ping_at + max(share, self.round_trip.timeout))
+        reproof_at = self._overdue_at(now) - REPROOF_WITHIN / 2
+        # A re-proof that stays unacknowledged is asked again; the path will judge.
+        return min(due, max(reproof_at, wait.last_ping_at + REPROOF_WITHIN))
+
+    def _no_pong_due(self) -> float:
+        oldest = self.pings.oldest()
+        if oldest is None or self.no_pong_at is not None:
+            return inf
+        delivered = oldest.acked or self.kernel is None
+        if not delivered or self.channel.data_at <= oldest.sent_at:
+            return inf
+        return oldest.sent_at + self.policy.peer_idle
+
+    def _next_deadline(self, now: float) -> float:
+        if self.found:
+            return inf
+        if self._draining:
+            return now + (SETTLE if self._draining == 1 else DRAIN)
+        due = min(
+            self._beat_at,
+            self._ping_due(now),
+            self._suspect_at(now),
+            self._no_pong_due(),
+            self._path_next_at(now),
+            self._peer_next_at(now),
+        )
+        if self.channel.contract is not None and not self._paused:
+            proven = self._channel_proven
+            due = min(due, self.channel.next_at(proven=proven, now=now))
+        return max(due, now + LEAST_STEP)
+
+    def _path_next_at(self, now: float) -> float:
+        ladder = self.path.ladder
+        if ladder is None:
+            due = self._path_doubt_at()
+        else:
+            due = self.path.next_at(now=now)
+            local_at = ladder.began_at + LOCAL_AFTER
+            if now < local_at:
+                due = min(due, local_at)
+            elif due <= now:
+                due = now + POLL
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is None or self.kernel is None:
+            return due
+        outbound_at = oldest.sent_at + self.policy.outbound_after
+        return min(due, outbound_at if outbound_at > now else now + POLL)
+
+    def _peer_next_at(self, now: float) -> float:
+        if self.peer.wait is None or self._paused:
+            return inf
+        if self.no_pong_at is not None:
+            return max(self.peer.frame_at + self.policy.no_pong_silence, now + POLL)
+        overdue_at = self._overdue_at(now)
+        return overdue_at if overdue_at > now else now + POLL
+
+    # --- what is promised ----------------------------------------------------------
+
+    def bounds(self, *, now: float) -> Bounds:
+        """Seconds of each kind of silence until it is told, as things stand."""
+        policy, busy = self.policy, self.busy_silence is not None
+        wait = policy.ping_every if self.busy_silence is None else self.busy_silence
+        reproof = self.path.rung + POLL + TIMER_SLACK
+        peer = wait + self.peer.allowance(busy=busy, now=now) + reproof
+        if self.no_pong_at is not None:
+            peer = policy.no_pong_silence + TIMER_SLACK
+        path = peer
+        if self.kernel is not None:
+            path = self.path.bound(self.busy_silence, now=now)
+        return Bounds(path=path, peer=peer, channels=self._channel_bounds())
+
+    def ceilings(self) -> Bounds:
+        """What `bounds` can grow to on this link, whatever it learns."""
+        policy = self.policy
+        asked = policy.ping_every + policy.peer_max + REPROOF_WITHIN + TIMER_SLACK
+        trickling = policy.message_deadline + REPROOF_WITHIN + TIMER_SLACK
+        peer = max(asked, trickling, policy.no_pong_silence + TIMER_SLACK)
+        path = self.path.ceiling if self.kernel is not None else asked
+        return Bounds(path=path, peer=peer, channels=self._channel_bounds())
+
+    def _channel_bounds(self) -> dict[str | None, float]:
+        contract = self.channel.contract
+        return {} if contract is None else {None: contract.every + CHANNEL_PATIENCE}

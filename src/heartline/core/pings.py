@@ -1,0 +1,97 @@
+"""Pings that are out: matched to pongs by payload, to acknowledgements by position."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from .events import Kernel
+
+MOST_OUT = 16
+"""Older unanswered pings are forgotten; a peer may answer only the latest one."""
+
+
+@dataclass(slots=True)
+class PingOut:
+    """A ping that no pong has answered yet."""
+
+    sent_at: float
+    position: int | None = None
+    """Where in our byte stream it ends; the peer's kernel has it once acknowledged."""
+    segments: int = 0
+    retransmits: int = 0
+    acked: bool = False
+
+
+class Pings:
+    """The pings of one link, oldest first. Payloads carry the epoch and a number."""
+
+    __slots__ = ("_epoch", "_out", "answered", "last_at", "sent", "stray")
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._out: OrderedDict[bytes, PingOut] = OrderedDict()
+        self.sent = 0
+        self.answered = 0
+        self.stray = 0
+        self.last_at = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    def send(self, *, now: float) -> bytes:
+        """Count one more ping; its payload."""
+        self.sent += 1
+        self.last_at = now
+        payload = b"%x.%x" % (self._epoch, self.sent)
+        self._out[payload] = PingOut(sent_at=now)
+        if len(self._out) > MOST_OUT:
+            self._out.popitem(last=False)
+        return payload
+
+    def answer(self, payload: bytes, *, now: float) -> float | None:
+        """The round trip this pong tells, or None if nobody asked.
+
+        Older pings count as answered too: the peer may answer only the latest
+        (RFC 6455 section 5.5.3).
+        """
+        sent = self._out.get(payload)
+        if sent is None:
+            self.stray += 1
+            return None
+        self.answered += 1
+        for older in list(self._out):
+            del self._out[older]
+            if older == payload:
+                break
+        return now - sent.sent_at
+
+    def place(self, kernel: Kernel) -> None:
+        """Note where the latest ping ends in our byte stream, right after queueing."""
+        if not self._out:
+            return
+        newest = next(reversed(self._out.values()))
+        if newest.position is None:
+            newest.position = kernel.acked_bytes + kernel.outstanding_bytes
+            newest.segments = kernel.segments_in
+            newest.retransmits = kernel.total_retransmits
+
+    def acknowledge(self, kernel: Kernel, *, now: float) -> float | None:
+        """Mark what the peer's kernel has; when the latest such ping arrived there."""
+        proven_at: float | None = None
+        for sent in self._out.values():
+            if sent.acked:
+                continue
+            if sent.position is None:
+                sent.acked = kernel.outstanding_bytes == 0
+            else:
+                sent.acked = kernel.acked_bytes >= sent.position
+            if sent.acked:
+                proven_at = max(sent.sent_at, now - kernel.heard_age)
+        return proven_at
+
+    def oldest(self) -> PingOut | None:
+        return next(iter(self._out.values()), None)
+
+    def oldest_unacknowledged(self) -> PingOut | None:
+        return next((sent for sent in self._out.values() if not sent.acked), None)

@@ -1,0 +1,592 @@
+"""One stream across its links: phase, redial, replay, the status. Never a socket.
+
+Give it a fact and the time; it returns commands and events and sets `deadline`. Only
+an idle or a closed session has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+
+from heartline.errors import UsageError
+
+from .backoff import Backoff
+from .detector import Liveness
+from .diagnosis import Finding
+from .events import (
+    Abort,
+    Answered,
+    BackingOff,
+    CaughtUp,
+    Close,
+    ConditionBegan,
+    ConditionEnded,
+    Connected,
+    Connecting,
+    Dial,
+    DialFailed,
+    DialLost,
+    DialSucceeded,
+    Dropped,
+    Ended,
+    Evidence,
+    Fact,
+    GapFound,
+    Lost,
+    Output,
+    Overflowed,
+    Paused,
+    Pinged,
+    Ponged,
+    Received,
+    Resumed,
+    Stage,
+    Staged,
+    Stalled,
+    Start,
+    Stop,
+    Stopped,
+    Surrendered,
+    Sync,
+    Synced,
+    Tick,
+)
+from .gaps import Ledger
+from .items import Cause, Condition, Phase, Where
+from .link import Link
+from .neighbours import Neighbours
+from .subscriptions import Beats, Freshness
+
+DROP_NOTICE_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialling:
+    """Deadlines of one attempt to connect and of the end of a link. Seconds.
+
+    `resolve` bounds the look-up of the name, `connect` the whole attempt from its
+    start to the accepted upgrade, `sync` the sending of what is sent on open, and
+    `close` the closing handshake.
+    """
+
+    resolve: float = 5.0
+    connect: float = 10.0
+    sync: float = 10.0
+    close: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("resolve", "connect", "sync", "close"):
+            if not getattr(self, name) > 0:
+                raise UsageError(
+                    f"Dialling.{name}", wanted="more than 0", got=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Everything a session is told once, by its owner."""
+
+    host: str
+    liveness: Liveness = field(default_factory=Liveness)
+    backoff: Backoff = field(default_factory=Backoff)
+    dialling: Dialling = field(default_factory=Dialling)
+    freshness: Freshness | None = None
+    beats: Beats | None = None
+    syncs: bool = False
+    """Whether something is to be sent on open before the stream counts as OPEN."""
+
+
+@dataclass(slots=True)
+class Past:
+    """Totals of the links that are gone."""
+
+    frames: int = 0
+    pings: int = 0
+    pongs: int = 0
+    beats: int = 0
+    stray_pongs: int = 0
+
+    def add(self, link: Link) -> None:
+        self.frames += link.frames
+        self.pings += link.pings.sent
+        self.pongs += link.pings.answered
+        self.beats += link.beats
+        self.stray_pongs += link.pings.stray
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Why the stream is not what it should be, and since when."""
+
+    cause: Cause
+    where: Where | None = None
+    status: int | None = None
+    evidence: str = ""
+    since_at: float | None = None
+
+
+class Session:
+    """The machine behind one stream.
+
+    `draw` yields uniform numbers in [0, 1): the core owns no randomness. `who` is
+    this session's name among its `neighbours`.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        draw: Callable[[], float],
+        neighbours: Neighbours | None = None,
+        who: int = 0,
+    ) -> None:
+        self.terms = terms
+        self.phase = Phase.IDLE
+        self.epoch = 0
+        self.link: Link | None = None
+        self.deadline = inf
+        self.failures = 0
+        """Attempts and links that ended since the stream was last useful."""
+        self.attempts = 0
+        self.outages = 0
+        self.trouble: Trouble | None = None
+        self.conditions: dict[Condition, float] = {}
+        self.ledger = Ledger()
+        self.address = ""
+        self.retry_at: float | None = None
+        self._draw = draw
+        self._neighbours = neighbours or Neighbours()
+        self._who = who
+        self._stage = Stage.RESOLVING
+        self._resolve_by = inf
+        self._step_by = inf
+        """When the present phase runs out of time, where it is one that can."""
+        self._dial_paid = False
+        self._down_since: float | None = None
+        self._dropped_untold = 0
+        self._drop_told_at = -inf
+        self.dropped = 0
+        self.past = Past()
+
+    def handle(self, fact: Fact, *, now: float) -> list[Output]:
+        """Take one fact; return what is to be done and told, in that order."""
+        match fact:
+            case Received() | Ponged() | Answered() | Pinged() | Paused() | Resumed():
+                out = self._to_link(fact, now)
+            case Tick():
+                out = self._on_tick(fact, now)
+            case Start():
+                out = self._dial(now) if self.phase is Phase.IDLE else []
+            case Stop():
+                out = self._on_stop(fact, now)
+            case Staged():
+                out = self._on_staged(fact)
+            case DialSucceeded():
+                out = self._on_dialled(fact, now)
+            case DialFailed():
+                out = self._on_dial_failed(fact, now)
+            case Synced():
+                out = self._on_synced(fact, now)
+            case Ended():
+                out = self._on_ended(fact, now)
+            case Overflowed():
+                out = self._on_overflowed(fact, now)
+            case CaughtUp():
+                out = self._on_caught_up(now)
+        self.deadline = self._next_deadline(now)
+        return out
+
+    # --- dialling ----------------------------------------------------------------
+
+    def _dial(self, now: float) -> list[Output]:
+        if not self._dial_paid:
+            wait = self._neighbours.reserve(self.terms.host, now=now)
+            self._dial_paid = True
+            if wait > 0:
+                return self._wait(wait, now)
+        self._dial_paid = False
+        self.epoch += 1
+        self.attempts += 1
+        self.phase = Phase.CONNECTING
+        self.retry_at = None
+        self._stage = Stage.RESOLVING
+        self._resolve_by = now + self.terms.dialling.resolve
+        self._step_by = now + self.terms.dialling.connect
+        attempt = self.failures + 1
+        return [
+            Dial(self.epoch, attempt),
+            Connecting(at=now, epoch=self.epoch, attempt=attempt),
+        ]
+
+    def _on_staged(self, fact: Staged) -> list[Output]:
+        if self._is_current(fact.epoch, Phase.CONNECTING):
+            self._stage = fact.stage
+        return []
+
+    def _on_dialled(self, fact: DialSucceeded, now: float) -> list[Output]:
+        if not self._is_current(fact.epoch, Phase.CONNECTING):
+            # Too late: the attempt was given up. Its socket must not stay behind.
+            return [Abort(fact.epoch)]
+        terms = self.terms
+        self.address = fact.address
+        self.link = Link(
+            self.epoch,
+            policy=terms.liveness,
+            now=now,
+            evidence=fact.evidence,
+            freshness=terms.freshness,
+            beats=terms.beats,
+        )
+        if not terms.syncs:
+            return self._open(now)
+        self.phase = Phase.SYNCING
+        self._step_by = now + terms.dialling.sync
+        return [*self.link.open(now=now), Sync(self.epoch)]
+
+    def _on_synced(self, fact: Synced, now: float) -> list[Output]:
+        if not self._is_current(fact.epoch, Phase.SYNCING):
+            return []
+        return self._open(now)
+
+    def _open(self, now: float) -> list[Output]:
+        link = self.link
+        assert link is not None
+        first = self.phase is Phase.CONNECTING
+        out = link.open(now=now) if first else []
+        self.phase = Phase.OPEN
+        self._step_by = inf
+        link.channel.resume(now=now)
+        gap = self.ledger.regain_link(now=now)
+        outage = 0.0 if gap is None else now - gap.from_at
+        self._down_since = None
+        self.trouble = None
+        if gap is not None:
+            out.append(GapFound(at=now, epoch=self.epoch, gap=gap))
+        out.append(
+            Connected(
+                at=now,
+                epoch=self.epoch,
+                address=self.address,
+                attempt=self.failures + 1,
+                outage=outage,
+                kernel=link.kernel is not None,
+            )
+        )
+        return out
+
+    def _on_dial_failed(self, fact: DialFailed, now: float) -> list[Output]:
+        if not self._is_current(fact.epoch, Phase.CONNECTING):
+            return []
+        return self._fail_dial(fact, now)
+
+    def _fail_dial(self, fact: DialFailed, now: float) -> list[Output]:
+        since_at = self.ledger.outage_from_at
+        self.trouble = Trouble(
+            fact.cause, fact.where, fact.status, fact.reason, since_at
+        )
+        event = DialLost(
+            at=now,
+            epoch=self.epoch,
+            attempt=self.failures + 1,
+            cause=fact.cause,
+            where=fact.where,
+            status=fact.status,
+            reason=fact.reason,
+        )
+        return [event, *self._retreat(now, fact.retry_after)]
+
+    # --- losing ------------------------------------------------------------------
+
+    def _on_ended(self, fact: Ended, now: float) -> list[Output]:
+        if fact.epoch != self.epoch or self.link is None:
+            return []
+        if self.phase is Phase.DRAINING:
+            return self._finish(now)
+        finding = Finding(cause=fact.cause, evidence=fact.reason)
+        return self._lose(finding, now, ended=fact)
+
+    def _lose(
+        self, finding: Finding, now: float, *, ended: Ended | None = None
+    ) -> list[Output]:
+        """The link is gone or given up; say so, and see what comes next."""
+        link = self.link
+        assert link is not None
+        # What has ended by a word was alive until that word; a silence began before.
+        heard_at = now if ended else link.peer.frame_at
+        where = finding.where
+        if finding.cause is Cause.PATH_DEAD and self._neighbours.shared(
+            self._who, now=now
+        ):
+            where = Where.LOCAL
+        self._neighbours.clear(self._who)
+        bound = None if ended else self._bound_of(finding.cause, now)
+        lost = Lost(
+            at=now,
+            epoch=self.epoch,
+            cause=finding.cause,
+            where=where,
+            status=ended.status if ended else None,
+            reason=ended.reason if ended else "",
+            evidence=finding.evidence,
+            since_at=self._since(finding.cause, where, heard_at),
+            bound=bound,
+            unsent=ended.unsent if ended else 0,
+            unconfirmed_bytes=ended.unconfirmed_bytes if ended else 0,
+        )
+        self.trouble = Trouble(
+            finding.cause, where, lost.status, finding.evidence, lost.since_at
+        )
+        out: list[Output] = [lost]
+        if ended is None:
+            out.insert(0, Abort(self.epoch))
+        out += self._end_link_conditions(now)
+        if self._was_useful(link, now):
+            self.failures = 0
+        if self.phase is Phase.OPEN:
+            self.outages += 1
+            # Frames come in order: whatever was sent before the last one is here.
+            self.ledger.lose_link(self.epoch, heard_at=link.peer.frame_at)
+        self.past.add(link)
+        self.link = None
+        return out + self._retreat(now, None)
+
+    def _since(self, cause: Cause, where: Where | None, heard_at: float) -> float:
+        """The last sign of life of that kind."""
+        assert self.link is not None
+        if cause is Cause.CHANNEL_STALLED:
+            return self.link.channel.data_at
+        if cause is Cause.PATH_DEAD and where is not Where.OUTBOUND:
+            return max(self.link.path.heard_at, heard_at)
+        return heard_at
+
+    def _bound_of(self, cause: Cause, now: float) -> float | None:
+        assert self.link is not None
+        bounds = self.link.bounds(now=now)
+        if cause is Cause.PATH_DEAD:
+            return bounds.path
+        if cause is Cause.PEER_FROZEN:
+            return bounds.peer
+        return bounds.channels.get(None)
+
+    def _was_useful(self, link: Link, now: float) -> bool:
+        backoff = self.terms.backoff
+        fed_for = link.channel.data_at - link.opened_at if link.channel.count else 0.0
+        if fed_for >= backoff.useful_uptime:
+            return True
+        answered = link.pings.answered > 0 and link.channel.contract is None
+        return answered and link.peer.frame_at - link.opened_at >= backoff.quiet_uptime
+
+    def _retreat(self, now: float, retry_after: float | None) -> list[Output]:
+        """After a loss or a failed dial: wait for the next attempt, or give up."""
+        trouble, backoff = self.trouble, self.terms.backoff
+        assert trouble is not None
+        self.failures += 1
+        self._down_since = now if self._down_since is None else self._down_since
+        patience = backoff.give_up_after
+        spent = patience is not None and now - self._down_since >= patience
+        if spent or backoff.is_final(trouble.cause, trouble.status):
+            return self._surrender(trouble, now)
+        delay = backoff.delay(
+            self.failures,
+            draw=self._draw(),
+            status=trouble.status,
+            retry_after=retry_after,
+        )
+        return self._wait(delay, now)
+
+    def _wait(self, delay: float, now: float) -> list[Output]:
+        self.phase = Phase.BACKOFF
+        self.retry_at = self._step_by = now + delay
+        attempt = self.failures + 1
+        return [BackingOff(at=now, epoch=self.epoch, attempt=attempt, delay=delay)]
+
+    def _surrender(self, trouble: Trouble, now: float) -> list[Output]:
+        event = Surrendered(
+            at=now,
+            epoch=self.epoch,
+            cause=trouble.cause,
+            status=trouble.status,
+            reason=trouble.evidence,
+            attempts=self.failures,
+        )
+        return [*self._close_gap(now), self._closed(event)]
+
+    # --- stopping ----------------------------------------------------------------
+
+    def _on_stop(self, fact: Stop, now: float) -> list[Output]:
+        if self.phase in (Phase.DRAINING, Phase.CLOSED):
+            return []
+        if self.link is None:
+            dialling = self.phase is Phase.CONNECTING
+            return [*([Abort(self.epoch)] if dialling else []), *self._finish(now)]
+        self.phase = Phase.DRAINING
+        self._step_by = now + self.terms.dialling.close
+        return [Close(self.epoch, fact.code, fact.reason)]
+
+    def _finish(self, now: float) -> list[Output]:
+        out = self._end_link_conditions(now) + self._close_gap(now)
+        if self.link is not None:
+            self.past.add(self.link)
+        self.link = None
+        return [*out, self._closed(Stopped(at=now, epoch=self.epoch))]
+
+    def _closed(self, event: Output) -> Output:
+        self.phase = Phase.CLOSED
+        self.retry_at = None
+        self._step_by = inf
+        return event
+
+    def _close_gap(self, now: float) -> list[Output]:
+        gap = self.ledger.regain_link(now=now)
+        return [] if gap is None else [GapFound(at=now, epoch=self.epoch, gap=gap)]
+
+    # --- time --------------------------------------------------------------------
+
+    def _on_tick(self, fact: Tick, now: float) -> list[Output]:
+        link = self.link
+        if link is not None and self.phase is not Phase.DRAINING:
+            out = self._tick_link(link, fact, now)
+            if self.link is None or self.phase is Phase.OPEN or now < self._step_by:
+                return out
+            # SYNCING ran out of time: what opens the stream could not be sent.
+            late = Finding(cause=Cause.HANDSHAKE_TIMEOUT, evidence="on_open not sent")
+            return out + self._lose(late, now)
+        match self.phase:
+            case Phase.BACKOFF if now >= self._step_by:
+                return self._dial(now)
+            case Phase.CONNECTING:
+                return self._tick_dial(fact, now)
+            case Phase.DRAINING if now >= self._step_by:
+                return [Abort(self.epoch), *self._finish(now)]
+            case _:
+                return []
+
+    def _tick_link(self, link: Link, fact: Tick, now: float) -> list[Output]:
+        if fact.epoch != link.epoch:
+            # Evidence of another link is no evidence; the tick itself still counts.
+            fact = Tick(link.epoch, Evidence(link.kernel), fact.suspended)
+        if now < link.deadline:
+            return []
+        out = self._learn(link.handle(fact, now=now))
+        if link.path.ladder is None:
+            self._neighbours.clear(self._who)
+        else:
+            began_at = link.path.ladder.began_at
+            self._neighbours.doubt(self._who, self.terms.host, now=began_at)
+        if link.found:
+            out += self._lose(link.found, now)
+        return out
+
+    def _tick_dial(self, fact: Tick, now: float) -> list[Output]:
+        due = min(self._resolve_limit, self._step_by)
+        if now < due:
+            return []
+        lag = now - due + fact.suspended
+        if lag > self.terms.liveness.stall_after:
+            # The attempt had no chance to tell us: it gets the time we slept through.
+            self._step_by += lag
+            self._resolve_by += lag
+            event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=fact.suspended)
+            return [event]
+        resolving = self._stage is Stage.RESOLVING
+        cause = Cause.NAME_RESOLUTION if resolving else Cause.HANDSHAKE_TIMEOUT
+        terms = self.terms.dialling
+        allowed = min(terms.resolve, terms.connect) if resolving else terms.connect
+        reason = f"{self._stage.value} took longer than {allowed:g} s"
+        failed = DialFailed(self.epoch, cause, reason)
+        return [Abort(self.epoch), *self._fail_dial(failed, now)]
+
+    @property
+    def _resolve_limit(self) -> float:
+        return self._resolve_by if self._stage is Stage.RESOLVING else inf
+
+    def _next_deadline(self, now: float) -> float:
+        match self.phase:
+            case Phase.IDLE | Phase.CLOSED:
+                return inf
+            case Phase.CONNECTING:
+                return min(self._resolve_limit, self._step_by)
+            case Phase.BACKOFF | Phase.DRAINING:
+                return self._step_by
+            case Phase.SYNCING | Phase.OPEN:
+                assert self.link is not None
+                return min(self.link.deadline, self._step_by)
+
+    # --- the link's facts, and what the stream knows beside it ---------------------
+
+    def _to_link(
+        self,
+        fact: Received | Ponged | Answered | Pinged | Paused | Resumed,
+        now: float,
+    ) -> list[Output]:
+        link = self.link
+        if link is None or fact.epoch != link.epoch:
+            return []
+        return self._learn(link.handle(fact, now=now))
+
+    def _learn(self, out: list[Output]) -> list[Output]:
+        for event in out:
+            if isinstance(event, ConditionBegan):
+                self.conditions[event.condition] = event.at
+            elif isinstance(event, ConditionEnded):
+                self.conditions.pop(event.condition, None)
+        return out
+
+    def _end_link_conditions(self, now: float) -> list[Output]:
+        """Conditions of a link end with it; the consumer's slowness does not."""
+        out: list[Output] = []
+        for condition in (Condition.NO_PONG, Condition.PAUSED):
+            began_at = self.conditions.pop(condition, None)
+            if began_at is not None:
+                out.append(
+                    ConditionEnded(
+                        at=now,
+                        epoch=self.epoch,
+                        condition=condition,
+                        after=now - began_at,
+                    )
+                )
+        return out
+
+    def _on_overflowed(self, fact: Overflowed, now: float) -> list[Output]:
+        out: list[Output] = []
+        if Condition.SLOW_CONSUMER not in self.conditions:
+            self.conditions[Condition.SLOW_CONSUMER] = now
+            out.append(
+                ConditionBegan(
+                    at=now, epoch=self.epoch, condition=Condition.SLOW_CONSUMER
+                )
+            )
+        self.dropped += fact.messages
+        self._dropped_untold += fact.messages
+        if fact.messages and now - self._drop_told_at >= DROP_NOTICE_EVERY:
+            out += self._tell_drops(now)
+        if fact.disconnect and self.link is not None:
+            slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
+            out += self._lose(slow, now)
+        return out
+
+    def _tell_drops(self, now: float) -> list[Output]:
+        if not self._dropped_untold:
+            return []
+        messages, self._dropped_untold = self._dropped_untold, 0
+        self._drop_told_at = now
+        total = self.dropped
+        return [Dropped(at=now, epoch=self.epoch, messages=messages, total=total)]
+
+    def _on_caught_up(self, now: float) -> list[Output]:
+        began_at = self.conditions.pop(Condition.SLOW_CONSUMER, None)
+        if began_at is None:
+            return []
+        ended = ConditionEnded(
+            at=now,
+            epoch=self.epoch,
+            condition=Condition.SLOW_CONSUMER,
+            after=now - began_at,
+        )
+        return [*self._tell_drops(now), ended]
+
+    def _is_current(self, epoch: int, phase: Phase) -> bool:
+        return epoch == self.epoch and self.phase is phase

@@ -1,0 +1,102 @@
+"""What is known of a stream at one instant: the session, read without touching it."""
+
+from __future__ import annotations
+
+from .detector import PathClock
+from .diagnosis import channel_stalled
+from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
+from .link import Link
+from .session import Session, Trouble
+
+
+def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> Status:
+    """The status at `now`; `traffic` is what the owner of inbox and outbox counted."""
+    link = session.link
+    trouble = _standing(session, link, now)
+    verdict = _verdict(session, link)
+    bounds, ceilings = _promises(session, link, now)
+    opened = session.phase is Phase.OPEN
+    return Status(
+        at=now,
+        phase=session.phase,
+        verdict=verdict,
+        live=opened and trouble is None and verdict is Verdict.ALIVE,
+        cause=trouble.cause if trouble else None,
+        where=trouble.where if trouble else None,
+        status=trouble.status if trouble else None,
+        evidence=trouble.evidence if trouble else "",
+        since_at=trouble.since_at if trouble else None,
+        silence=None if link is None else max(0.0, now - link.peer.frame_at),
+        round_trip=RoundTrips() if link is None else link.round_trip.summary(),
+        bounds=bounds,
+        ceilings=ceilings,
+        detection_bound=max(bounds.path, bounds.peer, *bounds.channels.values()),
+        epoch=session.epoch,
+        attempt=session.failures + 1,
+        retry_at=session.retry_at,
+        outages=session.outages,
+        conditions=frozenset(session.conditions),
+        kernel=link is not None and link.kernel is not None,
+        address=session.address,
+        counts=_counts(session, link, traffic or Counts()),
+    )
+
+
+def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
+    past = session.past
+    return Counts(
+        messages=traffic.messages,
+        delivered=traffic.delivered,
+        dropped=session.dropped,
+        frames=past.frames + (link.frames if link else 0),
+        size_bytes=traffic.size_bytes,
+        pings=past.pings + (link.pings.sent if link else 0),
+        pongs=past.pongs + (link.pings.answered if link else 0),
+        beats=past.beats + (link.beats if link else 0),
+        stray_pongs=past.stray_pongs + (link.pings.stray if link else 0),
+        gaps=session.ledger.gaps,
+        attempts=session.attempts,
+        sent=traffic.sent,
+        unsent=traffic.unsent,
+    )
+
+
+def _verdict(session: Session, link: Link | None) -> Verdict:
+    """Without a link nothing is known to live; without a trouble nothing has died."""
+    if link is not None:
+        return link.verdict
+    return Verdict.SUSPECT if session.trouble is None else Verdict.DEAD
+
+
+def _standing(session: Session, link: Link | None, now: float) -> Trouble | None:
+    """What is wrong at this moment; the trouble of the past while there is no link."""
+    if link is None or session.phase is not Phase.OPEN:
+        return session.trouble
+    if link.unproven_since is not None:
+        return Trouble(
+            Cause.SELF_STALLED,
+            evidence=f"our own loop was late by {link.stalled_for:.2f} s",
+            since_at=link.unproven_since,
+        )
+    stalled_at = link.channel.stalled_at
+    if stalled_at is not None and link.channel.contract is not None:
+        silence, contract = now - stalled_at, link.channel.contract.every
+        return Trouble(
+            Cause.CHANNEL_STALLED,
+            evidence=channel_stalled(silence, contract).evidence,
+            since_at=stalled_at,
+        )
+    return None
+
+
+def _promises(session: Session, link: Link | None, now: float) -> tuple[Bounds, Bounds]:
+    """The bounds of the link, or those that its successor will begin with."""
+    if link is None:
+        terms = session.terms
+        link = Link(0, policy=terms.liveness, now=now, freshness=terms.freshness)
+        path = PathClock(terms.liveness, kernel=None, now=now)
+        fresh = link.bounds(now=now)
+        bounds = Bounds(path.bound(None, now=now), fresh.peer, fresh.channels)
+        ceilings = link.ceilings()
+        return bounds, ceilings
+    return link.bounds(now=now), link.ceilings()
