@@ -21,12 +21,15 @@ class ChannelClock:
         "contract",
         "count",
         "data_at",
+        "fresh_at",
         "stalled_at",
     )
 
     def __init__(self, contract: Freshness | None, *, now: float) -> None:
         self.contract = contract
         self.data_at = now
+        self.fresh_at: float | None = None
+        """The last data that had not waited out a stall of ours; None before any."""
         self.count = 0
         self.stalled_at: float | None = None
         """The last data before a stall that has been told; None while not stalled."""
@@ -37,7 +40,7 @@ class ChannelClock:
     def fed(self, messages: int, *, now: float) -> float | None:
         """Data came; if that ends a stalled time, how long it lasted."""
         gap = now - self.data_at
-        self.data_at = now
+        self.data_at = self.fresh_at = now
         self.count += messages
         self._arrivals.count()
         if gap >= LEAST_GAP and not self._gap_is_ours:

@@ -26,6 +26,8 @@ OUTBOUND_RETRANSMITS = 2
 REPROOF_WITHIN = 0.5
 """A frozen peer is accused only if its kernel acknowledged a probe this recently."""
 BUSY_FLOOR = 0.2
+POLL = 0.05
+"""How often evidence is read while a verdict hangs on it."""
 TIMER_SLACK = 0.05
 """Added to published bounds for timers that fire late without being a stall."""
 
@@ -169,13 +171,27 @@ class PathClock:
     def doubt_at(self) -> float:
         return self.heard_at + self.patience
 
+    def wants_ping(self, *, now: float) -> bool:
+        """Whether the ladder's next rung is due."""
+        ladder = self.ladder
+        if ladder is None or ladder.pings >= self.policy.pings:
+            return False
+        return now >= ladder.last_ping_at + self.rung
+
     def next_at(self, *, now: float) -> float:
-        """When the ladder wants to be looked at again."""
+        """When the ladder wants to be looked at again; polled once all is out."""
         ladder = self.ladder
         assert ladder is not None
-        rung_at = ladder.last_ping_at + self.rung
+        local_at = ladder.began_at + LOCAL_AFTER
+        due = self._sure_at(ladder, now)
         if ladder.pings < self.policy.pings:
-            return rung_at
+            due = ladder.last_ping_at + self.rung
+        if now < local_at:
+            return min(due, local_at)
+        return due if due > now else now + POLL
+
+    def _sure_at(self, ladder: Ladder, now: float) -> float:
+        rung_at = ladder.last_ping_at + self.rung
         return max(rung_at, ladder.began_at + self.ride_through(now=now))
 
     def judge(self, *, now: float) -> Where | None:
@@ -188,7 +204,7 @@ class PathClock:
         doubt = now - ladder.began_at
         if doubt >= LOCAL_AFTER and self._looks_local(kernel, ladder):
             return Where.LOCAL
-        if ladder.pings < self.policy.pings or now < self.next_at(now=now):
+        if ladder.pings < self.policy.pings or now < self._sure_at(ladder, now):
             return None
         if window_shut(kernel) and kernel.probes_unanswered < OUTBOUND_RETRANSMITS:
             # The kernel holds our pings back and probes the window at doubling
@@ -256,6 +272,8 @@ class PeerClock:
         self.policy = policy
         self.frame_at = now
         self.wait: Wait | None = None
+        self.busy = False
+        """Whether the link's data has a rhythm: then less patience is needed."""
         self.healed = HealedSilence()
         self._acked = 0
         self._acked_at = now
@@ -294,13 +312,39 @@ class PeerClock:
         self.wait = None
         self.frame_at = now
 
-    def allowance(self, *, busy: bool, now: float) -> float:
+    def allowance(self, *, now: float) -> float:
         """Seconds a probe may stay unanswered, stretched by what has healed."""
         policy = self.policy
-        least = policy.peer_busy if busy else policy.peer_idle
+        least = policy.peer_busy if self.busy else policy.peer_idle
         return min(max(least, 4 * self.healed.length(now=now)), policy.peer_max)
 
-    def overdue_at(self, kernel: Kernel | None, *, busy: bool, now: float) -> float:
+    def suspect_at(self, *, now: float) -> float:
+        """When a wait becomes a doubt: half of what the peer is allowed."""
+        assert self.wait is not None
+        return self.wait.began_at + self.allowance(now=now) / 2
+
+    def ask_at(self, kernel: Kernel | None, *, now: float) -> float:
+        """When the next ping of a wait is due."""
+        wait = self.wait
+        assert wait is not None
+        if kernel is None:
+            # Nothing but answers counts here, so the questions share the time.
+            share = self.allowance(now=now) / self.policy.pings
+            return wait.last_ping_at + max(share, PROBE_TIMEOUT_CAP)
+        # The peer's kernel must have proven itself shortly before the verdict; a
+        # proof that stays out is asked for again, and the path will be judged.
+        reproof_at = self.overdue_at(kernel, now=now) - REPROOF_WITHIN / 2
+        return max(reproof_at, wait.last_ping_at + REPROOF_WITHIN)
+
+    def is_accused(self, kernel: Kernel, *, now: float) -> bool:
+        """Whether an overdue answer is the fault of the peer: its kernel lives."""
+        wait = self.wait
+        assert wait is not None
+        if window_shut(kernel):
+            return kernel.probes_unanswered < OUTBOUND_RETRANSMITS
+        return wait.proven_at is not None and now - wait.proven_at <= REPROOF_WITHIN
+
+    def overdue_at(self, kernel: Kernel | None, *, now: float) -> float:
         """When the present wait ends badly, if nothing more is heard.
 
         Bytes that still move put it off, up to the message deadline: a large message
@@ -308,7 +352,7 @@ class PeerClock:
         """
         wait = self.wait
         assert wait is not None
-        allowance = self.allowance(busy=busy, now=now)
+        allowance = self.allowance(now=now)
         moved_at = self._received_at
         if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
             moved_at = max(moved_at, self._acked_at)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .detector import Ladder, Wait
 from .events import Kernel
 from .items import Cause, Where
+from .pings import PingOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,9 @@ def path_dead(where: Where, ladder: Ladder, kernel: Kernel, *, now: float) -> Fi
     )
 
 
-def outbound_dead(unacked_for: float, kernel: Kernel, retransmits: int) -> Finding:
+def outbound_dead(lost: PingOut, kernel: Kernel, *, now: float) -> Finding:
+    unacked_for = now - lost.sent_at
+    retransmits = kernel.total_retransmits - lost.retransmits
     return Finding(
         cause=Cause.PATH_DEAD,
         where=Where.OUTBOUND,

@@ -95,6 +95,8 @@ class Evidence(Struct, frozen=True):
     """None where the system gives no usable evidence, or the link is gone."""
     unread_bytes: int = 0
     """Waiting in the kernel's receive buffer, not read by us yet."""
+    waiting: int = 0
+    """Messages in the outbox that the transport has not been given yet."""
 
 
 # --- facts ------------------------------------------------------------------------
@@ -310,7 +312,7 @@ class Doubted(_Event, frozen=True, kw_only=True, tag=True):
 
 
 class Cleared(_Event, frozen=True, kw_only=True, tag=True):
-    """Verdict ALIVE again after SUSPECT, `after` seconds of doubt."""
+    """A frame proved the link, after SUSPECT or a stall of ours `after` seconds ago."""
 
     after: float
 

@@ -142,19 +142,22 @@ class Buffer:
             self._runs.extend(merged)
             self._notes = len(merged)
 
-    def take(self) -> list[Item]:
-        """Everything that waits, in order."""
+    def take(self, most: int) -> list[Item]:
+        """What waits longest, in order: whole reads, until `most` messages or more."""
         items: list[Item] = []
         if self._missing:
             items.append(self._gap())
-        for run in self._runs:
+        taken = 0
+        while self._runs and taken < most:
+            run = self._runs.popleft()
             if isinstance(run, _Run):
                 items += run.messages
+                taken += len(run.messages)
+                self.waiting_bytes -= run.size_bytes
             else:
                 items.append(run)
-        self.delivered += self.waiting
-        self.waiting = self.waiting_bytes = self._notes = 0
-        self._runs.clear()
+        self.waiting -= taken
+        self.delivered += taken
         return items
 
     def _drop_oldest(self) -> int:

@@ -14,14 +14,11 @@ from .adaptive import RoundTripEstimate
 from .channel import CHANNEL_PATIENCE, ChannelClock
 from .detector import (
     BUSY_FLOOR,
-    LOCAL_AFTER,
-    OUTBOUND_RETRANSMITS,
+    POLL,
     REPROOF_WITHIN,
-    TIMER_SLACK,
     Liveness,
     PathClock,
     PeerClock,
-    window_shut,
 )
 from .diagnosis import Finding
 from .events import (
@@ -46,7 +43,7 @@ from .events import (
     Stalled,
     Tick,
 )
-from .items import Bounds, Condition, Verdict
+from .items import Condition, Verdict
 from .pings import Pings
 from .subscriptions import Beats, Freshness
 
@@ -55,8 +52,6 @@ SETTLE = 0.020
 DRAIN = 0.010
 MOST_DRAINS = 50
 """A flood that never leaves the buffer empty is judged all the same after these."""
-POLL = 0.05
-"""How often evidence is read while a verdict hangs on it."""
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
 
@@ -93,6 +88,8 @@ class Link:
         self.pings = Pings(epoch)
         self.round_trip = RoundTripEstimate()
         self.frames = self.beats = 0
+        self.waiting = 0
+        """Messages in the outbox when the evidence was last read."""
         self.unproven_since: float | None = None
         """Set by a stall of ours, until a frame proves the link again."""
         self.stalled_for = 0.0
@@ -138,6 +135,18 @@ class Link:
         self.deadline = self._next_deadline(now)
         return out
 
+    @property
+    def standing(self) -> tuple[Verdict, bool, bool]:
+        """What a consumer is told of a link; a change is worth a Status."""
+        stalled = self.channel.stalled_at is not None
+        return self.verdict, self.unproven_since is not None, stalled
+
+    def stale_for(self, *, now: float) -> float:
+        """How old data read at `now` may be: it may have waited out a stall of ours."""
+        if not self._draining or self.unproven_since is None:
+            return 0.0
+        return now - self.unproven_since
+
     # --- what is heard -----------------------------------------------------------
 
     def _on_received(self, fact: Received, now: float) -> list[Output]:
@@ -157,10 +166,13 @@ class Link:
         if fact.frames:
             self.path.heard(now=now)
             self.peer.framed(now=now)
-            self.unproven_since = None
-            if self._doubted_at is not None:
-                after, self._doubted_at = now - self._doubted_at, None
+            began_at = self._doubted_at
+            if began_at is None:
+                began_at = self.unproven_since
+            if began_at is not None:
+                self._doubted_at = self.unproven_since = None
                 self.verdict = Verdict.ALIVE
+                after = now - began_at
                 out.append(Cleared(at=now, epoch=self.epoch, after=after))
         return out
 
@@ -217,6 +229,7 @@ class Link:
             return []
         self._draining = 0
         kernel = self.kernel = fact.evidence.kernel
+        self.waiting = fact.evidence.waiting
         if kernel is not None:
             self._observe(kernel, now)
         self._learn_rhythm(now)
@@ -264,6 +277,7 @@ class Link:
             silence = max(silence, BUSY_FLOOR, 4 * self.round_trip.smoothed)
             silence = silence if silence < policy.ping_every else None
         self.busy_silence = None if self._paused else silence
+        self.peer.busy = self.busy_silence is not None
 
     def _judge_path(self, kernel: Kernel | None, now: float) -> Finding | None:
         if kernel is None:
@@ -272,18 +286,11 @@ class Link:
         if where and self.path.ladder:
             return diagnosis.path_dead(where, self.path.ladder, kernel, now=now)
         oldest = self.pings.oldest_unacknowledged()
-        if oldest is None or oldest.position is None or window_shut(kernel):
+        if oldest is None or now - oldest.sent_at < self.policy.outbound_after:
             return None
-        unacked_for = now - oldest.sent_at
-        resent = kernel.total_retransmits - oldest.retransmits
-        if (
-            unacked_for >= self.policy.outbound_after
-            and resent >= OUTBOUND_RETRANSMITS
-            and kernel.retransmits > 0
-            and kernel.segments_in != oldest.segments
-        ):
-            return diagnosis.outbound_dead(unacked_for, kernel, resent)
-        return None
+        if not oldest.is_lost_outbound(kernel):
+            return None
+        return diagnosis.outbound_dead(oldest, kernel, now=now)
 
     def _judge_peer(self, kernel: Kernel | None, now: float) -> Finding | None:
         wait = self.peer.wait
@@ -293,17 +300,15 @@ class Link:
         if self.no_pong_at is not None:
             patient = silence < self.policy.no_pong_silence
             return None if patient else diagnosis.peer_unresponsive(silence)
-        if now < self._overdue_at(now):
+        if now < self.peer.overdue_at(kernel, now=now):
             return None
         if kernel is None:
             asked = len(self.pings)
             enough = asked >= self.policy.pings
             return diagnosis.silent_without_kernel(asked, silence) if enough else None
-        shut = window_shut(kernel) and kernel.probes_unanswered < OUTBOUND_RETRANSMITS
-        proven = wait.proven_at is not None and now - wait.proven_at <= REPROOF_WITHIN
-        if shut or proven:
-            return diagnosis.peer_frozen(wait, kernel, silence, now=now)
-        return None
+        if not self.peer.is_accused(kernel, now=now):
+            return None
+        return diagnosis.peer_frozen(wait, kernel, silence, now=now)
 
     def _judge_channel(self, now: float) -> list[Output]:
         """A channel past its contract is told once the link has answered after it."""
@@ -360,16 +365,14 @@ class Link:
 
     def _climb(self, now: float) -> list[Output]:
         """Begin to doubt the path, or ask once more while nothing is heard at all."""
-        ladder = self.path.ladder
-        if ladder is None:
+        if self.path.ladder is None:
             if now < self._path_doubt_at():
                 return []
             self._probed_silence_of = self.channel.data_at
             if self.kernel is not None:
                 self.path.doubt(now=now)
             return self._ping(now)
-        exhausted = ladder.pings >= self.policy.pings
-        if exhausted or now < self.path.next_at(now=now):
+        if not self.path.wants_ping(now=now):
             return []
         return [
             *self._doubt("path", now - self.path.heard_at, now),
@@ -407,16 +410,10 @@ class Link:
     def _channel_proven(self) -> bool:
         return self.no_pong_at is not None or self.peer.frame_at >= self.channel.due_at
 
-    def _overdue_at(self, now: float) -> float:
-        busy = self.busy_silence is not None
-        return self.peer.overdue_at(self.kernel, busy=busy, now=now)
-
     def _suspect_at(self, now: float) -> float:
-        wait = self.peer.wait
-        if wait is None or self._doubted_at is not None or self.no_pong_at is not None:
+        if self._doubted_at is not None or self.no_pong_at is not None:
             return inf
-        busy = self.busy_silence is not None
-        return wait.began_at + self.peer.allowance(busy=busy, now=now) / 2
+        return inf if self.peer.wait is None else self.peer.suspect_at(now=now)
 
     def _path_doubt_at(self) -> float:
         due = self.path.doubt_at() if self.kernel is not None else inf
@@ -434,16 +431,9 @@ class Link:
             return max(last_word_at, last_at + policy.ping_every)
         due = max(self.peer.frame_at, last_at) + policy.ping_every
         due = min(due, last_at + policy.measure_every)
-        wait = self.peer.wait
-        if wait is None or self._paused:
+        if self.peer.wait is None or self._paused:
             return due
-        if self.kernel is None:
-            busy = self.busy_silence is not None
-            share = self.peer.allowance(busy=busy, now=now) / policy.pings
-            return min(due, wait.last_ping_at + max(share, self.round_trip.timeout))
-        reproof_at = self._overdue_at(now) - REPROOF_WITHIN / 2
-        # A re-proof that stays unacknowledged is asked again; the path will judge.
-        return min(due, max(reproof_at, wait.last_ping_at + REPROOF_WITHIN))
+        return min(due, self.peer.ask_at(self.kernel, now=now))
 
     def _no_pong_due(self) -> float:
         oldest = self.pings.oldest()
@@ -473,16 +463,10 @@ class Link:
         return max(due, now + LEAST_STEP)
 
     def _path_next_at(self, now: float) -> float:
-        ladder = self.path.ladder
-        if ladder is None:
+        if self.path.ladder is None:
             due = self._path_doubt_at()
         else:
             due = self.path.next_at(now=now)
-            local_at = ladder.began_at + LOCAL_AFTER
-            if now < local_at:
-                due = min(due, local_at)
-            elif due <= now:
-                due = now + POLL
         oldest = self.pings.oldest_unacknowledged()
         if oldest is None or self.kernel is None:
             return due
@@ -494,33 +478,5 @@ class Link:
             return inf
         if self.no_pong_at is not None:
             return max(self.peer.frame_at + self.policy.no_pong_silence, now + POLL)
-        overdue_at = self._overdue_at(now)
+        overdue_at = self.peer.overdue_at(self.kernel, now=now)
         return overdue_at if overdue_at > now else now + POLL
-
-    # --- what is promised ----------------------------------------------------------
-
-    def bounds(self, *, now: float) -> Bounds:
-        """Seconds of each kind of silence until it is told, as things stand."""
-        policy, busy = self.policy, self.busy_silence is not None
-        wait = policy.ping_every if self.busy_silence is None else self.busy_silence
-        reproof = self.path.rung + POLL + TIMER_SLACK
-        peer = wait + self.peer.allowance(busy=busy, now=now) + reproof
-        if self.no_pong_at is not None:
-            peer = policy.no_pong_silence + TIMER_SLACK
-        path = peer
-        if self.kernel is not None:
-            path = self.path.bound(self.busy_silence, now=now)
-        return Bounds(path=path, peer=peer, channels=self._channel_bounds())
-
-    def ceilings(self) -> Bounds:
-        """What `bounds` can grow to on this link, whatever it learns."""
-        policy = self.policy
-        asked = policy.ping_every + policy.peer_max + REPROOF_WITHIN + TIMER_SLACK
-        trickling = policy.message_deadline + REPROOF_WITHIN + TIMER_SLACK
-        peer = max(asked, trickling, policy.no_pong_silence + TIMER_SLACK)
-        path = self.path.ceiling if self.kernel is not None else asked
-        return Bounds(path=path, peer=peer, channels=self._channel_bounds())
-
-    def _channel_bounds(self) -> dict[str | None, float]:
-        contract = self.channel.contract
-        return {} if contract is None else {None: contract.every + CHANNEL_PATIENCE}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from .detector import OUTBOUND_RETRANSMITS, window_shut
 from .events import Kernel
 
 MOST_OUT = 16
@@ -21,6 +22,17 @@ class PingOut:
     segments: int = 0
     retransmits: int = 0
     acked: bool = False
+
+    def is_lost_outbound(self, kernel: Kernel) -> bool:
+        """Resent in vain while segments come in: our own bytes do not arrive."""
+        resent = kernel.total_retransmits - self.retransmits
+        return (
+            self.position is not None
+            and resent >= OUTBOUND_RETRANSMITS
+            and kernel.retransmits > 0
+            and kernel.segments_in != self.segments
+            and not window_shut(kernel)
+        )
 
 
 class Pings:

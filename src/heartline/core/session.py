@@ -7,13 +7,8 @@ an idle or a closed session has none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import inf
 
-from heartline.errors import UsageError
-
-from .backoff import Backoff
-from .detector import Liveness
 from .diagnosis import Finding
 from .events import (
     Abort,
@@ -57,74 +52,10 @@ from .gaps import Ledger
 from .items import Cause, Condition, Phase, Where
 from .link import Link
 from .neighbours import Neighbours
-from .subscriptions import Beats, Freshness
+from .promises import bounds
+from .terms import Past, Terms, Trouble
 
 DROP_NOTICE_EVERY = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialling:
-    """Deadlines of one attempt to connect and of the end of a link. Seconds.
-
-    `resolve` bounds the look-up of the name, `connect` the whole attempt from its
-    start to the accepted upgrade, `sync` the sending of what is sent on open, and
-    `close` the closing handshake.
-    """
-
-    resolve: float = 5.0
-    connect: float = 10.0
-    sync: float = 10.0
-    close: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("resolve", "connect", "sync", "close"):
-            if not getattr(self, name) > 0:
-                raise UsageError(
-                    f"Dialling.{name}", wanted="more than 0", got=getattr(self, name)
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """Everything a session is told once, by its owner."""
-
-    host: str
-    liveness: Liveness = field(default_factory=Liveness)
-    backoff: Backoff = field(default_factory=Backoff)
-    dialling: Dialling = field(default_factory=Dialling)
-    freshness: Freshness | None = None
-    beats: Beats | None = None
-    syncs: bool = False
-    """Whether something is to be sent on open before the stream counts as OPEN."""
-
-
-@dataclass(slots=True)
-class Past:
-    """Totals of the links that are gone."""
-
-    frames: int = 0
-    pings: int = 0
-    pongs: int = 0
-    beats: int = 0
-    stray_pongs: int = 0
-
-    def add(self, link: Link) -> None:
-        self.frames += link.frames
-        self.pings += link.pings.sent
-        self.pongs += link.pings.answered
-        self.beats += link.beats
-        self.stray_pongs += link.pings.stray
-
-
-@dataclass(slots=True)
-class Trouble:
-    """Why the stream is not what it should be, and since when."""
-
-    cause: Cause
-    where: Where | None = None
-    status: int | None = None
-    evidence: str = ""
-    since_at: float | None = None
 
 
 class Session:
@@ -332,8 +263,8 @@ class Session:
             evidence=finding.evidence,
             since_at=self._since(finding.cause, where, heard_at),
             bound=bound,
-            unsent=ended.unsent if ended else 0,
-            unconfirmed_bytes=ended.unconfirmed_bytes if ended else 0,
+            unsent=ended.unsent if ended else link.waiting,
+            unconfirmed_bytes=ended.unconfirmed_bytes if ended else _unconfirmed(link),
         )
         self.trouble = Trouble(
             finding.cause, where, lost.status, finding.evidence, lost.since_at
@@ -363,12 +294,12 @@ class Session:
 
     def _bound_of(self, cause: Cause, now: float) -> float | None:
         assert self.link is not None
-        bounds = self.link.bounds(now=now)
+        promised = bounds(self.link, now=now)
         if cause is Cause.PATH_DEAD:
-            return bounds.path
+            return promised.path
         if cause is Cause.PEER_FROZEN:
-            return bounds.peer
-        return bounds.channels.get(None)
+            return promised.peer
+        return promised.channels.get(None)
 
     def _was_useful(self, link: Link, now: float) -> bool:
         backoff = self.terms.backoff
@@ -590,3 +521,7 @@ class Session:
 
     def _is_current(self, epoch: int, phase: Phase) -> bool:
         return epoch == self.epoch and self.phase is phase
+
+
+def _unconfirmed(link: Link) -> int:
+    return link.kernel.outstanding_bytes if link.kernel is not None else 0

@@ -6,7 +6,9 @@ from .detector import PathClock
 from .diagnosis import channel_stalled
 from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
 from .link import Link
-from .session import Session, Trouble
+from .promises import bounds, ceilings
+from .session import Session
+from .terms import Trouble
 
 
 def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> Status:
@@ -14,7 +16,7 @@ def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> 
     link = session.link
     trouble = _standing(session, link, now)
     verdict = _verdict(session, link)
-    bounds, ceilings = _promises(session, link, now)
+    promised, most = _promises(session, link, now)
     opened = session.phase is Phase.OPEN
     return Status(
         at=now,
@@ -28,9 +30,9 @@ def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> 
         since_at=trouble.since_at if trouble else None,
         silence=None if link is None else max(0.0, now - link.peer.frame_at),
         round_trip=RoundTrips() if link is None else link.round_trip.summary(),
-        bounds=bounds,
-        ceilings=ceilings,
-        detection_bound=max(bounds.path, bounds.peer, *bounds.channels.values()),
+        bounds=promised,
+        ceilings=most,
+        detection_bound=max(promised.path, promised.peer, *promised.channels.values()),
         epoch=session.epoch,
         attempt=session.failures + 1,
         retry_at=session.retry_at,
@@ -91,12 +93,10 @@ def _standing(session: Session, link: Link | None, now: float) -> Trouble | None
 
 def _promises(session: Session, link: Link | None, now: float) -> tuple[Bounds, Bounds]:
     """The bounds of the link, or those that its successor will begin with."""
-    if link is None:
-        terms = session.terms
-        link = Link(0, policy=terms.liveness, now=now, freshness=terms.freshness)
-        path = PathClock(terms.liveness, kernel=None, now=now)
-        fresh = link.bounds(now=now)
-        bounds = Bounds(path.bound(None, now=now), fresh.peer, fresh.channels)
-        ceilings = link.ceilings()
-        return bounds, ceilings
-    return link.bounds(now=now), link.ceilings()
+    if link is not None:
+        return bounds(link, now=now), ceilings(link)
+    terms = session.terms
+    link = Link(0, policy=terms.liveness, now=now, freshness=terms.freshness)
+    fresh = bounds(link, now=now)
+    path = PathClock(terms.liveness, kernel=None, now=now).bound(None, now=now)
+    return Bounds(path, fresh.peer, fresh.channels), ceilings(link)

@@ -1,0 +1,7 @@
+"""The user's end of a stream: socket and clock into facts, commands into I/O."""
+
+from .connect import connect
+from .heartbeat import Heartbeat
+from .stream import Stream
+
+__all__ = ["Heartbeat", "Stream", "connect"]

@@ -1,0 +1,115 @@
+"""`heartline.connect`: everything a user may say about a stream, and its defaults."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from heartline.core.backoff import Backoff
+from heartline.core.detector import Liveness
+from heartline.core.events import Event
+from heartline.core.inbox import Inbox
+from heartline.core.terms import Dialling, Terms
+from heartline.core.subscriptions import Freshness
+from heartline.errors import UsageError
+from heartline.wire.resolve import Resolver, SystemResolver
+
+from .heartbeat import Heartbeat
+from .route import Headers, Opening, Route, Url
+from .stream import Stream
+
+_RESOLVER = SystemResolver()
+
+
+def connect(
+    url: Url,
+    *,
+    headers: Headers | None = None,
+    on_open: Opening = (),
+    heartbeat: Heartbeat | None = None,
+    liveness: Liveness | None = None,
+    freshness: Freshness | None = None,
+    backoff: Backoff | None = None,
+    dialling: Dialling | None = None,
+    inbox: Inbox | None = None,
+    outbox_limit_bytes: int = 1 << 20,
+    max_message_bytes: int = 16 << 20,
+    proxy: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    compression: bool = True,
+    resolver: Resolver | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    journal: Path | str | None = None,
+    name: str | None = None,
+) -> Stream:
+    """Describe a stream; nothing happens until it is entered with `async with`.
+
+    `url`, `headers` and `on_open` may be callables, also async ones: they are asked
+    anew for every attempt. `on_open` is sent after each redial before the stream
+    counts as OPEN. `on_event` is given every event at once, also while the consumer is
+    behind; it must not block. `journal` is a file that gets every event as a line of
+    JSON. `name` is what logs, metrics and the journal call this stream; by default the
+    URL's host.
+
+    Sizes are bytes of payload, inclusive: a message of exactly `max_message_bytes` is
+    delivered, compressed or not. Raises `UsageError` for what cannot be.
+    """
+    host = _host_of(url, proxy)
+    for field, value in (
+        ("outbox_limit_bytes", outbox_limit_bytes),
+        ("max_message_bytes", max_message_bytes),
+    ):
+        if value < 1:
+            raise UsageError(field, wanted="at least 1", got=value)
+    route = Route(
+        url=url,
+        headers=headers or {},
+        on_open=on_open,
+        heartbeat=heartbeat,
+        resolver=resolver or _RESOLVER,
+        proxy=proxy,
+        ssl_context=ssl_context,
+        compression=compression,
+        max_message_bytes=max_message_bytes,
+        outbox_limit_bytes=outbox_limit_bytes,
+    )
+    terms = Terms(
+        host=host,
+        liveness=liveness or Liveness(),
+        backoff=backoff or Backoff(),
+        dialling=dialling or Dialling(),
+        freshness=freshness,
+        beats=heartbeat.beats if heartbeat else None,
+        syncs=route.syncs,
+    )
+    return Stream(
+        route,
+        terms,
+        inbox=inbox or Inbox(),
+        on_event=on_event or (lambda event: None),
+    )
+
+
+def _host_of(url: Url, proxy: str | None) -> str:
+    """Whose dial budget the stream shares: host and port that are really dialled."""
+    if proxy is not None:
+        return _authority("proxy", proxy, ("http", "https", "socks4", "socks5"))
+    if callable(url):
+        # Known only when it is asked; streams of one callable share one budget.
+        return f"{getattr(url, '__module__', '')}.{getattr(url, '__qualname__', '')}"
+    return _authority("url", url, ("ws", "wss"))
+
+
+def _authority(field: str, url: str, schemes: tuple[str, ...]) -> str:
+    wanted = f"a URL with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except (ValueError, AttributeError, TypeError):
+        raise UsageError(field, wanted=wanted, got="no URL") from None
+    if parts.scheme not in schemes or not parts.hostname:
+        # The URL itself may hold a token: only its scheme is told.
+        raise UsageError(field, wanted=wanted, got=f"{parts.scheme or 'no'} scheme")
+    return f"{parts.hostname}:{port or parts.scheme}"

@@ -1,0 +1,75 @@
+"""A text or JSON heartbeat on a plain URL: what to send, how often, what answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import msgspec
+
+from heartline.core.subscriptions import Beats
+from heartline.errors import UsageError
+
+Answer: TypeAlias = str | bytes | Mapping[str, Any] | Callable[[str | bytes], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """An application heartbeat, for venues that do not count RFC 6455 pings.
+
+    `send`: the message, or a callable that makes it anew each time. `every`: seconds
+    between two, whatever else flows. `answer`: what the venue says to it: the exact
+    message, a mapping that its JSON object must contain, or a predicate; None if the
+    venue does not answer. Answers are signs of life of the link, not data: they are
+    counted and kept from the consumer.
+    """
+
+    send: str | bytes | Callable[[], str | bytes]
+    every: float = 20.0
+    answer: Answer | None = None
+
+    def __post_init__(self) -> None:
+        Beats(every=self.every, answered=self.answer is not None)
+        made = callable(self.send)
+        if not made and not isinstance(self.send, str | bytes):
+            raise UsageError(
+                "Heartbeat.send", wanted="str, bytes or a callable", got=self.send
+            )
+
+    @property
+    def beats(self) -> Beats:
+        return Beats(every=self.every, answered=self.answer is not None)
+
+    def words(self) -> str | bytes:
+        send = self.send
+        return send if isinstance(send, str | bytes) else send()
+
+    def recogniser(self) -> Callable[[str | bytes], bool] | None:
+        """A predicate for answers; None where none are declared."""
+        answer = self.answer
+        if answer is None:
+            return None
+        if isinstance(answer, str | bytes):
+            exact = answer
+            return lambda data: data == exact
+        if isinstance(answer, Mapping):
+            return _contains(cast("Mapping[str, Any]", answer))
+        return answer
+
+
+def _contains(wanted: Mapping[str, Any]) -> Callable[[str | bytes], bool]:
+    # One of the wanted keys must stand in the text at all before it is worth parsing.
+    mark = next(iter(wanted), "")
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+    def matches(data: str | bytes) -> bool:
+        if isinstance(data, bytes) or mark not in data:
+            return False
+        try:
+            found = decode(data)
+        except msgspec.DecodeError:
+            return False
+        return all(key in found and found[key] == wanted[key] for key in wanted)
+
+    return matches

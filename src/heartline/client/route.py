@@ -1,0 +1,90 @@
+"""Where a stream goes and what it says there, made afresh for every attempt."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import TypeAlias, TypeVar, cast
+
+from heartline.core.items import Cause
+from heartline.errors import HeartlineError, UsageError, WireError
+from heartline.wire.dial import Target
+from heartline.wire.resolve import Resolver
+
+from .heartbeat import Heartbeat
+
+T = TypeVar("T")
+Url: TypeAlias = str | Callable[[], str | Awaitable[str]]
+Headers: TypeAlias = (
+    Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
+)
+Opening: TypeAlias = (
+    Sequence[str | bytes]
+    | Callable[[], Sequence[str | bytes] | Awaitable[Sequence[str | bytes]]]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The other end, as the user described it."""
+
+    url: Url
+    headers: Headers
+    on_open: Opening
+    heartbeat: Heartbeat | None
+    resolver: Resolver
+    proxy: str | None
+    ssl_context: SSLContext | None
+    compression: bool
+    max_message_bytes: int
+    outbox_limit_bytes: int
+
+    @property
+    def syncs(self) -> bool:
+        return callable(self.on_open) or len(self.on_open) > 0
+
+    async def target(self) -> Target:
+        """Ask for the URL and headers of this attempt; raises `WireError`.
+
+        Tokens expire: what was good for the first dial may be refused on the next.
+        """
+        url = await _fresh("url", self.url)
+        if not isinstance(url, str):
+            raise UsageError("url", wanted="str", got=type(url).__name__)
+        return Target(
+            url=url,
+            headers=await _fresh("headers", self.headers),
+            proxy=self.proxy,
+            ssl_context=self.ssl_context,
+            compression=self.compression,
+            max_message_bytes=self.max_message_bytes,
+        )
+
+    async def opening(self) -> Sequence[str | bytes]:
+        """What to send on open; raises `WireError`."""
+        messages = await _fresh("on_open", self.on_open)
+        if isinstance(messages, str | bytes):
+            raise UsageError("on_open", wanted="a sequence of messages", got="one")
+        return messages
+
+
+async def _fresh(name: str, source: T | Callable[[], T | Awaitable[T]]) -> T:
+    """Call what is callable. A callable that fails is a failed attempt, not a crash.
+
+    The error's text stays out of the reason: it may hold the token it was asked for.
+    """
+    if not callable(source):
+        return source
+    call = cast("Callable[[], T | Awaitable[T]]", source)
+    try:
+        made = call()
+        if inspect.isawaitable(made):
+            return cast("T", await made)
+        return cast("T", made)
+    except HeartlineError:
+        raise
+    except Exception as error:
+        reason = f"{name}: the callable raised {type(error).__name__}"
+        raise WireError(Cause.CLOSED_BY_US, reason) from None

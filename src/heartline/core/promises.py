@@ -1,0 +1,35 @@
+"""What a link promises at a moment: bounds derived from policy and what it learned."""
+
+from __future__ import annotations
+
+from .channel import CHANNEL_PATIENCE
+from .detector import POLL, REPROOF_WITHIN, TIMER_SLACK
+from .items import Bounds
+from .link import Link
+
+
+def bounds(link: Link, *, now: float) -> Bounds:
+    """Seconds of each kind of silence until it is told, as things stand at `now`."""
+    policy, silence = link.policy, link.busy_silence
+    wait = policy.ping_every if silence is None else silence
+    reproof = link.path.rung + POLL + TIMER_SLACK
+    peer = wait + link.peer.allowance(now=now) + reproof
+    if link.no_pong_at is not None:
+        peer = policy.no_pong_silence + TIMER_SLACK
+    path = peer if link.kernel is None else link.path.bound(silence, now=now)
+    return Bounds(path=path, peer=peer, channels=_channels(link))
+
+
+def ceilings(link: Link) -> Bounds:
+    """What `bounds` can grow to on this link, whatever it learns."""
+    policy = link.policy
+    asked = policy.ping_every + policy.peer_max + REPROOF_WITHIN + TIMER_SLACK
+    trickling = policy.message_deadline + REPROOF_WITHIN + TIMER_SLACK
+    peer = max(asked, trickling, policy.no_pong_silence + TIMER_SLACK)
+    path = asked if link.kernel is None else link.path.ceiling
+    return Bounds(path=path, peer=peer, channels=_channels(link))
+
+
+def _channels(link: Link) -> dict[str | None, float]:
+    contract = link.channel.contract
+    return {} if contract is None else {None: contract.every + CHANNEL_PATIENCE}

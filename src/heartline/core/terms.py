@@ -1,0 +1,78 @@
+"""What a session is told once, and the small values it keeps about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from heartline.errors import UsageError
+
+from .backoff import Backoff
+from .detector import Liveness
+from .items import Cause, Where
+from .link import Link
+from .subscriptions import Beats, Freshness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialling:
+    """Deadlines of one attempt to connect and of the end of a link. Seconds.
+
+    `resolve` bounds the look-up of the name, `connect` the whole attempt from its
+    start to the accepted upgrade, `sync` the sending of what is sent on open, and
+    `close` the closing handshake.
+    """
+
+    resolve: float = 5.0
+    connect: float = 10.0
+    sync: float = 10.0
+    close: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("resolve", "connect", "sync", "close"):
+            if not getattr(self, name) > 0:
+                raise UsageError(
+                    f"Dialling.{name}", wanted="more than 0", got=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Everything a session is told once, by its owner."""
+
+    host: str
+    liveness: Liveness = field(default_factory=Liveness)
+    backoff: Backoff = field(default_factory=Backoff)
+    dialling: Dialling = field(default_factory=Dialling)
+    freshness: Freshness | None = None
+    beats: Beats | None = None
+    syncs: bool = False
+    """Whether something is to be sent on open before the stream counts as OPEN."""
+
+
+@dataclass(slots=True)
+class Past:
+    """Totals of the links that are gone."""
+
+    frames: int = 0
+    pings: int = 0
+    pongs: int = 0
+    beats: int = 0
+    stray_pongs: int = 0
+
+    def add(self, link: Link) -> None:
+        self.frames += link.frames
+        self.pings += link.pings.sent
+        self.pongs += link.pings.answered
+        self.beats += link.beats
+        self.stray_pongs += link.pings.stray
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Why the stream is not what it should be, and since when."""
+
+    cause: Cause
+    where: Where | None = None
+    status: int | None = None
+    evidence: str = ""
+    since_at: float | None = None

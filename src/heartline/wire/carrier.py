@@ -1,0 +1,211 @@
+"""One connection's socket: frames become facts, commands become bytes.
+
+It belongs to one epoch and reports its end exactly once. It decides nothing and
+never waits: every command returns at once, whatever the peer does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Protocol
+
+from picows import WSCloseCode, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+
+from heartline.core.events import Ended, Evidence, Fact, Pinged, Ponged
+from heartline.core.items import Cause
+
+from .deflate import Deflater, Inflater, negotiate
+from .frames import FrameListener
+from .kernel import KernelEyes, harden
+from .outbox import Outbox
+
+NO_CLOSE_FRAME = 1006
+"""Reported for an end without a closing handshake (RFC 6455 section 7.1.5)."""
+LINGER = 0.25
+"""After the closing handshake the transport gets this long to flush; then it is
+aborted. Off the critical path: the end has been told before."""
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class CarrierOwner(Protocol):
+    """Who drives the machine that this connection's facts go to."""
+
+    def on_carried(self, carrier: Carrier) -> None:
+        """The upgrade was accepted; frames follow in the same turn of the loop."""
+        ...
+
+    def on_data(
+        self, carrier: Carrier, data: list[str | bytes], frames: int, size_bytes: int
+    ) -> None: ...
+
+    def on_fact(self, fact: Fact) -> None: ...
+
+
+class Carrier:
+    """The I/O of one link."""
+
+    def __init__(
+        self,
+        epoch: int,
+        owner: CarrierOwner,
+        *,
+        keepalive_interval: int,
+        max_message_bytes: int,
+        outbox_limit_bytes: int,
+    ) -> None:
+        self.epoch = epoch
+        self.address = ""
+        self.outbox: Outbox | None = None
+        self._owner = owner
+        self._keepalive_interval = keepalive_interval
+        self._max_message_bytes = max_message_bytes
+        self._outbox_limit_bytes = outbox_limit_bytes
+        self._transport: WSTransport | None = None
+        self._eyes: KernelEyes | None = None
+        self._deflater: Deflater | None = None
+        self._ended = False
+        self._lingering: asyncio.TimerHandle | None = None
+
+    def listen(
+        self, request: WSUpgradeRequest, response: WSUpgradeResponse
+    ) -> FrameListener:
+        """Make the listener of an accepted upgrade; raises `WireError` on a bad one."""
+        offered = response.headers.get("Sec-WebSocket-Extensions")
+        deflation = negotiate(offered)
+        inflater: Inflater | None = None
+        if deflation is not None:
+            inflater, self._deflater = deflation.client_ends()
+        return FrameListener(
+            self, max_message_bytes=self._max_message_bytes, inflater=inflater
+        )
+
+    # --- commands ----------------------------------------------------------------
+
+    def ping(self, payload: bytes) -> None:
+        """Queue a ping ahead of waiting messages; report the evidence right after."""
+        if self._transport is None or self._ended:
+            return
+        self._transport.send_ping(payload)
+        self._owner.on_fact(Pinged(self.epoch, self.evidence()))
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._ended:
+            self._transport.underlying_transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._ended:
+            self._transport.underlying_transport.resume_reading()
+
+    def send(self, data: str | bytes) -> None:
+        """Queue a message; raises `OutboxFull` and takes nothing over the limit."""
+        assert self.outbox is not None
+        self.outbox.put(data)
+
+    def send_first(self, data: str | bytes) -> None:
+        """Queue a heartbeat ahead of waiting messages, whatever the limit."""
+        if self.outbox is not None and not self._ended:
+            self.outbox.put_first(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; its deadline is the machine's business."""
+        if self._transport is None or self._ended:
+            return
+        self._transport.send_close(WSCloseCode(code), reason.encode())
+
+    def abort(self) -> None:
+        """Drop the connection now: unsent bytes are gone, nothing is waited for."""
+        self._ended = True
+        self._release()
+        if self._transport is None or self._transport.is_disconnected:
+            return
+        underlying = self._transport.underlying_transport
+        # Without this the kernel would go on for minutes, trying to deliver what it
+        # still holds to a peer that is gone.
+        sock = underlying.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        underlying.abort()
+
+    def evidence(self) -> Evidence:
+        if self._eyes is None:
+            return Evidence()
+        evidence = self._eyes.read()
+        waiting = self.outbox.waiting if self.outbox else 0
+        if waiting:
+            return Evidence(evidence.kernel, evidence.unread_bytes, waiting)
+        return evidence
+
+    # --- what the connection tells ------------------------------------------------
+
+    def on_open(self, transport: WSTransport) -> None:
+        underlying = transport.underlying_transport
+        sock = underlying.get_extra_info("socket")
+        harden(sock, keepalive_idle=self._keepalive_interval)
+        self._transport = transport
+        self._eyes = KernelEyes(sock, underlying.get_write_buffer_size)
+        self.outbox = Outbox(
+            transport, limit_bytes=self._outbox_limit_bytes, deflater=self._deflater
+        )
+        peer = underlying.get_extra_info("peername")
+        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
+        self._owner.on_carried(self)
+
+    def on_batch(self, data: list[str | bytes], frames: int, size_bytes: int) -> None:
+        if not self._ended:
+            self._owner.on_data(self, data, frames, size_bytes)
+
+    def on_pong(self, payload: bytes) -> None:
+        if not self._ended:
+            self._owner.on_fact(Ponged(self.epoch, payload))
+
+    def on_closing(self, code: int, reason: str) -> None:
+        self._end(Cause.CLOSED_BY_PEER, code, reason)
+
+    def on_broken(self, cause: Cause, reason: str) -> None:
+        self._end(cause, None, reason)
+
+    def on_gone(self) -> None:
+        reset = self._eyes is not None and self._eyes.was_reset()
+        if reset:
+            self._end(Cause.RESET, None, "connection reset")
+        else:
+            self._end(Cause.CLOSED_BY_PEER, NO_CLOSE_FRAME, "no close frame")
+        self._release()
+
+    def on_write_paused(self) -> None:
+        if self.outbox is not None:
+            self.outbox.pause()
+
+    def on_write_resumed(self) -> None:
+        if self.outbox is not None:
+            self.outbox.flush()
+
+    def _end(self, cause: Cause, status: int | None, reason: str) -> None:
+        """Tell the end once, at once; then let the last bytes leave, but not for long."""
+        if self._ended:
+            return
+        self._ended = True
+        kernel = self.evidence().kernel
+        fact = Ended(
+            self.epoch,
+            cause,
+            status,
+            reason,
+            unsent=self.outbox.unsent if self.outbox else 0,
+            unconfirmed_bytes=kernel.outstanding_bytes if kernel else 0,
+        )
+        if self._transport is not None and not self._transport.is_disconnected:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(LINGER, self.abort)
+            self._transport.underlying_transport.close()
+        self._owner.on_fact(fact)
+
+    def _release(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        if self._eyes is not None:
+            self._eyes.close()
+            self._eyes = None

@@ -1,0 +1,126 @@
+"""Drives one machine of the core: its timer, its facts, the evidence it judges by.
+
+It decides nothing. What the machine wants is handed to `obey`, one output at a time
+and never nested: facts that arise while outputs are obeyed wait for their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from heartline.core.events import Evidence, Fact, Output, Tick
+
+LATE = 0.1
+"""A read this much after the armed deadline means our own loop stood still: the tick
+is given first, so that what is read is known to be old. The machine has its own say."""
+MOST_ARMED = 3600.0
+
+
+class Machine(Protocol):
+    """A `Session`, or a `Link` wrapped by its server."""
+
+    deadline: float
+
+    def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
+
+
+def slept_through() -> float:
+    """Seconds this machine has been suspended since boot; 0 where it is not told."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return 0.0
+    return time.clock_gettime(clock) - time.monotonic()
+
+
+class Pump:
+    """The clockwork around one machine. `clock` is the monotonic clock, in seconds."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        obey: Callable[[Output], None],
+        look: Callable[[], tuple[int, Evidence]],
+        settle: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.monotonic,
+        asleep: Callable[[], float] = slept_through,
+    ) -> None:
+        self.machine = machine
+        self.clock = clock
+        self._obey = obey
+        self._look = look
+        self._settle = settle
+        self._loop = loop
+        self._asleep = asleep
+        self._asleep_before = asleep()
+        self._facts: deque[Fact] = deque()
+        self._feeding = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_at = float("inf")
+
+    @property
+    def suspended(self) -> float:
+        """Seconds slept since the last tick: not seen by the monotonic clock."""
+        return max(0.0, self._asleep() - self._asleep_before)
+
+    def feed(self, fact: Fact) -> None:
+        """Give the machine a fact, obey what it wants, arm its next deadline."""
+        self._facts.append(fact)
+        if self._feeding:
+            return
+        self._feeding = True
+        told = False
+        try:
+            while self._facts:
+                now = self.clock()
+                for output in self.machine.handle(self._facts.popleft(), now=now):
+                    told = True
+                    self._obey(output)
+        finally:
+            self._feeding = False
+        if told:
+            self._settle()
+        self._arm()
+
+    def tick(self) -> None:
+        """Read the evidence and let the machine judge."""
+        asleep = self._asleep()
+        suspended = asleep - self._asleep_before
+        self._asleep_before = asleep
+        epoch, evidence = self._look()
+        # Clock readings taken apart differ by microseconds; sleep is seconds.
+        self.feed(Tick(epoch, evidence, suspended if suspended > LATE else 0.0))
+
+    def is_late(self, now: float) -> bool:
+        return now - self.machine.deadline > LATE
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        """Arm the timer; one that fires too early is cheaper than one re-armed."""
+        due = self.machine.deadline
+        if self._timer is not None:
+            if due >= self._armed_at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due == float("inf"):
+            return
+        delay = min(max(0.0, due - self.clock()), MOST_ARMED)
+        self._armed_at = due
+        self._timer = self._loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self.clock() >= self.machine.deadline:
+            self.tick()
+        else:
+            self._arm()
