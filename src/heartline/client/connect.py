@@ -11,8 +11,8 @@ from heartline.core.backoff import Backoff
 from heartline.core.detector import Liveness
 from heartline.core.events import Event
 from heartline.core.inbox import Inbox
-from heartline.core.terms import Dialling, Terms
 from heartline.core.subscriptions import Freshness
+from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 from heartline.wire.resolve import Resolver, SystemResolver
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Heartbeat:
             exact = answer
             return lambda data: data == exact
         if isinstance(answer, Mapping):
-            return _contains(cast("Mapping[str, Any]", answer))
+            return _contains(answer)
         return answer
 
 

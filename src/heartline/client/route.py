@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 from heartline.core.items import Cause
 from heartline.errors import HeartlineError, UsageError, WireError
@@ -77,12 +77,11 @@ async def _fresh(name: str, source: T | Callable[[], T | Awaitable[T]]) -> T:
     """
     if not callable(source):
         return source
-    call = cast("Callable[[], T | Awaitable[T]]", source)
     try:
-        made = call()
+        made = source()
         if inspect.isawaitable(made):
-            return cast("T", await made)
-        return cast("T", made)
+            return await made
+        return made
     except HeartlineError:
         raise
     except Exception as error:

@@ -47,8 +47,8 @@ from heartline.core.inbox import Buffer, Inbox, Overflow
 from heartline.core.items import Cause, Condition, Counts, Item, Message, Phase, Status
 from heartline.core.neighbours import Neighbours
 from heartline.core.session import Session
-from heartline.core.terms import Terms
 from heartline.core.snapshot import snapshot
+from heartline.core.terms import Terms
 from heartline.errors import GaveUp, NotOpen, UsageError, WireError
 from heartline.wire.carrier import Carrier
 from heartline.wire.dial import dial

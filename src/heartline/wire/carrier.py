@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import Protocol
 
-from picows import WSCloseCode, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse
 
 from heartline.core.events import Ended, Evidence, Fact, Pinged, Ponged
 from heartline.core.items import Cause
@@ -63,6 +63,7 @@ class Carrier:
         self._keepalive_interval = keepalive_interval
         self._max_message_bytes = max_message_bytes
         self._outbox_limit_bytes = outbox_limit_bytes
+        self._listener: FrameListener | None = None
         self._transport: WSTransport | None = None
         self._eyes: KernelEyes | None = None
         self._deflater: Deflater | None = None
@@ -78,9 +79,10 @@ class Carrier:
         inflater: Inflater | None = None
         if deflation is not None:
             inflater, self._deflater = deflation.client_ends()
-        return FrameListener(
+        self._listener = FrameListener(
             self, max_message_bytes=self._max_message_bytes, inflater=inflater
         )
+        return self._listener
 
     # --- commands ----------------------------------------------------------------
 
@@ -113,7 +115,8 @@ class Carrier:
         """Begin the closing handshake; its deadline is the machine's business."""
         if self._transport is None or self._ended:
             return
-        self._transport.send_close(WSCloseCode(code), reason.encode())
+        assert self._listener is not None
+        self._listener.close(code, reason)
 
     def abort(self) -> None:
         """Drop the connection now: unsent bytes are gone, nothing is waited for."""
@@ -183,7 +186,7 @@ class Carrier:
             self.outbox.flush()
 
     def _end(self, cause: Cause, status: int | None, reason: str) -> None:
-        """Tell the end once, at once; then let the last bytes leave, but not for long."""
+        """Tell the end once and at once; the last bytes get a moment to leave."""
         if self._ended:
             return
         self._ended = True

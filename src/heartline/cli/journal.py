@@ -1,0 +1,75 @@
+"""`heartline journal`: what happened, read back from a journal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartline.cli.running import Exit, fail, leave_stdout
+from heartline.cli.times import moment, span
+from heartline.observe.history import Account, read_journal, what_happened
+
+
+def journal(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The journal.")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Tell of this time, in UTC: 03:12 for the last time it was that, or "
+            "2026-01-31T03:12. Without it, all is told.",
+        ),
+    ] = None,
+    around: Annotated[
+        str, typer.Option(metavar="SPAN", help="So long before --at and after it.")
+    ] = "5m",
+) -> None:
+    """Tell what happened to the streams that kept this journal."""
+    wide = span(around)
+    try:
+        if at is None:
+            _tell_everything(file)
+        else:
+            instant = moment(at, now=datetime.now(UTC))
+            _tell(what_happened(file, instant, wide))
+    except BrokenPipeError:
+        leave_stdout()
+    except OSError as error:
+        fail(str(error), Exit.GAVE_UP)
+
+
+def _tell_everything(file: Path) -> None:
+    reading = read_journal(file)
+    for record in reading:
+        if not record.carried:
+            print(record.in_words())
+    _tell_torn(reading.torn)
+
+
+def _tell(account: Account) -> None:
+    print(f"From {_utc(account.start)} to {_utc(account.end)}:")
+    if account.before:
+        print("In force at the start:")
+    for record in account.before:
+        print(f"  {record.in_words()}")
+    print("What happened:" if account.records else "Nothing happened.")
+    for record in account.records:
+        print(f"  {record.in_words()}")
+    if account.first is None or account.last is None:
+        print("The journal holds no record.")
+    elif account.start < account.first or account.end > account.last:
+        first, last = _utc(account.first), _utc(account.last)
+        print(f"The journal has records from {first} to {last} only.")
+    _tell_torn(account.torn)
+
+
+def _tell_torn(lines: int) -> None:
+    if lines:
+        print(f"Lines that could not be read: {lines}.")
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,212 @@
+"""`heartline watch`: one stream, as one screen for a person or lines for a program."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+import heartline
+from heartline.cli.aside import Aside, write_all
+from heartline.cli.lines import encode
+from heartline.cli.running import STDOUT, fail, leave_stdout, run
+from heartline.core.events import Event
+from heartline.observe.redact import redact_url
+from heartline.ui.view import WatchView
+
+if TYPE_CHECKING:
+    from heartline.observe.metrics import MetricsSink
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the arguments ask for, checked."""
+
+    url: str
+    send: tuple[str, ...] = ()
+    seconds: float | None = None
+    lines: bool = False
+    journal: Path | None = None
+    headers: dict[str, str] | None = None
+    proxy: str | None = None
+    fresh: float | None = None
+    metrics_port: int | None = None
+
+
+def watch(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where the stream is: wss:// or ws://.")
+    ],
+    send: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="JSON",
+            help="Send this on every new link, as a subscription. May be repeated.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="SECONDS", help="End after so long."),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Write JSON, one object an item, instead of the view; so it is "
+            "without this, too, where the output is no terminal.",
+        ),
+    ] = False,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep a journal of events.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME: VALUE'", help="Send this header. May be repeated."
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(metavar="URL", help="Go through this proxy.")
+    ] = None,
+    fresh: Annotated[
+        float | None,
+        typer.Option(
+            "--fresh",
+            "--max-age",
+            metavar="SECONDS",
+            help="Data must come at least so often, or the stream is CHANNEL_STALLED.",
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="Serve Prometheus metrics on this port of 127.0.0.1.",
+        ),
+    ] = None,
+) -> None:
+    """Watch a stream: whether it is live, and if not, since when and why.
+
+    With --json, `type` is `message`, `gap` or `status`. A message holds `text`, or
+    `b64` if it is binary; `received_at` is monotonic seconds, `utc` the same by the
+    wall clock. Ends with status 0 when the reader of its output goes away.
+    """
+    wish = Wish(
+        url=url,
+        send=tuple(checked_json(text, at) for at, text in enumerate(send or (), 1)),
+        seconds=_positive(seconds, "--for"),
+        lines=json or not sys.stdout.isatty(),
+        journal=journal,
+        headers=dict(split_header(text) for text in header or ()) or None,
+        proxy=proxy,
+        fresh=_positive(fresh, "--fresh"),
+        metrics_port=metrics_port,
+    )
+    run(partial(follow, wish))
+
+
+def checked_json(text: str, at: int) -> str:
+    """Return `text` if it is JSON. What it says is not repeated: it may be a secret."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        which = f"value {at} of --send" if at > 1 else "--send"
+        raise typer.BadParameter(f"{which}: wanted JSON; {error}") from None
+    return text
+
+
+def split_header(text: str) -> tuple[str, str]:
+    """Cut `Name: value`; what it says is not repeated either."""
+    name, colon, value = text.partition(":")
+    if not colon or not _HEADER_NAME.match(name) or not value.strip().isprintable():
+        raise typer.BadParameter("--header: wanted 'Name: value'")
+    return name, value.strip()
+
+
+def _positive(seconds: float | None, option: str) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        wanted = "a positive number of seconds"
+        raise typer.BadParameter(f"{option}: wanted {wanted}, got {seconds}")
+    return seconds
+
+
+async def follow(wish: Wish) -> None:
+    """Open the stream and show it as wished, until it ends or the time is up."""
+    view = WatchView(redact_url(wish.url))
+    listeners: list[Callable[[Event], None]] = [] if wish.lines else [view.event]
+    metrics = None
+    if wish.metrics_port is not None:
+        metrics = _serve_metrics(wish.metrics_port, view.title)
+        listeners.append(metrics)
+    freshness = None if wish.fresh is None else heartline.Freshness(every=wish.fresh)
+    connecting = heartline.connect(
+        wish.url,
+        headers=wish.headers,
+        on_open=wish.send,
+        freshness=freshness,
+        proxy=wish.proxy,
+        on_event=partial(_tell_all, tuple(listeners)),
+        journal=wish.journal,
+    )
+    limit = asyncio.timeout(wish.seconds)
+    try:
+        async with limit:
+            with Aside() as aside:
+                async with connecting as stream:
+                    if metrics is not None:
+                        metrics.watch(lambda: stream.status)
+                    await _show(stream, aside, None if wish.lines else view)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+
+
+async def _show(stream: heartline.Stream, aside: Aside, view: WatchView | None) -> None:
+    if view is None:
+        await tell_lines(stream, aside)
+    else:
+        # rich costs a start that only the view has to pay.
+        from heartline.cli.screen import show
+
+        await show(stream, view, aside)
+
+
+def _tell_all(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
+    for listener in listeners:
+        listener(event)
+
+
+async def tell_lines(stream: heartline.Stream, aside: Aside) -> None:
+    """Write every batch as lines, until the stream ends or nobody reads them."""
+    try:
+        async for batch in stream.batches():
+            text = encode(batch, utc_offset=time.time() - time.monotonic())
+            await aside.run(partial(write_all, STDOUT, text))
+    except BrokenPipeError:
+        leave_stdout()
+
+
+def _serve_metrics(port: int, name: str) -> MetricsSink:
+    from prometheus_client import start_http_server
+
+    from heartline.observe.metrics import MetricsSink
+
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        fail(f"--metrics-port {port}: {error.strerror or error}")
+    return MetricsSink(name)

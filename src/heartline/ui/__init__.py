@@ -1,0 +1,1 @@
+"""Pictures of events and statuses; no state of their own."""

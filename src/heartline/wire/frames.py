@@ -1,0 +1,431 @@
+"""From frames to messages: what picows leaves to its user.
+
+picows hands over single frames. Here they become whole, checked messages, one list
+for each read of the socket; pings are answered, closes returned, and whatever breaks
+RFC 6455 ends the link with a name. Time, liveness and policy live elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from heartline.core.items import Cause
+from heartline.errors import WireError
+from .deflate import Inflater
+
+# Looking these up in their enum costs as much per frame as decoding the payload.
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+_CLOSE: Final = WSMsgType.CLOSE
+
+# Close codes (RFC 6455 section 7.4.1).
+_NORMAL: Final = 1000
+_PROTOCOL: Final = 1002
+_NOT_TEXT: Final = 1007
+_TOO_BIG: Final = 1009
+_REGISTERED_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
+
+_NO_CODE: Final = 1005
+"""Stands for a CLOSE without a code; never on the wire."""
+
+_MAX_CLOSE_REASON_BYTES: Final = 123
+
+_VERDICTS: Final = {
+    WSCloseCode.PROTOCOL_ERROR: Cause.PROTOCOL,
+    WSCloseCode.INVALID_TEXT: Cause.PROTOCOL,
+    WSCloseCode.MESSAGE_TOO_BIG: Cause.TOO_BIG,
+}
+"""The codes picows itself sends to a peer it has parsed to its end."""
+
+_OnFrame = Callable[[WSTransport, WSFrame], None]
+
+
+class FrameSink(Protocol):
+    """Whoever drives a link. Called in the read path: be quick, never block.
+
+    An exception raised here is a defect of ours: it goes to the loop's exception
+    handler, and the link is aborted.
+    """
+
+    def on_open(self, transport: WSTransport) -> None:
+        """Take the transport, before any frame."""
+        ...
+
+    def on_batch(self, data: list[str | bytes], frames: int, size_bytes: int) -> None:
+        """Take what one read of the socket completed; the list is yours to keep.
+
+        `frames` counts all complete frames, control frames and fragments too, so
+        `data` may be empty. `size_bytes` is their size on the wire with headers.
+        A read that completes no frame is not told.
+        """
+        ...
+
+    def on_pong(self, payload: bytes) -> None:
+        """Take a pong, before the data of the same read."""
+        ...
+
+    def on_closing(self, code: int, reason: str) -> None:
+        """The peer sent CLOSE, and it has been answered; no frame follows.
+
+        Once at most. `code` is 1005 if the peer gave none.
+        """
+        ...
+
+    def on_broken(self, cause: Cause, reason: str) -> None:
+        """The peer broke the protocol or a limit: PROTOCOL or TOO_BIG.
+
+        Once at most. A CLOSE with the right code is queued, no frame follows, and
+        the link is good for nothing but to be aborted.
+        """
+        ...
+
+    def on_gone(self) -> None:
+        """The connection has ended. Always last, exactly once."""
+        ...
+
+    def on_write_paused(self) -> None:
+        """The transport holds more than its high-water mark: write nothing more."""
+        ...
+
+    def on_write_resumed(self) -> None: ...
+
+
+class FrameListener(WSListener):
+    """Turns the frames of one link into calls of its sink.
+
+    Connect with `enable_auto_pong=False`, so that pings are counted, and with
+    `max_frame_size` no less than `max_message_bytes`. The first read may hold
+    frames already, so the sink can be called before the dial has returned.
+
+    picows looks `on_ws_frame` up for every frame, which makes it our state: the slot
+    holds the method that fits. A plain message, one frame without extension bits,
+    takes the shortest way; everything rare goes through `_take_rare`.
+    """
+
+    __slots__ = (
+        "_append",
+        "_assembling",
+        "_at_read_start",
+        "_close_sent",
+        "_compressed",
+        "_data",
+        "_ended",
+        "_inflater",
+        "_kind",
+        "_last_look",
+        "_mask_bytes",
+        "_max_message_bytes",
+        "_other_frames",
+        "_owed_pong",
+        "_plain",
+        "_rare",
+        "_read_bytes",
+        "_sink",
+        "_transport",
+        "_write_paused",
+        "on_ws_frame",
+    )
+
+    on_ws_frame: _OnFrame  # type: ignore[assignment]  # a slot, not a method
+
+    def __init__(
+        self, sink: FrameSink, *, max_message_bytes: int, inflater: Inflater | None
+    ) -> None:
+        self._sink = sink
+        self._max_message_bytes = max_message_bytes
+        self._inflater = inflater
+        self._transport: WSTransport | None = None
+        self._data: list[str | bytes] = []
+        self._append = self._data.append
+        self._other_frames = 0  # of this read, those that completed no message
+        self._read_bytes = 0
+        self._assembling: bytearray | None = None
+        self._kind = _TEXT
+        self._compressed = False
+        self._ended = False
+        self._close_sent = False
+        self._write_paused = False
+        self._owed_pong: bytes | None = None
+        # Bound once, for they change places with every read.
+        self._at_read_start: _OnFrame = self._begin_read
+        self._plain: _OnFrame = self._take_plain
+        self._rare: _OnFrame = self._take_rare
+        self.on_ws_frame = self._at_read_start
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send CLOSE, once; data may still arrive until the peer answers it.
+
+        A CLOSE with 1002, 1007 or 1009 has to take this way: sent behind our back,
+        it would be taken for picows' verdict on its peer.
+        """
+        transport = self._transport
+        if transport is None or self._close_sent:
+            return
+        self._close_sent = True
+        short = reason.encode()[:_MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
+        # picows takes every integer, though its stub names only the enum.
+        transport.send_close(cast(WSCloseCode, code), short.encode())
+
+    # --- called by picows -------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._mask_bytes = 0 if transport.is_client_side else 4
+        try:
+            self._sink.on_open(transport)
+        except Exception as error:
+            self._abort(transport, error)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        try:
+            self._tell_picows_verdict(transport)
+            self._sink.on_gone()
+        except Exception as error:
+            _report(transport, error)
+        if transport.is_close_frame_sent and not self._close_sent:
+            # picows leaves its verdict in a future that complains if nobody looks.
+            self._last_look = asyncio.ensure_future(_look_at_end(transport))
+        self._end()
+        self._at_read_start = self._plain = self._rare = _ignore
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._sink.on_write_paused()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        owed, self._owed_pong = self._owed_pong, None
+        if owed is not None and self._transport is not None:
+            self._transport.send_pong(owed)
+        self._sink.on_write_resumed()
+
+    # --- the short way ----------------------------------------------------------------
+
+    def _begin_read(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take the first frame of a read, and choose who takes the others."""
+        payload_bytes = frame.payload_size
+        self._read_bytes = size = (
+            self._mask_bytes
+            + _header_bytes(payload_bytes)
+            + payload_bytes
+            + frame.tail_size
+        )
+        # No message is larger than the read that holds it whole: one comparison
+        # for all of them.
+        fits = self._assembling is None and size <= self._max_message_bytes
+        self.on_ws_frame = take = self._plain if fits else self._rare
+        take(transport, frame)
+
+    def _take_plain(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take any frame while no message is half read.
+
+        Nearly all CPU of a busy stream is spent here: measure before you touch it.
+        """
+        if frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            kind = frame.msg_type
+            if kind is _TEXT:
+                try:
+                    self._append(frame.get_payload_as_utf8_text())
+                except UnicodeDecodeError:
+                    self._break(transport, frame, _not_text())
+                    return
+            elif kind is _BINARY:
+                self._append(frame.get_payload_as_bytes())
+            else:
+                self._take_rare(transport, frame)
+                return
+            if frame.last_in_buffer:
+                self._end_read(transport, frame)
+        else:
+            self._take_rare(transport, frame)
+
+    def _end_read(self, transport: WSTransport, frame: WSFrame) -> None:
+        self.on_ws_frame = self._at_read_start
+        try:
+            self._hand_over(frame)
+            if transport.is_close_frame_sent:
+                self._tell_picows_verdict(transport)
+        except Exception as error:
+            self._abort(transport, error)
+
+    def _hand_over(self, last: WSFrame) -> None:
+        data, other = self._data, self._other_frames
+        frames = len(data) + other
+        if frames:
+            self._data = []
+            self._append = self._data.append
+            self._other_frames = 0
+            self._sink.on_batch(data, frames, self._read_bytes - last.tail_size)
+
+    # --- everything rare --------------------------------------------------------------
+
+    def _take_rare(self, transport: WSTransport, frame: WSFrame) -> None:
+        try:
+            self._take(transport, frame)
+        except WireError as error:
+            self._break(transport, frame, error)
+        except Exception as error:
+            self._abort(transport, error)
+        else:
+            if frame.last_in_buffer and not self._ended:
+                self._end_read(transport, frame)
+
+    def _take(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        may_be_compressed = self._inflater is not None and (
+            kind is _TEXT or kind is _BINARY
+        )
+        if frame.rsv2 or frame.rsv3 or (frame.rsv1 and not may_be_compressed):
+            raise _violation("a frame has extension bits nobody agreed on")
+        if kind is _PING:
+            self._other_frames += 1
+            self._answer(transport, frame.get_payload_as_bytes())
+        elif kind is _PONG:
+            self._other_frames += 1
+            self._sink.on_pong(frame.get_payload_as_bytes())
+        elif kind is _CLOSE:
+            self._take_close(frame)
+        else:
+            self._assemble(frame, kind)
+
+    def _answer(self, transport: WSTransport, payload: bytes) -> None:
+        """Answer a ping; while the pipe is full owe only the last (section 5.5.3)."""
+        if self._write_paused:
+            self._owed_pong = payload
+        else:
+            transport.send_pong(payload)
+
+    def _take_close(self, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes()
+        code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
+        if payload and not _may_be_sent(code):
+            raise _violation(f"a close frame has code {code}")
+        self._other_frames += 1
+        self.close(_NORMAL if code == _NO_CODE else code)
+        self._end()
+        self._hand_over(frame)
+        self._sink.on_closing(code, payload[2:].decode())
+
+    def _assemble(self, frame: WSFrame, kind: WSMsgType) -> None:
+        assembling = self._assembling
+        if kind is _CONTINUATION:
+            if assembling is None:
+                raise _violation("a continuation continues nothing")
+        elif assembling is not None:
+            raise _violation("a message begins inside another")
+        else:
+            self._kind = kind
+            self._compressed = bool(frame.rsv1)
+            self._assembling = assembling = bytearray()
+        if len(assembling) + frame.payload_size > self._payload_limit():
+            raise self._too_big()
+        assembling += frame.get_payload_as_memoryview()
+        if not frame.fin:
+            self._other_frames += 1
+            self.on_ws_frame = self._rare
+            return
+        self._append(self._whole(bytes(assembling)))
+        self._assembling = None
+        if self._read_bytes <= self._max_message_bytes:
+            self.on_ws_frame = self._plain
+
+    def _whole(self, payload: bytes) -> str | bytes:
+        if self._compressed and self._inflater is not None:
+            payload = self._inflater.inflate(payload, self._max_message_bytes)
+        if self._kind is _BINARY:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            raise _not_text() from None
+
+    def _payload_limit(self) -> int:
+        """Bound a message as it is on the wire; deflate may grow it by 1/8 + 64."""
+        limit = self._max_message_bytes
+        return limit + (limit >> 3) + 64 if self._compressed else limit
+
+    def _too_big(self) -> WireError:
+        limit = self._max_message_bytes
+        return WireError(Cause.TOO_BIG, f"a message has more than {limit} bytes")
+
+    # --- ends -------------------------------------------------------------------------
+
+    def _break(self, transport: WSTransport, frame: WSFrame, error: WireError) -> None:
+        """Hand over what was sound, then end the link for breaking a rule."""
+        cause = Cause(error.cause)
+        code = error.status or (_TOO_BIG if cause is Cause.TOO_BIG else _PROTOCOL)
+        self.close(code, error.reason)
+        self._end()
+        try:
+            self._hand_over(frame)
+            self._sink.on_broken(cause, error.reason)
+        except Exception as failure:
+            self._abort(transport, failure)
+
+    def _tell_picows_verdict(self, transport: WSTransport) -> None:
+        """picows judges headers itself: it sends CLOSE and tells no listener."""
+        if self._ended or self._close_sent or not transport.is_close_frame_sent:
+            return
+        verdict = transport.close_handshake.sent
+        cause = _VERDICTS.get(verdict.code) if verdict is not None else None
+        if verdict is not None and cause is not None:
+            self._end()
+            self._sink.on_broken(cause, verdict.reason)
+
+    def _abort(self, transport: WSTransport, error: Exception) -> None:
+        self._end()
+        _report(transport, error)
+        transport.disconnect(graceful=False)
+
+    def _end(self) -> None:
+        self._ended = True
+        self.on_ws_frame = _ignore
+        self._assembling = None
+
+
+def _ignore(transport: WSTransport, frame: WSFrame) -> None:
+    """Take what comes after the end."""
+
+
+def _report(transport: WSTransport, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {
+            "message": "heartline failed on what it received; the link is aborted",
+            "exception": error,
+            "transport": transport.underlying_transport,
+        }
+    )
+
+
+async def _look_at_end(transport: WSTransport) -> None:
+    with contextlib.suppress(Exception):
+        await transport.wait_disconnected()
+
+
+def _header_bytes(payload_bytes: int) -> int:
+    """Size of a frame's header without mask (RFC 6455 section 5.2)."""
+    if payload_bytes < 126:
+        return 2
+    return 4 if payload_bytes < 65536 else 10
+
+
+def _may_be_sent(code: int) -> bool:
+    """RFC 6455 section 7.4, and the codes registered with IANA since."""
+    return code in _REGISTERED_CODES or 3000 <= code <= 4999
+
+
+def _violation(reason: str) -> WireError:
+    return WireError(Cause.PROTOCOL, reason, status=_PROTOCOL)
+
+
+def _not_text() -> WireError:
+    return WireError(Cause.PROTOCOL, "a text is not UTF-8", status=_NOT_TEXT)

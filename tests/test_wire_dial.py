@@ -1,0 +1,458 @@
+"""A dial succeeds, or says truly why not, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import socket
+import ssl
+import time
+from typing import Any
+
+import pytest
+import trustme
+from picows import WSListener, WSTransport
+
+from heartline.core.events import Cause, Stage
+from heartline.errors import WireError
+from heartline.wire.resolve import AddrInfo
+from loopback import (
+    LOOPS,
+    Fixed,
+    Streams,
+    answering,
+    clients_of,
+    open_sockets,
+    resetting,
+    run,
+    serving,
+    silent,
+    try_dial,
+    until,
+    upgrading,
+)
+
+both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
+
+
+class Ears(WSListener):
+    def __init__(self) -> None:
+        self.gone = 0
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.gone += 1
+
+
+def make_ears(request: Any, response: Any) -> Ears:
+    return Ears()
+
+
+def failure_of(
+    loop: str, handler: Streams, *, tls: ssl.SSLContext | None = None, **how: Any
+) -> WireError:
+    """Dial a server, expect a failure, and expect that nothing is left of it."""
+
+    async def main() -> WireError:
+        async with serving(handler, tls=tls) as port:
+            before, tasks = open_sockets(), asyncio.all_tasks()
+            scheme = "wss" if tls or how.get("ssl_context") else "ws"
+            with pytest.raises(WireError) as caught:
+                await try_dial(
+                    f"{scheme}://localhost:{port}/", listener=make_ears, **how
+                )
+            assert clients_of(port) == []
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+            await until(lambda: asyncio.all_tasks() <= tasks, "all tasks ended")
+            return caught.value
+
+    found = run(loop, main())
+    assert isinstance(found, WireError)
+    return found
+
+
+@both_loops
+def test_a_dial_goes_through_its_stages_to_an_upgraded_transport(loop: str) -> None:
+    async def main() -> None:
+        stages: list[Stage] = []
+        requests: list[bytes] = []
+        async with serving(upgrading(requests)) as port:
+            before = open_sockets()
+            transport = await try_dial(
+                f"ws://localhost:{port}/feed;v=1?a=b%20c",
+                listener=make_ears,
+                stages=stages,
+                headers={"X-Api-Key": "k"},
+            )
+            assert stages == [Stage.RESOLVING, Stage.CONNECTING, Stage.UPGRADING]
+            assert len(clients_of(port)) == 1
+            transport.underlying_transport.abort()
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+        assert requests[0].startswith(b"GET /feed%3Bv=1?a=b%20c HTTP/1.1\r\n")
+        assert f"Host: localhost:{port}\r\n".encode() in requests[0]
+        assert b"X-Api-Key: k\r\n" in requests[0]
+        assert b"Sec-WebSocket-Extensions" not in requests[0]
+
+    run(loop, main())
+
+
+@both_loops
+def test_a_port_nobody_listens_on_refuses(loop: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    async def main() -> None:
+        before = open_sockets()
+        with pytest.raises(WireError) as caught:
+            await try_dial(f"ws://localhost:{port}/", listener=make_ears)
+        assert (caught.value.cause, caught.value.status) == (Cause.REFUSED, None)
+        assert caught.value.reason == f"localhost:{port}: connection refused"
+        two = Fixed(("127.0.0.1", port), ("127.0.0.2", port))
+        with pytest.raises(WireError) as caught:
+            await try_dial(f"ws://localhost:{port}/", listener=make_ears, resolver=two)
+        assert caught.value.cause == Cause.REFUSED
+        assert open_sockets() == before
+
+    run(loop, main())
+
+
+def test_an_unreachable_network_is_a_dead_path_and_says_which() -> None:
+    async def main() -> WireError:
+        broadcast = Fixed(("255.255.255.255", 9))
+        with pytest.raises(WireError) as caught:
+            await try_dial("ws://x:9/", listener=make_ears, resolver=broadcast)
+        return caught.value
+
+    error = run("asyncio", main())
+    assert error.cause == Cause.PATH_DEAD
+    assert "ENETUNREACH" in error.reason or "EACCES" in error.reason
+
+
+@both_loops
+def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) -> None:
+    async def main() -> None:
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            crowd = [_knock(deaf.getsockname()) for _ in range(4)]
+            async with serving(upgrading([])) as port:
+                before = open_sockets()
+                began = time.monotonic()
+                transport = await try_dial(
+                    "ws://two.test/",
+                    listener=make_ears,
+                    resolver=Fixed(deaf.getsockname(), ("127.0.0.1", port)),
+                )
+                took = time.monotonic() - began
+                assert 0.2 < took < 2.0
+                transport.underlying_transport.abort()
+                await until(lambda: open_sockets() <= before, "all sockets closed")
+            for knocker in crowd:
+                knocker.close()
+
+    run(loop, main())
+
+
+def _knock(address: tuple[str, int]) -> socket.socket:
+    """Fill the backlog of a listener, so that the next connect gets no answer."""
+    knocker = socket.socket()
+    knocker.setblocking(False)
+    knocker.connect_ex(address)
+    return knocker
+
+
+@both_loops
+@pytest.mark.parametrize(
+    ("wait", "least", "most"),
+    [
+        (b"7", 7, 7),
+        (b"0", 0, 0),
+        (b"-5", None, None),
+        (b"soon", None, None),
+        (email.utils.formatdate(time.time() + 3600, usegmt=True).encode(), 3400, 3600),
+        (b"Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+    ],
+)
+def test_a_refusal_carries_status_and_retry_after(
+    loop: str, wait: bytes, least: float | None, most: float | None
+) -> None:
+    answer = b"HTTP/1.1 503 Busy\r\nRetry-After: " + wait + b"\r\n\r\nbody"
+    error = failure_of(loop, answering(answer))
+    assert (error.cause, error.status) == (Cause.REFUSED, 503)
+    assert error.reason == "HTTP 503 Service Unavailable"
+    if least is None or most is None:
+        assert error.retry_after is None
+    else:
+        assert error.retry_after is not None
+        assert least <= error.retry_after <= most
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"HTTP/1.1 401 Unauthorized", 401),
+        (b"HTTP/1.1 200 OK", 200),
+        (b"HTTP/1.1 522 ", 522),  # unknown to http.HTTPStatus
+        (b"HTTP/1.1 429", 429),  # no phrase
+        (b"HTTP/1.0 502 Bad Gateway", 502),
+        (b"HTTP/1.1 302 Found", 302),  # without a Location
+    ],
+)
+def test_any_status_but_101_is_a_refusal(line: bytes, status: int) -> None:
+    error = failure_of("asyncio", answering(line + b"\r\n\r\n"))
+    assert (error.cause, error.status) == (Cause.REFUSED, status)
+
+
+@both_loops
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nbroken\r\n\r\n",
+        b"\xff\xfe\r\n\r\n",
+        b"X" * 20_000,
+    ],
+)
+def test_an_answer_that_is_no_upgrade_breaks_the_protocol(
+    loop: str, answer: bytes
+) -> None:
+    error = failure_of(loop, answering(answer))
+    assert (error.cause, error.status) == (Cause.PROTOCOL, None)
+
+
+@both_loops
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Swi"])
+def test_a_peer_that_hangs_up_during_the_upgrade_closed(
+    loop: str, answer: bytes
+) -> None:
+    error = failure_of(loop, answering(answer))
+    assert (error.cause, error.status) == (Cause.CLOSED_BY_PEER, 1006)
+
+
+@both_loops
+def test_a_reset_during_the_upgrade_is_a_reset(loop: str) -> None:
+    assert failure_of(loop, resetting).cause == Cause.RESET
+
+
+def test_an_extension_nobody_offered_breaks_the_protocol() -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        from loopback import accept_for
+
+        answer = accept_for(await reader.readuntil(b"\r\n\r\n"))
+        extra = b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        writer.write(answer.replace(b"\r\n\r\n", extra))
+        while await reader.read(100):
+            pass
+
+    assert failure_of("asyncio", handle).cause == Cause.PROTOCOL
+
+
+@both_loops
+def test_what_make_listener_raises_ends_the_dial_as_it_is(loop: str) -> None:
+    fault: Exception = WireError(Cause.PROTOCOL, "bad negotiation")
+
+    def raising(request: Any, response: Any) -> WSListener:
+        raise fault
+
+    async def main() -> None:
+        nonlocal fault
+        async with serving(upgrading([])) as port:
+            before = open_sockets()
+            for fault in (fault, OSError("a bug of ours"), TypeError("another")):
+                with pytest.raises(type(fault)) as caught:
+                    await try_dial(f"ws://localhost:{port}/", listener=raising)
+                assert caught.value is fault
+                assert clients_of(port) == []
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+
+    run(loop, main())
+
+
+# --- TLS --------------------------------------------------------------------------
+
+
+AUTHORITY = trustme.CA()
+
+
+def server_tls(name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(name).configure_cert(context)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+@both_loops
+def test_a_certificate_nobody_vouches_for_is_refused(loop: str) -> None:
+    error = failure_of(loop, upgrading([]), tls=server_tls("localhost"))
+    assert error.cause == Cause.TLS
+    assert "certificate not accepted" in error.reason
+
+
+@both_loops
+def test_a_certificate_for_another_host_is_refused(loop: str) -> None:
+    tls = server_tls("other.test")
+    error = failure_of(loop, upgrading([]), tls=tls, ssl_context=trusting())
+    assert error.cause == Cause.TLS
+    assert "localhost" in error.reason
+
+
+@both_loops
+def test_a_refusal_over_tls_leaves_no_socket_waiting_for_a_farewell(loop: str) -> None:
+    async def refuse_and_stay(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        while await reader.read(100):
+            pass
+
+    tls = server_tls("localhost")
+    error = failure_of(loop, refuse_and_stay, tls=tls, ssl_context=trusting())
+    assert (error.cause, error.status) == (Cause.REFUSED, 403)
+
+
+@both_loops
+def test_tls_spoken_to_a_server_without_it_is_named(loop: str) -> None:
+    async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    error = failure_of(loop, http, ssl_context=trusting())
+    assert error.cause == Cause.TLS
+
+
+@both_loops
+def test_a_peer_that_hangs_up_in_the_tls_handshake_closed(loop: str) -> None:
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.close()
+        await writer.wait_closed()
+
+    error = failure_of(loop, leave, ssl_context=trusting())
+    assert (error.cause, error.status) == (Cause.CLOSED_BY_PEER, 1006)
+
+
+@both_loops
+def test_a_trusted_certificate_is_accepted_and_securing_is_a_stage(loop: str) -> None:
+    async def main() -> None:
+        stages: list[Stage] = []
+        tls = server_tls("localhost")
+        async with serving(upgrading([]), tls=tls) as port:
+            before = open_sockets()
+            transport = await try_dial(
+                f"wss://localhost:{port}/",
+                listener=make_ears,
+                stages=stages,
+                ssl_context=trusting(),
+            )
+            sock = transport.underlying_transport.get_extra_info("socket")
+            assert sock.fileno() in clients_of(port)
+            assert transport.is_secure
+            transport.underlying_transport.abort()
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+        assert stages == list(Stage)
+
+    run(loop, main())
+
+
+# --- cancellation -----------------------------------------------------------------
+
+
+class Never:
+    async def resolve(self, host: str, port: int) -> list[AddrInfo]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def cancelled_in(stage: Stage, port: int, url: str, **how: Any) -> None:
+    """Cancel a dial once it is in `stage`; see that nothing is left of it."""
+    stages: list[Stage] = []
+    before, tasks = open_sockets(), asyncio.all_tasks()
+    dialling = asyncio.create_task(
+        try_dial(url, listener=make_ears, stages=stages, **how)
+    )
+    await until(lambda: stages[-1:] == [stage], f"stage {stage}")
+    await asyncio.sleep(0.02)  # into the middle of it: there is nothing to wait on
+    dialling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
+    assert clients_of(port) == []
+    await until(lambda: open_sockets() <= before, "all sockets closed")
+    assert asyncio.all_tasks() - tasks <= {
+        task for task in asyncio.all_tasks() if "guarded" in repr(task.get_coro())
+    }
+    await until(lambda: asyncio.all_tasks() <= tasks, "all tasks ended")
+
+
+@both_loops
+def test_a_dial_can_be_cancelled_in_every_stage_and_leaves_nothing(loop: str) -> None:
+    async def main() -> None:
+        async with serving(silent) as port:
+            plain, secure = f"ws://localhost:{port}/", f"wss://localhost:{port}/"
+            await cancelled_in(Stage.RESOLVING, port, plain, resolver=Never())
+            await cancelled_in(Stage.SECURING, port, secure)
+            await cancelled_in(Stage.UPGRADING, port, plain)
+            proxy = f"http://127.0.0.1:{port}"
+            await cancelled_in(Stage.UPGRADING, port, "ws://x/", proxy=proxy)
+            await cancelled_in(Stage.SECURING, port, "wss://x/", proxy=proxy)
+            proxy = f"socks5://127.0.0.1:{port}"
+            await cancelled_in(Stage.UPGRADING, port, "ws://x/", proxy=proxy)
+        async with serving(silent, tls=server_tls("localhost")) as port:
+            secure = f"wss://localhost:{port}/"
+            context = trusting()
+            await cancelled_in(Stage.UPGRADING, port, secure, ssl_context=context)
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            crowd = [_knock(deaf.getsockname()) for _ in range(4)]
+            port = deaf.getsockname()[1]
+            two = Fixed(("127.0.0.1", port), ("127.0.0.1", port))
+            await cancelled_in(Stage.CONNECTING, 0, "ws://x/", resolver=two)
+            for knocker in crowd:
+                knocker.close()
+
+    run(loop, main())
+
+
+@both_loops
+def test_cancelled_at_any_pass_of_the_loop_a_dial_leaves_nothing(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sweep the instant of the cancel over a whole successful dial."""
+
+    async def main() -> int:
+        finished = 0
+        tls = server_tls("localhost")
+        async with serving(upgrading([]), tls=tls) as port:
+            before, context = open_sockets(), trusting()
+            for passes in range(0, 60):
+                dialling = asyncio.create_task(
+                    try_dial(
+                        f"wss://localhost:{port}/",
+                        listener=make_ears,
+                        ssl_context=context,
+                    )
+                )
+                for _ in range(passes):
+                    await asyncio.sleep(0)
+                if dialling.done():
+                    finished += 1
+                    dialling.result().underlying_transport.abort()
+                dialling.cancel()
+                await asyncio.wait([dialling])
+                if dialling.cancelled():
+                    assert clients_of(port) == []
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+        return finished
+
+    run(loop, main())
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
