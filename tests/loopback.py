@@ -1,4 +1,4 @@
-"""Peers on 127.0.0.1 for the wire tests: servers and proxies that do as they are told."""
+"""Peers on 127.0.0.1 for the wire tests: they do as they are told."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ async def serving(
     ) -> None:
         try:
             await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the test is over
         finally:
             writer.transport.abort()
 
@@ -141,10 +141,16 @@ def upgrading(requests: list[bytes]) -> Streams:
     return handle
 
 
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read for ever, and say nothing."""
-    while await reader.read(65536):
-        pass
+def silent(heard: list[bytes]) -> Streams:
+    """Read for ever, keep what is heard, and say nothing."""
+
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await reader.read(65536):
+            heard.append(data)
+
+    return handle
 
 
 async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

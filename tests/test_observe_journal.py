@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from heartline.core.events import (
 )
 from heartline.errors import UsageError
 from heartline.observe import Journal, Missed, Record, read_journal
-from heartline.observe.journal import RETRY_AFTER, ROUND_TRIP_EVERY, TELL_AFTER
+from heartline.observe.journal import RETRY_AFTER, ROUND_TRIP_EVERY, TELL_AFTER, _File
 from heartline.observe.records import decode, encode
 from observe_samples import any_event, any_status, connected, dial_lost, lost, status
 
@@ -51,8 +51,9 @@ def written(path: Path) -> list[Record]:
     return records
 
 
-def attempts(records: list[Record]) -> list[object]:
-    return [r.fields()["attempt"] for r in records if r.event == "Connecting"]
+def attempts(records: list[Record]) -> list[int]:
+    news = [record.news() for record in records]
+    return [event.attempt for event in news if isinstance(event, Connecting)]
 
 
 def connecting(n: int) -> Connecting:
@@ -150,9 +151,9 @@ WRITER = """
 """
 
 
-@pytest.mark.parametrize("after", [1, 1000])
+@pytest.mark.parametrize("after", [1, 500, 1000, 1500])
 def test_kill_9_loses_nothing_that_was_written(path: Path, after: int) -> None:
-    with run(WRITER, path, "btc", 65536, 10**9) as child:
+    with run(WRITER, path, "btc", 4096, 10**9) as child:
         assert child.stdout is not None
         told = 0
         while told < after:
@@ -161,8 +162,10 @@ def test_kill_9_loses_nothing_that_was_written(path: Path, after: int) -> None:
         told = max([told, *map(int, child.stdout.read().split("\n")[:-1])])
     assert child.returncode == -signal.SIGKILL
     found = attempts(written(path))
+    assert len(found) > 9 * 4096 // 200 or found[0] == 1
+    assert found == list(range(found[0], found[-1] + 1))
     # The one being told when it was killed may be there as well.
-    assert found in (list(range(1, told + 1)), list(range(1, told + 2)))
+    assert found[-1] in (told, told + 1)
 
 
 def test_a_torn_last_line_is_skipped_and_ended_at_the_next_open(path: Path) -> None:
@@ -234,7 +237,7 @@ def test_a_new_file_begins_with_what_is_in_force(path: Path) -> None:
     assert "carried" not in first[2]
 
 
-def test_a_quiet_day_is_96_lines_and_less_than_16_kb(path: Path) -> None:
+def test_a_quiet_day_is_96_lines_and_less_than_20_kb(path: Path) -> None:
     journal = Journal(path, name="deribit book.BTC-PERPETUAL")
     journal(connected(at=1e6))
     journal.status(status(at=1e6, epoch=1))
@@ -244,7 +247,7 @@ def test_a_quiet_day_is_96_lines_and_less_than_16_kb(path: Path) -> None:
         journal(RoundTripMeasured(at=at, epoch=1, round_trip=0.012345678901234567))
         journal.status(status(at=at, epoch=1))
     assert len(written(path)) == 2 + 96
-    assert 96 * 100 < path.stat().st_size - before < 16_000
+    assert 96 * 100 < path.stat().st_size - before < 20_000
 
 
 def test_only_a_status_that_says_something_new_is_written(path: Path) -> None:
@@ -272,9 +275,10 @@ def test_two_processes_share_a_file_without_loss(path: Path) -> None:
     records = written(path)
     for name in ("btc", "eth"):
         own = [record for record in records if record.stream == name]
-        assert sorted(attempts(own)) == list(range(1, each + 1))  # type: ignore[type-var]
+        assert sorted(attempts(own)) == list(range(1, each + 1))
     assert len(sizes(path)) >= 2 * each * 100 // 16384
-    assert max(sizes(path)) < 16384 + 2 * 300
+    # While one renames, or is put to sleep by the system, the other writes on.
+    assert max(sizes(path)) < 2 * 16384
 
 
 def test_a_renamed_file_is_noticed_by_the_other_writer(path: Path) -> None:
@@ -296,11 +300,7 @@ def test_while_another_renames_the_record_goes_to_the_old_file(path: Path) -> No
     journal = Journal(path, max_bytes=4096, keep=1)
     journal(connecting(0))
     other = os.open(path, os.O_RDWR)
-    lock: Callable[[int, int], None]
-    from fcntl import LOCK_EX
-    from fcntl import flock as lock
-
-    lock(other, LOCK_EX)
+    fcntl.flock(other, fcntl.LOCK_EX)
     for n in range(1, 60):
         journal(connecting(n))
     assert len(sizes(path)) == 1
@@ -308,6 +308,18 @@ def test_while_another_renames_the_record_goes_to_the_old_file(path: Path) -> No
     journal(connecting(60))
     assert len(sizes(path)) == 2
     assert attempts(written(path)) == list(range(61))
+
+
+def test_a_file_that_another_renamed_is_not_renamed_again(path: Path) -> None:
+    one, two = _File(path), _File(path)
+    assert one.rotate(path, 1)
+    one.close()
+    new = _File(path)
+    new.write(b"new\n")
+    assert two.rotate(path, 1)
+    assert path.read_bytes() == b"new\n"
+    two.close()
+    new.close()
 
 
 # --- trouble ----------------------------------------------------------------------

@@ -112,6 +112,22 @@ def test_no_echoed_secret_survives_in_text(
         assert echo not in shown
 
 
+@pytest.mark.parametrize("form", range(7))
+def test_every_spelling_of_an_echo_is_masked(form: int) -> None:
+    secret = 'p w/~?"é>>\n~~?'
+    echo = echoes(secret + "a")[form]
+    assert redact_text(f"bad key [{echo}]", [secret + "a"]) == "bad key [***]"
+
+
+def test_what_is_left_of_an_overlap_is_masked() -> None:
+    assert redact_text("[ababab]", ["abab"]) == "[***]"
+    assert redact_text("[abcdef]", ["abcd", "cdef"]) == "[***]"
+
+
+def test_what_masking_joins_is_masked_again() -> None:
+    assert redact_text("[*abcd]", ["abcd", "****"]) == "[***]"
+
+
 @given(st.lists(secrets, max_size=4), st.text("ab*", max_size=40))
 def test_no_secret_survives_the_masking_of_another(
     hidden: list[str], text: str

@@ -182,15 +182,15 @@ async def test_unsolicited_pongs_are_strays_and_duplicates() -> None:
 
 @in_loop
 async def test_no_answer_leaves_heartbeats_unanswered() -> None:
-    async with FaultyServer(rate=0, answers={"a": "b"}) as server:
-        async with dial(server.url) as link:
-            await server.do("no_answer")
-            await link.send("a")
-            await server.until(lambda counts: counts.messages == 1)
-            await server.do("no_answer", on=False)
-            await link.send("a")
-            assert await link.recv() == "b"
-            assert await silent(link.recv())
+    venue = FaultyServer(rate=0, answers={"a": "b"})
+    async with venue as server, dial(server.url) as link:
+        await server.do("no_answer")
+        await link.send("a")
+        await server.until(lambda counts: counts.messages == 1)
+        await server.do("no_answer", on=False)
+        await link.send("a")
+        assert await link.recv() == "b"
+        assert await silent(link.recv())
 
 
 @in_loop

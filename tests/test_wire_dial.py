@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
-import logging
+import gc
 import socket
 import ssl
 import time
@@ -21,6 +22,7 @@ from loopback import (
     LOOPS,
     Fixed,
     Streams,
+    accept_for,
     answering,
     clients_of,
     open_sockets,
@@ -111,6 +113,10 @@ def test_a_port_nobody_listens_on_refuses(loop: str) -> None:
         with pytest.raises(WireError) as caught:
             await try_dial(f"ws://localhost:{port}/", listener=make_ears, resolver=two)
         assert caught.value.cause == Cause.REFUSED
+        mixed = Fixed(("255.255.255.255", 9), ("127.0.0.1", port))
+        with pytest.raises(WireError) as caught:
+            await try_dial("ws://localhost/", listener=make_ears, resolver=mixed)
+        assert caught.value.cause == Cause.REFUSED, "one of the addresses answered"
         assert open_sockets() == before
 
     run(loop, main())
@@ -239,8 +245,6 @@ def test_an_extension_nobody_offered_breaks_the_protocol() -> None:
     async def handle(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        from loopback import accept_for
-
         answer = accept_for(await reader.readuntil(b"\r\n\r\n"))
         extra = b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
         writer.write(answer.replace(b"\r\n\r\n", extra))
@@ -252,16 +256,22 @@ def test_an_extension_nobody_offered_breaks_the_protocol() -> None:
 
 @both_loops
 def test_what_make_listener_raises_ends_the_dial_as_it_is(loop: str) -> None:
-    fault: Exception = WireError(Cause.PROTOCOL, "bad negotiation")
-
-    def raising(request: Any, response: Any) -> WSListener:
-        raise fault
+    faults = [
+        WireError(Cause.PROTOCOL, "bad negotiation"),
+        OSError("a bug of ours"),
+        TypeError("another"),
+    ]
 
     async def main() -> None:
-        nonlocal fault
         async with serving(upgrading([])) as port:
             before = open_sockets()
-            for fault in (fault, OSError("a bug of ours"), TypeError("another")):
+            for fault in faults:
+
+                def raising(
+                    request: Any, response: Any, fault: Exception = fault
+                ) -> WSListener:
+                    raise fault
+
                 with pytest.raises(type(fault)) as caught:
                     await try_dial(f"ws://localhost:{port}/", listener=raising)
                 assert caught.value is fault
@@ -306,16 +316,30 @@ def test_a_certificate_for_another_host_is_refused(loop: str) -> None:
 
 @both_loops
 def test_a_refusal_over_tls_leaves_no_socket_waiting_for_a_farewell(loop: str) -> None:
-    async def refuse_and_stay(
+    """The peer stops reading: it will never answer TLS's own goodbye."""
+
+    async def refuse_and_freeze(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-        while await reader.read(100):
-            pass
+        transport = writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        await asyncio.Event().wait()
 
-    tls = server_tls("localhost")
-    error = failure_of(loop, refuse_and_stay, tls=tls, ssl_context=trusting())
+    async def main() -> WireError:
+        async with serving(refuse_and_freeze, tls=server_tls("localhost")) as port:
+            with pytest.raises(WireError) as caught:
+                await try_dial(
+                    f"wss://localhost:{port}/",
+                    listener=make_ears,
+                    ssl_context=trusting(),
+                )
+            assert clients_of(port) == []
+            return caught.value
+
+    error = run(loop, main())
     assert (error.cause, error.status) == (Cause.REFUSED, 403)
 
 
@@ -373,15 +397,22 @@ class Never:
         raise AssertionError
 
 
-async def cancelled_in(stage: Stage, port: int, url: str, **how: Any) -> None:
-    """Cancel a dial once it is in `stage`; see that nothing is left of it."""
+async def cancelled_in(
+    stage: Stage, port: int, url: str, heard: list[bytes] | None = None, **how: Any
+) -> None:
+    """Cancel a dial in the middle of `stage`; see that nothing is left of it.
+
+    The middle is when the peer has `heard` something, where it can hear.
+    """
     stages: list[Stage] = []
     before, tasks = open_sockets(), asyncio.all_tasks()
     dialling = asyncio.create_task(
         try_dial(url, listener=make_ears, stages=stages, **how)
     )
     await until(lambda: stages[-1:] == [stage], f"stage {stage}")
-    await asyncio.sleep(0.02)  # into the middle of it: there is nothing to wait on
+    if heard is not None:
+        await until(lambda: heard != [], "the peer heard of it")
+        heard.clear()
     dialling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dialling
@@ -396,20 +427,22 @@ async def cancelled_in(stage: Stage, port: int, url: str, **how: Any) -> None:
 @both_loops
 def test_a_dial_can_be_cancelled_in_every_stage_and_leaves_nothing(loop: str) -> None:
     async def main() -> None:
-        async with serving(silent) as port:
+        heard: list[bytes] = []
+        async with serving(silent(heard)) as port:
             plain, secure = f"ws://localhost:{port}/", f"wss://localhost:{port}/"
             await cancelled_in(Stage.RESOLVING, port, plain, resolver=Never())
-            await cancelled_in(Stage.SECURING, port, secure)
-            await cancelled_in(Stage.UPGRADING, port, plain)
+            await cancelled_in(Stage.SECURING, port, secure, heard)
+            await cancelled_in(Stage.UPGRADING, port, plain, heard)
             proxy = f"http://127.0.0.1:{port}"
-            await cancelled_in(Stage.UPGRADING, port, "ws://x/", proxy=proxy)
-            await cancelled_in(Stage.SECURING, port, "wss://x/", proxy=proxy)
+            await cancelled_in(Stage.UPGRADING, port, "ws://x/", heard, proxy=proxy)
+            await cancelled_in(Stage.SECURING, port, "wss://x/", heard, proxy=proxy)
             proxy = f"socks5://127.0.0.1:{port}"
-            await cancelled_in(Stage.UPGRADING, port, "ws://x/", proxy=proxy)
-        async with serving(silent, tls=server_tls("localhost")) as port:
-            secure = f"wss://localhost:{port}/"
-            context = trusting()
-            await cancelled_in(Stage.UPGRADING, port, secure, ssl_context=context)
+            await cancelled_in(Stage.UPGRADING, port, "ws://x/", heard, proxy=proxy)
+        async with serving(silent(heard), tls=server_tls("localhost")) as port:
+            secure, context = f"wss://localhost:{port}/", trusting()
+            await cancelled_in(
+                Stage.UPGRADING, port, secure, heard, ssl_context=context
+            )
         with socket.socket() as deaf:
             deaf.bind(("127.0.0.1", 0))
             deaf.listen(0)
@@ -455,4 +488,40 @@ def test_cancelled_at_any_pass_of_the_loop_a_dial_leaves_nothing(
         return finished
 
     run(loop, main())
-    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+@both_loops
+def test_an_answer_that_crosses_the_cancel_is_not_complained_about(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sweep the instant of the refusal over the passes around the cancel."""
+
+    async def refused_late(server: socket.socket, passes: int) -> None:
+        port, stages = server.getsockname()[1], list[Stage]()
+        dialling = asyncio.create_task(
+            try_dial(f"ws://localhost:{port}/", listener=make_ears, stages=stages)
+        )
+        await until(lambda: stages[-1:] == [Stage.UPGRADING], "connected")
+        conn, _ = server.accept()
+        with conn:
+            for _ in range(5):  # the request is written, the answer awaited
+                await asyncio.sleep(0)
+            dialling.cancel()
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionError):
+                conn.sendall(b"HTTP/1.1 503 Busy\r\n\r\n")
+            with pytest.raises(asyncio.CancelledError):
+                await dialling
+            assert clients_of(port) == []
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            for passes in range(8):
+                await refused_late(server, passes)
+
+    run(loop, main())
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -65,7 +65,7 @@ def test_an_error_of_the_system_is_named_and_the_next_look_up_is_fresh() -> None
     async def main() -> None:
         resolver = SystemResolver(failing)
         for _ in range(2):
-            with pytest.raises(WireError, match="gone.test: Name or service") as caught:
+            with pytest.raises(WireError, match=r"gone\.test: Name or") as caught:
                 await resolver.resolve("gone.test", 1)
             assert caught.value.cause == Cause.NAME_RESOLUTION
         with pytest.raises(WireError, match="no addresses"):

@@ -23,7 +23,7 @@ PAINT_EVERY = 0.25
 async def show(stream: heartline.Stream, view: WatchView, aside: Aside) -> None:
     """Paint until the stream ends, and raise what it raises."""
     console = Console()
-    log = logging.getLogger("heartline")
+    log = logging.getLogger()
     handler = _IntoView(view)
     log.addHandler(handler)
     live = Live(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +20,12 @@ import heartline
 from heartline.cli.aside import Aside, write_all
 from heartline.cli.lines import encode
 from heartline.cli.running import STDOUT, fail, leave_stdout, run
-from heartline.core.events import Event
+from heartline.core.subscriptions import Freshness
 from heartline.observe.redact import redact_url
 from heartline.ui.view import WatchView
 
 if TYPE_CHECKING:
-    from heartline.observe.metrics import MetricsSink
+    from prometheus_client import CollectorRegistry
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 
@@ -146,33 +146,32 @@ def _positive(seconds: float | None, option: str) -> float | None:
 
 async def follow(wish: Wish) -> None:
     """Open the stream and show it as wished, until it ends or the time is up."""
-    view = WatchView(redact_url(wish.url))
-    listeners: list[Callable[[Event], None]] = [] if wish.lines else [view.event]
-    metrics = None
-    if wish.metrics_port is not None:
-        metrics = _serve_metrics(wish.metrics_port, view.title)
-        listeners.append(metrics)
-    freshness = None if wish.fresh is None else heartline.Freshness(every=wish.fresh)
+    view = None if wish.lines else WatchView(redact_url(wish.url))
+    logging.getLogger("heartline").addFilter(_is_no_event)
     connecting = heartline.connect(
         wish.url,
         headers=wish.headers,
         on_open=wish.send,
-        freshness=freshness,
+        freshness=None if wish.fresh is None else Freshness(every=wish.fresh),
         proxy=wish.proxy,
-        on_event=partial(_tell_all, tuple(listeners)),
+        on_event=None if view is None else view.event,
         journal=wish.journal,
+        metrics=None if wish.metrics_port is None else metrics_at(wish.metrics_port),
     )
     limit = asyncio.timeout(wish.seconds)
     try:
         async with limit:
             with Aside() as aside:
                 async with connecting as stream:
-                    if metrics is not None:
-                        metrics.watch(lambda: stream.status)
-                    await _show(stream, aside, None if wish.lines else view)
+                    await _show(stream, aside, view)
     except TimeoutError:
         if not limit.expired():
             raise
+
+
+def _is_no_event(record: logging.LogRecord) -> bool:
+    """Events are told by the lines or the view; the rest of the log is for stderr."""
+    return not hasattr(record, "heartline")
 
 
 async def _show(stream: heartline.Stream, aside: Aside, view: WatchView | None) -> None:
@@ -200,13 +199,12 @@ async def tell_lines(stream: heartline.Stream, aside: Aside) -> None:
         leave_stdout()
 
 
-def _serve_metrics(port: int, name: str) -> MetricsSink:
-    from prometheus_client import start_http_server
-
-    from heartline.observe.metrics import MetricsSink
+def metrics_at(port: int) -> CollectorRegistry:
+    """Serve a registry to Prometheus on the loopback interface, from a thread."""
+    from prometheus_client import REGISTRY, start_http_server
 
     try:
         start_http_server(port, addr="127.0.0.1")
     except OSError as error:
         fail(f"--metrics-port {port}: {error.strerror or error}")
-    return MetricsSink(name)
+    return REGISTRY

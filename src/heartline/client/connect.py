@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry
+
 from heartline.core.backoff import Backoff
 from heartline.core.detector import Liveness
 from heartline.core.events import Event
@@ -17,6 +19,7 @@ from heartline.errors import UsageError
 from heartline.wire.resolve import Resolver, SystemResolver
 
 from .heartbeat import Heartbeat
+from .observers import Observers
 from .route import Headers, Opening, Route, Url
 from .stream import Stream
 
@@ -42,6 +45,7 @@ def connect(
     resolver: Resolver | None = None,
     on_event: Callable[[Event], None] | None = None,
     journal: Path | str | None = None,
+    metrics: CollectorRegistry | None = None,
     name: str | None = None,
 ) -> Stream:
     """Describe a stream; nothing happens until it is entered with `async with`.
@@ -50,7 +54,8 @@ def connect(
     anew for every attempt. `on_open` is sent after each redial before the stream
     counts as OPEN. `on_event` is given every event at once, also while the consumer is
     behind; it must not block. `journal` is a file that gets every event as a line of
-    JSON. `name` is what logs, metrics and the journal call this stream; by default the
+    JSON; `metrics` a Prometheus registry that gets this stream's series, until it is
+    closed. Everything is logged to the logger `heartline`. `name` is what logs, metrics and the journal call this stream; by default the
     URL's host.
 
     Sizes are bytes of payload, inclusive: a message of exactly `max_message_bytes` is
@@ -84,12 +89,10 @@ def connect(
         beats=heartbeat.beats if heartbeat else None,
         syncs=route.syncs,
     )
-    return Stream(
-        route,
-        terms,
-        inbox=inbox or Inbox(),
-        on_event=on_event or (lambda event: None),
+    observers = Observers(
+        name or host, on_event=on_event, journal=journal, metrics=metrics
     )
+    return Stream(route, terms, inbox=inbox or Inbox(), observers=observers)
 
 
 def _host_of(url: Url, proxy: str | None) -> str:

@@ -14,6 +14,8 @@ from itertools import repeat
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from heartline.core.events import (
     Abort,
     Answered,
@@ -50,10 +52,13 @@ from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
 from heartline.errors import GaveUp, NotOpen, UsageError, WireError
+from heartline.observe import redact_text, secrets_of
 from heartline.wire.carrier import Carrier
 from heartline.wire.dial import dial
+from heartline.wire.kernel import SocketLike
 from heartline.wire.pump import Pump
 
+from .observers import Observers
 from .route import Route
 
 TAKE = 4096
@@ -77,13 +82,14 @@ class Stream:
         terms: Terms,
         *,
         inbox: Inbox,
-        on_event: Callable[[Event], None],
+        observers: Observers,
         neighbours: Neighbours | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._route = route
         self._terms = terms
-        self._on_event = on_event
+        self._observers = observers
+        self._secrets: frozenset[str] = frozenset()
         self._buffer = Buffer(inbox)
         self._inbox = inbox
         self._session = Session(
@@ -123,6 +129,7 @@ class Stream:
             settle=self._settle,
             loop=loop,
         )
+        self._observers.open(self._snapshot)
         self._pump.feed(Start())
         return self
 
@@ -170,6 +177,14 @@ class Stream:
         """What is known of the stream now. Cheap enough to ask on every order."""
         return self._snapshot()
 
+    @property
+    def socket(self) -> SocketLike | None:
+        """The present link's socket, for options of your own and for fault tests.
+
+        None without a link. Every link has another; do not read, write or close it.
+        """
+        return None if self._carrier is None else self._carrier.socket
+
     def is_fresh(self, *, max_age: float) -> bool:
         """Whether data arrived within the last `max_age` seconds, and the link lives.
 
@@ -185,7 +200,7 @@ class Stream:
             return False
         return pump.clock() - fresh_at + pump.suspended <= max_age
 
-    async def wait_live(self, timeout: float | None = None) -> Status:
+    async def wait_live(self, timeout: float | None = None) -> Status:  # noqa: ASYNC109
         """Wait until the stream is live; its status then.
 
         Raises `TimeoutError` after `timeout` seconds, and `GaveUp` or `NotOpen` if the
@@ -220,6 +235,7 @@ class Stream:
             tasks = list(self._tasks.values())
             if tasks:
                 await asyncio.wait(tasks)
+            self._observers.close()
 
     # --- the consumer --------------------------------------------------------------
 
@@ -272,6 +288,9 @@ class Stream:
         assert self._pump is not None
         if isinstance(fact, Ended):
             self._unsent += fact.unsent
+            # A peer may echo a token in its reason; it must not get any further.
+            reason = redact_text(fact.reason, self._secrets)
+            fact = msgspec.structs.replace(fact, reason=reason)
         self._pump.feed(fact)
 
     def on_data(
@@ -303,7 +322,8 @@ class Stream:
     def _without_answers(
         self, carrier: Carrier, data: list[str | bytes]
     ) -> list[str | bytes]:
-        assert self._is_answer is not None and self._pump is not None
+        assert self._is_answer is not None
+        assert self._pump is not None
         rest = [message for message in data if not self._is_answer(message)]
         if len(rest) < len(data):
             self._pump.feed(Answered(carrier.epoch))
@@ -367,7 +387,7 @@ class Stream:
             assert self._closed is not None
             if not self._closed.done():
                 self._closed.set_result(None)
-        self._on_event(event)
+        self._observers.tell(event)
 
     def _settle(self) -> None:
         """After a fact that changed something: let the stream say how it stands."""
@@ -383,7 +403,9 @@ class Stream:
         if key == self._told:
             return
         self._told = key
-        self._buffer.note(self._snapshot())
+        status = self._snapshot()
+        self._buffer.note(status)
+        self._observers.status(status)
         self._wake()
         if self._changed is not None:
             self._changed.set_result(None)
@@ -442,6 +464,7 @@ class Stream:
         )
         try:
             target = await self._route.target()
+            self._secrets = secrets_of(target.url, target.headers, target.proxy)
             await dial(
                 target,
                 carrier.listen,
@@ -453,7 +476,7 @@ class Stream:
                 DialFailed(
                     epoch,
                     Cause(error.cause),
-                    error.reason,
+                    redact_text(error.reason, self._secrets),
                     error.status,
                     error.retry_after,
                 )

@@ -38,7 +38,8 @@ class Neighbours:
 
     def doubt(self, who: int, host: str, *, now: float) -> None:
         """Link `who` to `host` heard nothing and began to probe at `now`."""
-        self._doubts[who] = (host, now)
+        # Two ports of one host share its path; they say nothing about ours.
+        self._doubts[who] = (host.rpartition(":")[0] or host, now)
 
     def clear(self, who: int) -> None:
         self._doubts.pop(who, None)

@@ -260,7 +260,7 @@ class Session:
             where=where,
             status=ended.status if ended else None,
             reason=ended.reason if ended else "",
-            evidence=finding.evidence,
+            evidence="" if ended else finding.evidence,
             since_at=self._since(finding.cause, where, heard_at),
             bound=bound,
             unsent=ended.unsent if ended else link.waiting,

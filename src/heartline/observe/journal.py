@@ -264,11 +264,10 @@ class _File:
         return used == 0 or used + size_bytes < max_bytes
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines in one write."""
+        """Append whole lines in one write. After an error open the file again."""
         data = b"\n" + lines if self._torn else lines
         written = os.write(self._fd, data)
         if written < len(data):
-            self._torn = self._torn or written > 0
             told = f"{written} of {len(data)} bytes written"
             raise OSError(errno.ENOSPC, told)
         self._torn = False

@@ -8,6 +8,7 @@ freezes the test. Any WebSocket client can be tested with it.
 |--------------------------------------------|-----------------------------|
 | a venue with any fault, frozen or killed   | `FaultyServer`              |
 | a path that is truly dead, either way      | `drop_inbound`              |
+| that, without being privileged             | `enter_own_network`         |
 | faults in front of somebody else's server  | `FaultProxy`                |
 | a recording played back as a server        | `serve_capture`             |
 | made-up bursts and silences                | `market_traffic`, `SAMPLE`  |
@@ -24,6 +25,7 @@ from .capture import (
 from .faults import Fault, Scope
 from .faulty import FaultyServer, VenueCounts
 from .halfopen import drop_inbound, restore_inbound
+from .namespace import enter_own_network
 from .proxy import Direction, FaultProxy, ProxyCounts
 from .replay import Replay, ReplayCounts, serve_capture
 from .traffic import SAMPLE, market_traffic
@@ -42,6 +44,7 @@ __all__ = [
     "Scope",
     "VenueCounts",
     "drop_inbound",
+    "enter_own_network",
     "market_traffic",
     "read_capture",
     "restore_inbound",

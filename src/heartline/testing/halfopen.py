@@ -12,8 +12,11 @@ kernel answers.
 | the server's accepted socket | outbound blackhole: it hears, is not heard  |
 | both                         | blackhole both ways                         |
 
-Linux only (`man 7 socket`, linux/filter.h); no privilege is needed. Standard library
-only: child processes of the kit import it without site packages.
+Linux only (`man 7 socket`, linux/filter.h). The manual asks for no privilege, but new
+kernels do for TCP: Linux 6.18 wants CAP_NET_ADMIN over the network namespace (measured:
+EPERM without it, UDP sockets go free). `namespace.enter_own_network` gives an ordinary
+user that. Standard library only: child processes of the kit import it without site
+packages.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ def available() -> str | None:
         try:
             drop_inbound(trial)
             restore_inbound(trial)
+        except PermissionError:
+            return "this system wants CAP_NET_ADMIN for filters on TCP sockets"
         except OSError as error:
             return f"this system refuses socket filters: {error.strerror}"
     return None

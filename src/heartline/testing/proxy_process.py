@@ -219,6 +219,7 @@ class Proxy:
             way.change({})
         self._counts: Counter[str] = Counter()
         self._pairs: set[Pair] = set()
+        self._cuts: list[str] = []
         self._server: asyncio.Server | None = None
 
     async def open(self) -> int:
@@ -232,6 +233,7 @@ class Proxy:
                 for side in options["sides"]:
                     self._ways[side].change(options["changes"])
             case "cut":
+                self._cuts.append(options["how"])
                 for pair in tuple(self._pairs):
                     pair.cut(options["how"])
             case "counts":
@@ -249,7 +251,7 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._counts["connections"] += 1
-        number = self._counts["connections"]
+        number, cuts = self._counts["connections"], len(self._cuts)
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
         except OSError:
@@ -268,6 +270,9 @@ class Proxy:
         )
         pair = Pair((writer, far_writer), (outbound, inbound))
         self._pairs.add(pair)
+        if len(self._cuts) > cuts:
+            # Ordered while we were dialling: the client was connected already.
+            pair.cut(self._cuts[-1])
         try:
             await pair.run()
         finally:

@@ -39,7 +39,7 @@ def market_traffic(
     Bursts have 20 messages in the mean, 2 ms apart; the silences between them are
     Pareto(1.5) with a shortest of 0.2 s. `rate`, in messages a second, keeps all of
     that but scales the silences; it must be under 500. A rate is the mean over long
-    times: silences have no variance to speak of, so short runs differ widely.
+    times: the silences' variance is infinite, so short runs differ widely.
     Each symbol counts its own `seq`, without gaps. Raises `UsageError`.
     """
     dice = random.Random(seed)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from heartline.core.items import Cause, Phase, Status, Verdict
-from heartline.observe.words import duration
+from heartline.observe.words import duration, one_line
 from heartline.ui.gauges import bar, number, size, sparkline
 from heartline.ui.letters import big
 from heartline.ui.view import Tone, WatchView
@@ -156,14 +156,15 @@ class _Picture:
         if status.cause is not None:
             told.append(_cause(status))
         if status.evidence and not status.live:
-            told += wrap(status.evidence, width)
+            told += wrap(one_line(status.evidence), width)
         elif status.verdict is Verdict.SUSPECT and status.silence is not None:
             told.append(f"in doubt after {duration(self._silence_of(status))} silence")
         if status.live and (since := self.view.live_since_at) is not None:
             told.append(f"live for {_whole(self.now - since)}")
         if status.live and (loss := self.view.last_loss) is not None:
             ago = _whole(self.now - loss.at)
-            told += wrap(f"last loss {ago} ago: {loss.cause}, {loss.evidence}", width)
+            lost = one_line(f"last loss {ago} ago: {loss.cause}, {loss.evidence}")
+            told += wrap(lost, width)
         cut = told[:lines]
         if len(told) > lines:
             cut[-1] = cut[-1][: width - 2] + " …"
@@ -220,7 +221,7 @@ class _Picture:
         silence = self._silence_of(status)
         share = silence / bound if bound > 0 else 1.0
         style = "green" if share < 0.5 else "yellow" if share < 1 else "red"
-        figures = f" {duration(silence):>9} of {duration(bound)}"
+        figures = f" {silence:7.2f} s of {duration(bound)}"
         return Text.assemble((bar(share, width=width), f"{style} on grey23"), figures)
 
     def _round_trips(self, width: int) -> Text:
@@ -236,10 +237,10 @@ class _Picture:
         flow = Text("…", style="dim")
         if rates is not None:
             flow = Text(f"{number(rates.messages)} msg/s · {size(rates.size_bytes)}/s")
-        room = min((width * 2 // 5 if width >= WIDE else width) - 5 - _LABEL, 60)
-        if history := self.view.rate_history():
-            drawn = sparkline(history, width=max(room - 28, 0))
-            flow = Text.assemble(str(flow).ljust(28), (drawn, "cyan"))
+        history = self.view.rate_history()
+        drawn = Text(sparkline(history, width=30), style="cyan")
+        if width < WIDE:  # beside the figures; side by side there is a line for it
+            flow = Text.assemble(str(flow).ljust(28), drawn)
         loss = Text(" · ").join(
             (
                 _count(status.outages, "outage"),
@@ -252,6 +253,7 @@ class _Picture:
             beats += f" · {counts.beats:,} beats"
         return [
             ("traffic", flow),
+            *([("", drawn)] if width >= WIDE else []),
             ("so far", Text(f"{counts.messages:,} msg · {size(counts.size_bytes)}")),
             ("loss", loss),
             ("heartbeats", Text(beats)),
@@ -272,7 +274,9 @@ class _Picture:
             lines = block + lines
             if len(lines) >= height:
                 break
-        return Text("\n").join(lines[-height:])
+        text = Text("\n").join(lines[-height:])
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 def _panel(title: str, body: RenderableType, *, height: int) -> Panel:

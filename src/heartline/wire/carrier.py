@@ -18,7 +18,7 @@ from heartline.core.items import Cause
 
 from .deflate import Deflater, Inflater, negotiate
 from .frames import FrameListener
-from .kernel import KernelEyes, harden
+from .kernel import KernelEyes, SocketLike, harden
 from .outbox import Outbox
 
 NO_CLOSE_FRAME = 1006
@@ -83,6 +83,16 @@ class Carrier:
             self, max_message_bytes=self._max_message_bytes, inflater=inflater
         )
         return self._listener
+
+    @property
+    def socket(self) -> SocketLike | None:
+        """The connection's socket; None before the upgrade and after the end."""
+        if self._transport is None or self._ended:
+            return None
+        found: SocketLike = self._transport.underlying_transport.get_extra_info(
+            "socket"
+        )
+        return found
 
     # --- commands ----------------------------------------------------------------
 

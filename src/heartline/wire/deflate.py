@@ -35,26 +35,29 @@ class Deflation:
     def client_ends(self) -> tuple[Inflater, Deflater]:
         """Make the two ends a client holds, for one link."""
         return (
-            Inflater(bits=self.server_bits, takeover=self.server_takeover),
+            Inflater(bits=self.server_bits),
             Deflater(bits=self.client_bits, takeover=self.client_takeover),
         )
 
     def server_ends(self) -> tuple[Inflater, Deflater]:
         """Make the two ends a server holds, for one link."""
         return (
-            Inflater(bits=self.client_bits, takeover=self.client_takeover),
+            Inflater(bits=self.client_bits),
             Deflater(bits=self.server_bits, takeover=self.server_takeover),
         )
 
 
 class Inflater:
-    """Decompresses the messages of one link, in their order."""
+    """Decompresses the messages of one link, in their order.
 
-    __slots__ = ("_bits", "_takeover", "_zlib")
+    Always keeps its window: a sender without context takeover never refers back to
+    it, and to begin anew with each message would only cost time.
+    """
 
-    def __init__(self, *, bits: int = 15, takeover: bool = True) -> None:
+    __slots__ = ("_bits", "_zlib")
+
+    def __init__(self, *, bits: int = 15) -> None:
         self._bits = bits
-        self._takeover = takeover
         self._zlib = zlib.decompressobj(-bits)
 
     def inflate(self, data: bytes, limit: int) -> bytes:
@@ -76,8 +79,6 @@ class Inflater:
             raise WireError(
                 Cause.TOO_BIG, f"a message inflates to more than {limit} bytes"
             )
-        if not self._takeover:
-            self._zlib = zlib.decompressobj(-self._bits)
         return inflated
 
     def _inflate_rest(self, room: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Long proofs of heartline's promises; results are kept with their machine."""

@@ -1,0 +1,66 @@
+"""Who is told what happens to one stream: the user's sink, log, journal, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from heartline.core.events import Event
+from heartline.core.items import Status
+from heartline.observe import Journal, LogSink, MetricsSink
+
+
+class Observers:
+    """Fans one stream's events out. What an observer raises never ends the stream."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        on_event: Callable[[Event], None] | None,
+        journal: Path | str | None,
+        metrics: CollectorRegistry | None,
+    ) -> None:
+        self.name = name
+        self._on_event = on_event
+        self._path = journal
+        self._registry = metrics
+        self._log = LogSink(name)
+        self._journal: Journal | None = None
+        self._metrics: MetricsSink | None = None
+
+    def open(self, status: Callable[[], Status]) -> None:
+        if self._path is not None:
+            self._journal = Journal(self._path, name=self.name)
+        if self._registry is not None:
+            self._metrics = MetricsSink(self.name, self._registry)
+            self._metrics.watch(status)
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def tell(self, event: Event) -> None:
+        self._log(event)
+        if self._journal is not None:
+            self._journal(event)
+        if self._metrics is not None:
+            self._metrics(event)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler(
+                {"message": "heartline: on_event raised", "exception": error}
+            )
+
+    def status(self, status: Status) -> None:
+        if self._journal is not None:
+            self._journal.status(status)
