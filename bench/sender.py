@@ -89,7 +89,7 @@ def _upgrade(client: socket.socket) -> None:
 
 def _send(client: socket.socket, load: Load) -> None:
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.recv(1)  # the receiver says when its clock runs
+    client.recv(1)  # the receiver says with a message that its clock runs
     chunk = frame(load.size_bytes) * load.chunk
     for _ in range(load.messages // load.chunk):
         client.sendall(chunk)

@@ -14,9 +14,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
+import pytest
+import trustme
 import uvloop
+from picows import WSListener, WSTransport
 
 from heartline.core.events import Stage
+from heartline.errors import WireError
 from heartline.wire.dial import Target, dial
 from heartline.wire.resolve import AddrInfo
 
@@ -26,6 +30,9 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+
+
+both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
 
 
 def run(loop: str, main: Coroutine[Any, Any, Any]) -> Any:
@@ -273,3 +280,61 @@ async def try_dial(
         resolver=resolver or Fixed(),
         on_stage=[].append if stages is None else stages.append,
     )
+
+
+class Ears(WSListener):
+    def __init__(self) -> None:
+        self.gone = 0
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.gone += 1
+
+
+def make_ears(request: Any, response: Any) -> Ears:
+    return Ears()
+
+
+def failure_of(
+    loop: str, handler: Streams, *, tls: ssl.SSLContext | None = None, **how: Any
+) -> WireError:
+    """Dial a server, expect a failure, and expect that nothing is left of it."""
+
+    async def main() -> WireError:
+        async with serving(handler, tls=tls) as port:
+            before, tasks = open_sockets(), asyncio.all_tasks()
+            scheme = "wss" if tls or how.get("ssl_context") else "ws"
+            with pytest.raises(WireError) as caught:
+                await try_dial(
+                    f"{scheme}://localhost:{port}/", listener=make_ears, **how
+                )
+            assert clients_of(port) == []
+            await until(lambda: open_sockets() <= before, "all sockets closed")
+            await until(lambda: asyncio.all_tasks() <= tasks, "all tasks ended")
+            return caught.value
+
+    found = run(loop, main())
+    assert isinstance(found, WireError)
+    return found
+
+
+AUTHORITY = trustme.CA()
+
+
+def server_tls(name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(name).configure_cert(context)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+def knock(address: tuple[str, int]) -> socket.socket:
+    """Fill the backlog of a listener, so that the next connect gets no answer."""
+    knocker = socket.socket()
+    knocker.setblocking(False)
+    knocker.connect_ex(address)
+    return knocker

@@ -13,7 +13,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from heartline.core.events import Cause
 from heartline.errors import WireError
 from heartline.wire.deflate import Deflater, Deflation, Inflater, negotiate
-from loopback import LOOPS, run, try_dial, until
+from loopback import both_loops, run, try_dial, until
 
 TAIL = b"\x00\x00\xff\xff"
 LIMIT = 1 << 20
@@ -302,7 +302,7 @@ class Echo(WSListener):
         transport.send(WSMsgType.TEXT, self.deflater.deflate(text), rsv1=True)
 
 
-@pytest.mark.parametrize("loop", sorted(LOOPS))
+@both_loops
 @pytest.mark.parametrize(
     ("server_bits", "client_bits", "no_takeover"),
     [(15, 15, False), (9, 9, False), (12, 10, True), (None, None, True)],

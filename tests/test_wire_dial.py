@@ -3,74 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.utils
-import gc
 import socket
-import ssl
 import time
 from typing import Any
 
 import pytest
-import trustme
-from picows import WSListener, WSTransport
+from picows import WSListener
 
 from heartline.core.events import Cause, Stage
 from heartline.errors import WireError
-from heartline.wire.resolve import AddrInfo
 from loopback import (
-    LOOPS,
     Fixed,
-    Streams,
     accept_for,
     answering,
+    both_loops,
     clients_of,
+    failure_of,
+    knock,
+    make_ears,
     open_sockets,
     resetting,
     run,
+    server_tls,
     serving,
-    silent,
+    trusting,
     try_dial,
     until,
     upgrading,
 )
-
-both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
-
-
-class Ears(WSListener):
-    def __init__(self) -> None:
-        self.gone = 0
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.gone += 1
-
-
-def make_ears(request: Any, response: Any) -> Ears:
-    return Ears()
-
-
-def failure_of(
-    loop: str, handler: Streams, *, tls: ssl.SSLContext | None = None, **how: Any
-) -> WireError:
-    """Dial a server, expect a failure, and expect that nothing is left of it."""
-
-    async def main() -> WireError:
-        async with serving(handler, tls=tls) as port:
-            before, tasks = open_sockets(), asyncio.all_tasks()
-            scheme = "wss" if tls or how.get("ssl_context") else "ws"
-            with pytest.raises(WireError) as caught:
-                await try_dial(
-                    f"{scheme}://localhost:{port}/", listener=make_ears, **how
-                )
-            assert clients_of(port) == []
-            await until(lambda: open_sockets() <= before, "all sockets closed")
-            await until(lambda: asyncio.all_tasks() <= tasks, "all tasks ended")
-            return caught.value
-
-    found = run(loop, main())
-    assert isinstance(found, WireError)
-    return found
 
 
 @both_loops
@@ -140,7 +101,7 @@ def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) ->
         with socket.socket() as deaf:
             deaf.bind(("127.0.0.1", 0))
             deaf.listen(0)
-            crowd = [_knock(deaf.getsockname()) for _ in range(4)]
+            crowd = [knock(deaf.getsockname()) for _ in range(4)]
             async with serving(upgrading([])) as port:
                 before = open_sockets()
                 began = time.monotonic()
@@ -150,21 +111,13 @@ def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) ->
                     resolver=Fixed(deaf.getsockname(), ("127.0.0.1", port)),
                 )
                 took = time.monotonic() - began
-                assert 0.2 < took < 2.0
+                assert 0.2 < took < 5.0
                 transport.underlying_transport.abort()
                 await until(lambda: open_sockets() <= before, "all sockets closed")
             for knocker in crowd:
                 knocker.close()
 
     run(loop, main())
-
-
-def _knock(address: tuple[str, int]) -> socket.socket:
-    """Fill the backlog of a listener, so that the next connect gets no answer."""
-    knocker = socket.socket()
-    knocker.setblocking(False)
-    knocker.connect_ex(address)
-    return knocker
 
 
 @both_loops
@@ -284,21 +237,6 @@ def test_what_make_listener_raises_ends_the_dial_as_it_is(loop: str) -> None:
 # --- TLS --------------------------------------------------------------------------
 
 
-AUTHORITY = trustme.CA()
-
-
-def server_tls(name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert(name).configure_cert(context)
-    return context
-
-
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    return context
-
-
 @both_loops
 def test_a_certificate_nobody_vouches_for_is_refused(loop: str) -> None:
     error = failure_of(loop, upgrading([]), tls=server_tls("localhost"))
@@ -386,142 +324,3 @@ def test_a_trusted_certificate_is_accepted_and_securing_is_a_stage(loop: str) ->
         assert stages == list(Stage)
 
     run(loop, main())
-
-
-# --- cancellation -----------------------------------------------------------------
-
-
-class Never:
-    async def resolve(self, host: str, port: int) -> list[AddrInfo]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-async def cancelled_in(
-    stage: Stage, port: int, url: str, heard: list[bytes] | None = None, **how: Any
-) -> None:
-    """Cancel a dial in the middle of `stage`; see that nothing is left of it.
-
-    The middle is when the peer has `heard` something, where it can hear.
-    """
-    stages: list[Stage] = []
-    before, tasks = open_sockets(), asyncio.all_tasks()
-    dialling = asyncio.create_task(
-        try_dial(url, listener=make_ears, stages=stages, **how)
-    )
-    await until(lambda: stages[-1:] == [stage], f"stage {stage}")
-    if heard is not None:
-        await until(lambda: heard != [], "the peer heard of it")
-        heard.clear()
-    dialling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await dialling
-    assert clients_of(port) == []
-    await until(lambda: open_sockets() <= before, "all sockets closed")
-    assert asyncio.all_tasks() - tasks <= {
-        task for task in asyncio.all_tasks() if "guarded" in repr(task.get_coro())
-    }
-    await until(lambda: asyncio.all_tasks() <= tasks, "all tasks ended")
-
-
-@both_loops
-def test_a_dial_can_be_cancelled_in_every_stage_and_leaves_nothing(loop: str) -> None:
-    async def main() -> None:
-        heard: list[bytes] = []
-        async with serving(silent(heard)) as port:
-            plain, secure = f"ws://localhost:{port}/", f"wss://localhost:{port}/"
-            await cancelled_in(Stage.RESOLVING, port, plain, resolver=Never())
-            await cancelled_in(Stage.SECURING, port, secure, heard)
-            await cancelled_in(Stage.UPGRADING, port, plain, heard)
-            proxy = f"http://127.0.0.1:{port}"
-            await cancelled_in(Stage.UPGRADING, port, "ws://x/", heard, proxy=proxy)
-            await cancelled_in(Stage.SECURING, port, "wss://x/", heard, proxy=proxy)
-            proxy = f"socks5://127.0.0.1:{port}"
-            await cancelled_in(Stage.UPGRADING, port, "ws://x/", heard, proxy=proxy)
-        async with serving(silent(heard), tls=server_tls("localhost")) as port:
-            secure, context = f"wss://localhost:{port}/", trusting()
-            await cancelled_in(
-                Stage.UPGRADING, port, secure, heard, ssl_context=context
-            )
-        with socket.socket() as deaf:
-            deaf.bind(("127.0.0.1", 0))
-            deaf.listen(0)
-            crowd = [_knock(deaf.getsockname()) for _ in range(4)]
-            port = deaf.getsockname()[1]
-            two = Fixed(("127.0.0.1", port), ("127.0.0.1", port))
-            await cancelled_in(Stage.CONNECTING, 0, "ws://x/", resolver=two)
-            for knocker in crowd:
-                knocker.close()
-
-    run(loop, main())
-
-
-@both_loops
-def test_cancelled_at_any_pass_of_the_loop_a_dial_leaves_nothing(
-    loop: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Sweep the instant of the cancel over a whole successful dial."""
-
-    async def main() -> int:
-        finished = 0
-        tls = server_tls("localhost")
-        async with serving(upgrading([]), tls=tls) as port:
-            before, context = open_sockets(), trusting()
-            for passes in range(0, 60):
-                dialling = asyncio.create_task(
-                    try_dial(
-                        f"wss://localhost:{port}/",
-                        listener=make_ears,
-                        ssl_context=context,
-                    )
-                )
-                for _ in range(passes):
-                    await asyncio.sleep(0)
-                if dialling.done():
-                    finished += 1
-                    dialling.result().underlying_transport.abort()
-                dialling.cancel()
-                await asyncio.wait([dialling])
-                if dialling.cancelled():
-                    assert clients_of(port) == []
-            await until(lambda: open_sockets() <= before, "all sockets closed")
-        return finished
-
-    run(loop, main())
-    gc.collect()
-    assert "never retrieved" not in caplog.text
-
-
-@both_loops
-def test_an_answer_that_crosses_the_cancel_is_not_complained_about(
-    loop: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Sweep the instant of the refusal over the passes around the cancel."""
-
-    async def refused_late(server: socket.socket, passes: int) -> None:
-        port, stages = server.getsockname()[1], list[Stage]()
-        dialling = asyncio.create_task(
-            try_dial(f"ws://localhost:{port}/", listener=make_ears, stages=stages)
-        )
-        await until(lambda: stages[-1:] == [Stage.UPGRADING], "connected")
-        conn, _ = server.accept()
-        with conn:
-            for _ in range(5):  # the request is written, the answer awaited
-                await asyncio.sleep(0)
-            dialling.cancel()
-            for _ in range(passes):
-                await asyncio.sleep(0)
-            with contextlib.suppress(ConnectionError):
-                conn.sendall(b"HTTP/1.1 503 Busy\r\n\r\n")
-            with pytest.raises(asyncio.CancelledError):
-                await dialling
-            assert clients_of(port) == []
-
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            for passes in range(8):
-                await refused_late(server, passes)
-
-    run(loop, main())
-    gc.collect()
-    assert "never retrieved" not in caplog.text

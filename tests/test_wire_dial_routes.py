@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -13,24 +14,25 @@ from picows import WSListener
 from heartline.core.events import Cause, Stage
 from heartline.errors import UsageError, WireError
 from loopback import (
-    LOOPS,
     Fixed,
     Streams,
     answering,
+    both_loops,
     clients_of,
     connect_proxy,
+    failure_of,
+    make_ears,
     open_sockets,
     run,
+    server_tls,
     serving,
     socks5_proxy,
     target,
+    trusting,
     try_dial,
     until,
     upgrading,
 )
-from test_wire_dial import failure_of, make_ears, server_tls, trusting
-
-both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
 
 
 def through(
@@ -41,6 +43,7 @@ def through(
     *,
     secure: bool = False,
     host: str = "127.0.0.1",
+    proxy_tls: ssl.SSLContext | None = None,
 ) -> tuple[list[bytes], list[Stage], Fixed]:
     """Dial a server through a proxy; return what the server and the resolver saw."""
     requests: list[bytes] = []
@@ -49,7 +52,10 @@ def through(
 
     async def main() -> None:
         tls = server_tls(host) if secure else None
-        async with serving(upgrading(requests), tls=tls) as port, serving(proxy) as via:
+        async with (
+            serving(upgrading(requests), tls=tls) as port,
+            serving(proxy, tls=proxy_tls) as via,
+        ):
             before = open_sockets()
             resolver.addresses = (("127.0.0.1", via),)
             transport = await try_dial(
@@ -88,6 +94,24 @@ def test_a_stream_goes_through_an_http_proxy(loop: str, secure: bool) -> None:
     assert seen[0].startswith(b"CONNECT localhost:")
     assert [host for host, _ in resolver.asked] == ["proxy.test"]
     assert stages == [stage for stage in Stage if secure or stage != Stage.SECURING]
+
+
+@both_loops
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_stream_goes_through_a_proxy_that_is_spoken_to_over_tls(
+    loop: str, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heartline.wire.dial._default_context", trusting)
+    seen: list[bytes] = []
+    requests, _, _ = through(
+        loop,
+        connect_proxy(seen),
+        "https",
+        secure=secure,
+        host="localhost",
+        proxy_tls=server_tls("proxy.test"),
+    )
+    assert len(seen) == len(requests) == 1
 
 
 @both_loops
@@ -152,6 +176,7 @@ def test_a_socks_proxy_that_hangs_up_closed(loop: str) -> None:
                     proxy=f"socks5://127.0.0.1:{via}",
                 )
             assert clients_of(via) == []
+            assert f"proxy 127.0.0.1:{via}" in caught.value.reason
             return caught.value
 
     assert run(loop, main()).cause in (Cause.CLOSED_BY_PEER, Cause.RESET)

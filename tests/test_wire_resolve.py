@@ -14,10 +14,10 @@ import pytest
 
 from heartline.core.events import Cause
 from heartline.errors import WireError
-from heartline.wire.resolve import THREAD_LIMIT, AddrInfo, SystemResolver
-from loopback import LOOPS, at, run, until
+from heartline.wire.resolve import AddrInfo, SystemResolver
+from loopback import at, both_loops, run, until
 
-both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
+THREAD_LIMIT = 8
 
 
 class Desk:
@@ -101,7 +101,7 @@ def test_look_ups_of_one_name_share_a_thread_and_a_cancel_harms_no_other(
         waiting[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2.0
         desk.may_answer.set()
         found = await asyncio.gather(*waiting[1:])
         assert found == [at(("127.0.0.7", 1))] * 4
@@ -179,6 +179,45 @@ def test_one_resolver_serves_one_loop_after_another() -> None:
     for thread in desk.threads:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_an_answer_for_a_loop_that_is_closed_goes_nowhere_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    troubles: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", troubles.append)
+    desk = Desk()
+    resolver = SystemResolver(desk)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(resolver.resolve("a.test", 1))
+    loop.run_until_complete(until(lambda: desk.threads != [], "the look-up runs"))
+    loop.close()
+    desk.may_answer.set()
+    desk.threads[0].join(5)
+    assert troubles == []
+    assert not task.done()
+    task.get_coro().close()  # type: ignore[union-attr]
+    del task
+
+
+@both_loops
+def test_a_cancel_that_crosses_the_answer_is_not_complained_about(loop: str) -> None:
+    async def main() -> None:
+        troubles: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: troubles.append(context)
+        )
+        desk = Desk()
+        looking = asyncio.create_task(SystemResolver(desk).resolve("a.test", 1))
+        await until(lambda: desk.threads != [], "the look-up runs")
+        desk.may_answer.set()
+        desk.threads[0].join(5)  # the loop stands still: the answer waits in it
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        assert troubles == []
+
+    run(loop, main())
 
 
 def test_a_hung_look_up_does_not_keep_the_interpreter_from_exiting() -> None:

@@ -45,59 +45,67 @@ class Wish:
     metrics_port: int | None = None
 
 
+_Url = Annotated[
+    str, typer.Argument(metavar="URL", help="Where the stream is: wss:// or ws://.")
+]
+_Send = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="JSON",
+        help="Send this on every new link, as a subscription. May be repeated.",
+    ),
+]
+_For = Annotated[
+    float | None, typer.Option("--for", metavar="SECONDS", help="End after so long.")
+]
+_Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Write JSON, one object an item, instead of the view; so it is without "
+        "this, too, where the output is no terminal.",
+    ),
+]
+_Journal = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Keep a journal of events.")
+]
+_Header = Annotated[
+    list[str] | None,
+    typer.Option(metavar="'NAME: VALUE'", help="Send this header. May be repeated."),
+]
+_Proxy = Annotated[
+    str | None, typer.Option(metavar="URL", help="Go through this proxy.")
+]
+_Fresh = Annotated[
+    float | None,
+    typer.Option(
+        "--fresh",
+        "--max-age",
+        metavar="SECONDS",
+        help="Data must come at least so often, or the stream is CHANNEL_STALLED.",
+    ),
+]
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="Serve Prometheus metrics on this port of 127.0.0.1.",
+    ),
+]
+
+
 def watch(
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where the stream is: wss:// or ws://.")
-    ],
-    send: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="JSON",
-            help="Send this on every new link, as a subscription. May be repeated.",
-        ),
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option("--for", metavar="SECONDS", help="End after so long."),
-    ] = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Write JSON, one object an item, instead of the view; so it is "
-            "without this, too, where the output is no terminal.",
-        ),
-    ] = False,
-    journal: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep a journal of events.")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'NAME: VALUE'", help="Send this header. May be repeated."
-        ),
-    ] = None,
-    proxy: Annotated[
-        str | None, typer.Option(metavar="URL", help="Go through this proxy.")
-    ] = None,
-    fresh: Annotated[
-        float | None,
-        typer.Option(
-            "--fresh",
-            "--max-age",
-            metavar="SECONDS",
-            help="Data must come at least so often, or the stream is CHANNEL_STALLED.",
-        ),
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PORT",
-            min=1,
-            max=65535,
-            help="Serve Prometheus metrics on this port of 127.0.0.1.",
-        ),
-    ] = None,
+    url: _Url,
+    send: _Send = None,
+    seconds: _For = None,
+    json: _Json = False,
+    journal: _Journal = None,
+    header: _Header = None,
+    proxy: _Proxy = None,
+    fresh: _Fresh = None,
+    metrics_port: _MetricsPort = None,
 ) -> None:
     """Watch a stream: whether it is live, and if not, since when and why.
 
@@ -182,11 +190,6 @@ async def _show(stream: heartline.Stream, aside: Aside, view: WatchView | None) 
         from heartline.cli.screen import show
 
         await show(stream, view, aside)
-
-
-def _tell_all(listeners: Sequence[Callable[[Event], None]], event: Event) -> None:
-    for listener in listeners:
-        listener(event)
 
 
 async def tell_lines(stream: heartline.Stream, aside: Aside) -> None:

@@ -103,6 +103,8 @@ class Link:
         self._doubted_at: float | None = None
         self._draining = 0
         self._probed_silence_of: float | None = None
+        self._measured_from = now
+        """Pings sent before waited out a stall or a pause of ours: no round trips."""
 
     def open(self, *, now: float) -> list[Output]:
         """The first ping tells the round trip and whether the peer answers pings."""
@@ -114,14 +116,19 @@ class Link:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
             return []
+        # A deadline that has passed stands until its tick, or our own lag would go
+        # unseen; one that waits for the socket to be read is not put off by reading.
+        holds = self._draining > 0 or now > self.deadline
         match fact:
             case Received():
+                settled = self._probed_silence_of != self.channel.data_at
                 out = self._on_received(fact, now)
-                if not self.channel.asked:
+                if settled and not self.channel.asked:
                     # Frames only ever put deadlines off; the tick finds out by itself.
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
+                holds = False
             case Ponged():
                 out = self._on_ponged(fact, now)
             case Answered():
@@ -132,7 +139,8 @@ class Link:
                 out = self._on_paused(now)
             case Resumed():
                 out = self._on_resumed(now)
-        self.deadline = self._next_deadline(now)
+        if not holds:
+            self.deadline = self._next_deadline(now)
         return out
 
     @property
@@ -151,7 +159,7 @@ class Link:
 
     def _on_received(self, fact: Received, now: float) -> list[Output]:
         self.frames += fact.frames
-        if self._draining:
+        if self._is_stale(now):
             # Frames that waited out our own stall prove nothing about now.
             if fact.data:
                 self.channel.fed_stale(fact.data)
@@ -191,7 +199,7 @@ class Link:
         if self.no_pong_at is not None:
             after, self.no_pong_at = now - self.no_pong_at, None
             out.append(self._ended(Condition.NO_PONG, after, now))
-        if not self._draining:
+        if now - took >= self._measured_from and not self._is_stale(now):
             self.round_trip.add(took)
             out.append(RoundTripMeasured(at=now, epoch=self.epoch, round_trip=took))
         return out
@@ -213,6 +221,7 @@ class Link:
         if self._paused_at is None:
             return []
         after, self._paused_at = now - self._paused_at, None
+        self._measured_from = now
         self.peer.resume(now=now)
         self.channel.resume(now=now)
         return [self._ended(Condition.PAUSED, after, now)]
@@ -220,7 +229,7 @@ class Link:
     # --- the tick: the only place where anything is judged ------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
-        lag = now - self.deadline + fact.suspended
+        lag = max(0.0, now - self.deadline) + fact.suspended
         if lag > self.policy.stall_after:
             return self._on_stall(lag, fact.suspended, now)
         unread = fact.evidence.unread_bytes > 0 and not self._paused
@@ -253,6 +262,7 @@ class Link:
     def _on_stall(self, lag: float, suspended: float, now: float) -> list[Output]:
         """Our own loop was late: what ran out meanwhile ran out for us, not them."""
         self._draining = 1
+        self._measured_from = now
         self.channel.forgive()
         self.path.forgive(now=now)
         self.peer.forgive()
@@ -359,7 +369,7 @@ class Link:
             return []
         self._beat_at = now + self._beats.every
         self.beats += 1
-        if self._beats.answered and self._beat_out_at is None:
+        if self._beats.answered:
             self._beat_out_at = now
         return [Beat(self.epoch)]
 
@@ -405,6 +415,12 @@ class Link:
     @property
     def _paused(self) -> bool:
         return self._paused_at is not None
+
+    def _is_stale(self, now: float) -> bool:
+        """Whether what is read at `now` has waited out a stall of our own."""
+        if self._draining and self.unproven_since is not None:
+            return True
+        return now - self.deadline > self.policy.stall_after
 
     @property
     def _channel_proven(self) -> bool:

@@ -31,13 +31,13 @@ _LINE_LIMIT = 64 << 20
 
 def run(begin: Begin, *, parent: int) -> None:
     """Serve until standard input ends; never returns."""
-    _die_with(parent)
+    die_with(parent)
     asyncio.run(_serve(begin))
     # Nothing is left to save: skip the interpreter's own farewell.
     os._exit(0)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Also when frozen: a stopped process reads no end of input, but dies of SIGKILL.
 
     The signal comes when the *thread* that started us ends, which is the one that

@@ -148,6 +148,14 @@ async def _until(at: float, still: Callable[[], bool]) -> None:
         await asyncio.sleep(min(left, _STEP))
 
 
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """RST instead of FIN; harmless if it is closed already."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    if sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT_BY_RST)
+    writer.transport.abort()
+
+
 class Pair:
     """One connection: two sockets, two pumps."""
 
@@ -175,7 +183,8 @@ class Pair:
             self._work.cancel()
         match self._end:
             case "rst":
-                self._reset()
+                for writer in self._writers:
+                    _reset(writer)
             case "fin":
                 await self._fin()
             case _:
@@ -185,13 +194,6 @@ class Pair:
     def cut(self, how: str) -> None:
         self._end = how
         self._work.cancel()
-
-    def _reset(self) -> None:
-        for writer in self._writers:
-            sock: socket.socket = writer.get_extra_info("socket")
-            if sock.fileno() >= 0:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT_BY_RST)
-            writer.transport.abort()
 
     async def _fin(self) -> None:
         """FIN to both, then read on: a close with bytes unread would send RST."""
@@ -255,12 +257,9 @@ class Proxy:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
         except OSError:
-            # As the target would: no connection. The client sees it end at once.
-            writer.transport.abort()
+            # Nobody there, or gone at once: the nearest to a refusal that is left.
+            _reset(writer)
             return
-        for end in (writer, far_writer):
-            sock: socket.socket = end.get_extra_info("socket")
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         there, back = self._ways["outbound"], self._ways["inbound"]
         outbound = Pump(
             there, back, (reader, far_writer), self._counts, self._dice(number, "out")

@@ -137,10 +137,8 @@ def redirected(
     try:
         parsed = urlsplit(urljoin(origin.url, location))
         scheme = {"http": "ws", "https": "wss"}.get(parsed.scheme, parsed.scheme)
-        plain = parsed._replace(
-            scheme=scheme, netloc=parsed.netloc.rpartition("@")[2], fragment=""
-        )
-        endpoint = read_stream_url(plain.geturl())
+        followed = parsed._replace(scheme=scheme, fragment="").geturl()
+        endpoint = read_stream_url(followed)
     except ValueError:  # UsageError is one
         raise refused("to what is not a WebSocket URL") from None
     if origin.secure and not endpoint.secure:

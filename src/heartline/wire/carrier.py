@@ -138,7 +138,8 @@ class Carrier:
         # Without this the kernel would go on for minutes, trying to deliver what it
         # still holds to a peer that is gone.
         sock = underlying.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        if sock.fileno() >= 0:  # the transport may have closed it, untold as yet
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         underlying.abort()
 
     def evidence(self) -> Evidence:

@@ -85,7 +85,8 @@ async def dial(
     Raises `WireError` for everything that can go wrong on the way, and `UsageError`
     for a URL, proxy or header that cannot be. A `WireError` of `make_listener` ends
     the dial as it is. The caller owns the deadline: cancelled at any point, or
-    failed, a dial leaves no socket and no task behind.
+    failed, a dial leaves no socket and no task behind. A listener made by a dial that
+    is then cancelled is still told of its end.
 
     `on_stage` is told each stage as it begins, from the first again after a redirect.
     For ws, UPGRADING begins with the TCP connection; for wss, SECURING does, and
@@ -112,9 +113,9 @@ async def dial(
 class _Attempt:
     """One connection to one endpoint, and the means to undo it.
 
-    picows runs in a task of its own. Cancelled while it waits for the answer to the
-    upgrade it would leave its transport open, so then the connection is shut down
-    under it instead and picows ends by itself.
+    A witness, a duplicate of the socket, tells how the connection ended after picows
+    has closed its own, and ends it where picows would leave it open: cancelled while
+    it waits for the answer to the upgrade, picows forgets its transport.
     """
 
     def __init__(
@@ -135,7 +136,6 @@ class _Attempt:
         self._resolver = resolver
         self._on_stage = on_stage
         self._stage: Stage | None = None
-        self._requested = False
         self._accepted = False
         self._sock: socket.socket | None = None
         self._witness: socket.socket | None = None
@@ -143,21 +143,18 @@ class _Attempt:
 
     async def run(self) -> WSTransport | Endpoint:
         """Return the upgraded transport, or the endpoint of a redirect."""
-        task = asyncio.create_task(self._connect(), name="heartline-dial")
+        failure: Exception | None = None
         try:
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                await self._undo(task)
-                raise
-            if not task.cancelled() and task.exception() is None and self._accepted:
-                return task.result()
-            ending = self._ending()
-            await self._shut_down()
+            transport = await self._connect()
+            if self._accepted:
+                self._sock = None  # the transport's from here on
+                return transport
+        except Exception as exc:
+            failure = exc
         finally:
-            if self._witness is not None:
-                self._witness.close()
-        failure = task.exception()  # raises, if someone cancelled the task itself
+            ending = self._ending()
+            await self._end()
+        # Raised out here, so that what picows raised does not become its context.
         return self._judge(failure, ending)
 
     async def _connect(self) -> WSTransport:
@@ -176,7 +173,9 @@ class _Attempt:
                 _default_context() if proxy is not None and proxy.secure else None
             ),
             socket_factory=self._open_socket,
-            extra_headers=_Announcing(self._request_lines(), self._upgrading),
+            extra_headers=_Announcing(
+                self._request_lines(), lambda: self._enter(Stage.UPGRADING)
+            ),
             websocket_handshake_timeout=None,
             disconnect_on_exception=True,
             enable_auto_ping=False,
@@ -209,10 +208,6 @@ class _Attempt:
             lines.append(("Sec-WebSocket-Extensions", deflate.OFFER))
         return lines
 
-    def _upgrading(self) -> None:
-        self._requested = True
-        self._enter(Stage.UPGRADING)
-
     def _enter(self, stage: Stage) -> None:
         if stage is not self._stage:
             self._stage = stage
@@ -239,12 +234,16 @@ class _Attempt:
         """What is connected to: the proxy, if there is one."""
         return self._proxy or self._endpoint
 
-    def _judge(self, failure: BaseException | None, ending: Ending) -> Endpoint:
+    @property
+    def _where(self) -> str:
+        """The peer, for people."""
+        prefix = "" if self._proxy is None else "proxy "
+        return prefix + self._peer.authority
+
+    def _judge(self, failure: Exception | None, ending: Ending) -> Endpoint:
         """Turn a failure into the next endpoint, or raise what it means."""
         if failure is None:
-            raise ended(self._peer.authority, ending)
-        if not isinstance(failure, Exception):
-            raise failure
+            raise ended(self._where, ending)
         if self._fault is not None:
             raise self._fault
         if isinstance(failure, WSHandshakeError):
@@ -256,12 +255,7 @@ class _Attempt:
                     status=status,
                     carries_headers=bool(self._headers),
                 )
-        meaning = explain(
-            failure,
-            peer=self._peer.authority,
-            via_proxy=self._proxy is not None,
-            ending=ending,
-        )
+        meaning = explain(failure, where=self._where, ending=ending)
         raise failure if meaning is None else meaning
 
     def _ending(self) -> Ending:
@@ -269,38 +263,25 @@ class _Attempt:
             return Ending.NONE
         return Ending.CLOSED if is_connected(self._witness) else Ending.RESET
 
-    async def _undo(self, task: asyncio.Task[WSTransport]) -> None:
-        """Take back whatever has been done; a few passes of the loop."""
-        if self._requested and self._witness is not None:
-            _shut(self._witness)
-            with contextlib.suppress(asyncio.CancelledError):  # ours is on its way
-                await asyncio.wait([task], timeout=1.0)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not log it
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._shut_down()
+    async def _end(self) -> None:
+        """End a connection that came to nothing, and see its descriptor closed.
 
-    async def _shut_down(self) -> None:
-        """End the connection now, and see its descriptor closed by its owner.
-
-        A transport that closes politely may take half a minute over it (TLS waits
-        for the peer's farewell); the end of both directions cuts that short.
+        The descriptor is the transport's to close. Closing politely may take half a
+        minute (TLS waits for the peer's farewell); the end of both directions cuts
+        that short, to a few passes of the loop.
         """
-        if self._sock is None or self._witness is None:
+        sock, witness = self._sock, self._witness
+        if witness is None:
             return
-        _shut(self._witness)
+        with witness:
+            if sock is None:
+                return
+            with contextlib.suppress(OSError):  # it has ended already
+                witness.shutdown(socket.SHUT_RDWR)
         for _ in range(_CLOSING_PASSES):
-            if self._sock.fileno() < 0:
+            if sock.fileno() < 0:
                 return
             await asyncio.sleep(0)
-
-
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended already
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Announcing:

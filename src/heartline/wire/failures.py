@@ -39,14 +39,11 @@ class Ending(Enum):
     RESET = "reset"
 
 
-def explain(
-    failure: Exception, *, peer: str, via_proxy: bool, ending: Ending
-) -> WireError | None:
+def explain(failure: Exception, *, where: str, ending: Ending) -> WireError | None:
     """Say what `failure` means; None if it is no failure of the network.
 
-    `peer` is the host and port connected to: the proxy, if there is one.
+    `where` names the host and port connected to: the proxy, if there is one.
     """
-    where = f"proxy {peer}" if via_proxy else peer
     match failure:
         case WireError():
             return failure
@@ -79,11 +76,9 @@ def ended(where: str, ending: Ending) -> WireError:
 def status_of(answer: WSHandshakeError) -> int | None:
     """Read the HTTP status out of an answer, also one that picows cannot read.
 
-    It takes only HTTP/1.1, only registered codes and only with a phrase; proxies and
-    content networks in front of venues send others (HTTP/1.0 502, 520 to 530).
+    picows takes only HTTP/1.1, only registered codes and only with a phrase; proxies
+    and content networks before a venue send others (HTTP/1.0 502, 520 to 530).
     """
-    if answer.response is not None:
-        return int(answer.response.status)
     line = (answer.raw_header or b"").split(b"\r\n", 1)[0]
     found = _STATUS_LINE.match(line)
     return int(found[1]) if found else None

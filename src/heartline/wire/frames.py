@@ -227,6 +227,7 @@ class FrameListener(WSListener):
             self._sink.on_batch(messages, frames, size_bytes)
 
     # --- a frame ----------------------------------------------------------------------
+
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         may_be_compressed = self._inflater is not None and (

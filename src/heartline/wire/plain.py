@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 LARGEST_PLAIN_BYTES: Final = (1 << 16) - 1
 
-_CAPACITY_BYTES: Final = 1 << 20
+_CAPACITY_BYTES: Final = 1 << 17
 """Read at once, at most. A plain message with its header always fits."""
 
 _SPARE_BYTES: Final = 4

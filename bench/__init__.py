@@ -1,0 +1,1 @@
+"""What a message costs: heartline beside raw picows and the usual library."""

@@ -1,0 +1,109 @@
+"""A virtual clock: time jumps from one event to the next. One thread, no waiting."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from math import inf
+from typing import Any, TypeAlias
+
+STARTED_AT = 1000.0
+
+_Event: TypeAlias = tuple[float, int, Callable[[Any], None], Any, "Host | None", float]
+
+
+class Clock:
+    """True time, and what is going to happen in it, in order."""
+
+    __slots__ = ("_events", "_numbers", "now")
+
+    def __init__(self) -> None:
+        self.now = STARTED_AT
+        self._events: list[_Event] = []
+        self._numbers = count()
+
+    def at(
+        self,
+        when: float,
+        act: Callable[[Any], None],
+        argument: object = None,
+        host: Host | None = None,
+    ) -> None:
+        """Call `act(argument)` at `when`; later by as long as `host` sleeps till then.
+
+        What is asked for at one instant happens in the order it was asked for.
+        """
+        slept = 0.0 if host is None else host.slept
+        event = (when, next(self._numbers), act, argument, host, slept)
+        heapq.heappush(self._events, event)
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due up to `until`, inclusive."""
+        events = self._events
+        while events and events[0][0] <= until:
+            when, _, act, argument, host, slept = heapq.heappop(events)
+            if host is not None and host.slept != slept:
+                self.at(when + host.slept - slept, act, argument, host)
+                continue
+            self.now = when
+            act(argument)
+        self.now = until
+
+
+class Host:
+    """A machine. Its own monotonic clock stands still while it is asleep."""
+
+    __slots__ = ("awake_at", "clock", "down", "slept")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.slept = 0.0
+        self.awake_at = -inf
+        self.down = False
+        """Whether its network interface is down."""
+
+    @property
+    def now(self) -> float:
+        return self.clock.now - self.slept
+
+    @property
+    def asleep(self) -> bool:
+        return self.clock.now < self.awake_at
+
+    def suspend(self, seconds: float) -> None:
+        self.slept += seconds
+        self.awake_at = self.clock.now + seconds
+
+
+class Timer:
+    """One deadline of a host, on the host's own clock; cheap to move later."""
+
+    __slots__ = ("_act", "_armed_at", "_host", "due")
+
+    def __init__(self, host: Host, act: Callable[[], None]) -> None:
+        self._host = host
+        self._act = act
+        self._armed_at = inf
+        self.due = inf
+
+    def set(self, due: float) -> None:
+        self.due = due
+        if due < self._armed_at:
+            self._armed_at = due
+            host = self._host
+            host.clock.at(due + host.slept, self._fire, due, host)
+
+    def stop(self) -> None:
+        self.due = inf
+
+    def _fire(self, armed_at: float) -> None:
+        if armed_at != self._armed_at:
+            return
+        self._armed_at = inf
+        # Adding and taking away the time asleep may round to just before it.
+        if self.due <= max(self._host.now, armed_at):
+            self.due = inf
+            self._act()
+        elif self.due < inf:
+            self.set(self.due)

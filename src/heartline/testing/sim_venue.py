@@ -1,0 +1,440 @@
+"""A simulated venue: numbered data, pongs and their absence, moods at the door.
+
+Each connection is watched by the same `Link` that watches the client's side.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from typing import NamedTuple
+
+from heartline.core.detector import Liveness
+from heartline.core.events import (
+    Output,
+    Ping,
+    Pinged,
+    Ponged,
+    Received,
+    Tick,
+)
+from heartline.core.link import Link
+
+from .sim_clock import Clock, Host, Timer
+from .sim_network import SYN_RETRIES, End, Frame, Way
+
+MESSAGE_BYTES = 120
+PONG_BYTES = 10
+TRICKLED_BYTES = 10
+THINKING = 0.0005
+"""Seconds a venue takes to answer."""
+
+
+class Pongs(StrEnum):
+    PROMPT = "prompt"
+    NONE = "none"
+    LATE = "late"
+
+
+class Traffic(StrEnum):
+    IDLE = "idle"
+    STEADY = "steady"
+    POISSON = "poisson"
+    MARKET = "market"
+
+
+@dataclass(slots=True, kw_only=True)
+class Manners:
+    """How the venue behaves; may be changed at any moment."""
+
+    traffic: Traffic = Traffic.IDLE
+    rate: float = 10.0
+    """Messages a second; with MARKET traffic the bursts have 20 messages, 2 ms apart,
+    and the silences between them are Pareto(1.5), from 0.2 s."""
+    mute: bool = False
+    trickle: bool = False
+    """Only pieces of a message that is never complete."""
+    pongs: Pongs = Pongs.PROMPT
+    pong_delay: float = 1.0
+    unsolicited_every: float | None = None
+    answers_beats: bool = True
+    refuses: int | None = None
+    """HTTP status that answers every upgrade."""
+    hangs: bool = False
+    """Upgrades are not answered at all."""
+    flaps_with: int | None = None
+    """Close code that ends every connection `flaps_after` seconds after its upgrade."""
+    flaps_after: float = 0.0
+    listens: bool = True
+
+
+class Sent(NamedTuple):
+    """The true time at which a numbered message was sent, and to how many."""
+
+    at: float
+    receivers: int
+
+
+class Venue:
+    """The program at the other end, and its host."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        client_host: Host,
+        *,
+        dice: random.Random,
+        liveness: Liveness,
+        keepalive: float = 1.0,
+    ) -> None:
+        self.manners = Manners()
+        self.clock = clock
+        self.host = Host(clock)
+        self.towards = Way(clock, dice)
+        """The way to the venue."""
+        self.back = Way(clock, dice)
+        self.dice = dice
+        self.liveness = liveness
+        self.sent: list[Sent] = []
+        """Message number n is `sent[n]`."""
+        self.links: dict[int, VenueLink] = {}
+        self.reaped = 0
+        """Connections this side gave up because its own `Link` said so."""
+        self.room_bytes = 262_144
+        """What each kernel buffers for a program that does not read."""
+        self._client_host = client_host
+        self._keepalive = keepalive
+        self._frozen_until = -inf
+        self._feed = Timer(self.host, self._on_feed)
+        self._feed.set(clock.now)
+        self._accepted = 0
+        self._burst = 0
+
+    # --- faults -------------------------------------------------------------------
+
+    @property
+    def frozen(self) -> bool:
+        return self.clock.now < self._frozen_until - 1e-9
+
+    def freeze(self, seconds: float) -> None:
+        """The process stands still; its host's kernel goes on."""
+        self._frozen_until = max(self._frozen_until, self.clock.now + seconds)
+        self.clock.at(self._frozen_until, self._thaw)
+
+    def _thaw(self, _: object) -> None:
+        if self.frozen:
+            return
+        self._feed.set(self.host.now)
+        for link in list(self.links.values()):
+            link.wake()
+
+    def close_all(self, code: int) -> None:
+        for link in list(self.links.values()):
+            link.close(code)
+
+    def kill(self) -> None:
+        """The process dies; its kernel resets every connection."""
+        for link in list(self.links.values()):
+            link.drop()
+
+    def vanish(self) -> None:
+        """The host is gone and back: every connection is forgotten without a word."""
+        for link in list(self.links.values()):
+            link.end.silence()
+            self.forget(link)
+
+    def forget(self, link: VenueLink) -> None:
+        self.links.pop(link.number, None)
+
+    # --- the door -----------------------------------------------------------------
+
+    def dial(
+        self, connected: Callable[[End], None], refused: Callable[[], None]
+    ) -> Dialled:
+        return Dialled(self, self._client_host, connected, refused)
+
+    def accept(self) -> tuple[End, End]:
+        """Make both ends of a connection; the client's is not in use yet."""
+        round_trip = self.towards.delay + self.back.delay
+        ends: list[End] = []
+        for host, way in (
+            (self._client_host, self.towards),
+            (self.host, self.back),
+        ):
+            end = End(
+                host,
+                way,
+                keepalive=self._keepalive,
+                receive_bytes=self.room_bytes,
+                round_trip=round_trip,
+            )
+            ends.append(end)
+        here, there = ends
+        here.peer, there.peer = there, here
+        there.open()
+        self._accepted += 1
+        there.program = VenueLink(self, there, self._accepted)
+        return here, there
+
+    # --- data -----------------------------------------------------------------------
+
+    def _on_feed(self) -> None:
+        manners = self.manners
+        if self.frozen:
+            return
+        if manners.trickle:
+            for link in self.links.values():
+                link.trickle()
+        elif manners.traffic is not Traffic.IDLE and not manners.mute:
+            number = len(self.sent)
+            receivers = 0
+            for link in self.links.values():
+                receivers += link.tell(number)
+            self.sent.append(Sent(self.clock.now, receivers))
+        self._feed.set(self.host.now + self._until_next())
+
+    def _until_next(self) -> float:
+        manners = self.manners
+        match manners.traffic:
+            case Traffic.IDLE:
+                return 0.25
+            case Traffic.STEADY:
+                return 1 / manners.rate
+            case Traffic.POISSON:
+                return self.dice.expovariate(manners.rate)
+            case Traffic.MARKET:
+                if self._burst > 0:
+                    self._burst -= 1
+                    return 0.002
+                self._burst = min(200, int(self.dice.expovariate(1 / 20)))
+                return 0.2 * self.dice.paretovariate(1.5)
+
+
+class Dialled:
+    """One attempt to connect, as the client's kernel sees it: SYN and its retries."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        host: Host,
+        connected: Callable[[End], None],
+        refused: Callable[[], None],
+    ) -> None:
+        self._venue = venue
+        self._connected = connected
+        self._refused = refused
+        self._over = False
+        self._retries = iter(SYN_RETRIES)
+        self._began_at = host.now
+        self._host = host
+        self._retry = Timer(host, self._send)
+        self._send()
+
+    def give_up(self) -> None:
+        self._over = True
+        self._retry.stop()
+
+    def _send(self) -> None:
+        if self._over:
+            return
+        if not self._host.down:
+            self._venue.towards.carry(None, self._arrive)
+        wait = next(self._retries, None)
+        if wait is not None:
+            self._retry.set(self._began_at + wait)
+
+    def _arrive(self, _: object) -> None:
+        venue = self._venue
+        if not venue.manners.listens:
+            venue.back.carry(None, self._answer)
+            return
+        here, _there = venue.accept()
+        venue.back.carry(here, self._answer)
+
+    def _answer(self, here: object) -> None:
+        if self._over or self._host.asleep or self._host.down:
+            return
+        self.give_up()
+        if isinstance(here, End):
+            here.open()
+            self._connected(here)
+        else:
+            self._refused()
+
+
+class VenueLink:
+    """One client of the venue, and the `Link` that watches it."""
+
+    def __init__(self, venue: Venue, end: End, number: int) -> None:
+        self.venue = venue
+        self.end = end
+        self.number = number
+        self.link: Link | None = None
+        self._timer = Timer(venue.host, self._tick)
+
+    # --- what the connection tells ----------------------------------------------
+
+    def on_readable(self) -> None:
+        venue = self.venue
+        if venue.frozen:
+            return
+        waiting = self.end.unread_bytes
+        frames = self.end.read()
+        late = self.link is not None and self._now - self.link.deadline > 0.1
+        if late:
+            self._tick()
+        complete = 0
+        for frame in frames:
+            complete += self._on_frame(frame)
+        if complete and self.link is not None and not self.end.closed:
+            self._obey(
+                self.link.handle(
+                    Received(self.number, complete, 0, waiting), now=self._now
+                )
+            )
+
+    def _on_frame(self, frame: Frame) -> int:
+        venue, manners = self.venue, self.venue.manners
+        match frame.kind:
+            case "ping":
+                delay = THINKING
+                if manners.pongs is Pongs.LATE:
+                    delay += manners.pong_delay
+                if manners.pongs is not Pongs.NONE:
+                    self._answer(delay, Frame("pong", frame.value))
+            case "beat":
+                if manners.answers_beats:
+                    self._answer(THINKING, Frame("answer"))
+            case "pong" if self.link is not None:
+                assert isinstance(frame.value, bytes)
+                fact = Ponged(self.number, frame.value)
+                self._obey(self.link.handle(fact, now=self._now))
+            case "upgrade":
+                venue.clock.at(venue.clock.now + THINKING, self._upgrade)
+            case "close":
+                self.close(1000)
+            case "fin":
+                self.drop()
+            case _:
+                pass
+        return frame.kind not in ("upgrade", "fin")
+
+    def on_reset(self) -> None:
+        self.drop()
+
+    # --- what the venue does ------------------------------------------------------
+
+    def _upgrade(self, _: object) -> None:
+        venue, manners = self.venue, self.venue.manners
+        if manners.hangs or self.end.closed:
+            return
+        if venue.frozen:
+            venue.clock.at(venue.clock.now + 0.5, self._upgrade)
+            return
+        if manners.refuses is not None:
+            self.end.write(200, Frame("refused", manners.refuses, "no"))
+            self.end.close()
+            return
+        self.end.write(200, Frame("accepted"))
+        if manners.flaps_with is not None:
+            if manners.flaps_after:
+                venue.links[self.number] = self
+            code = manners.flaps_with
+            due = venue.clock.now + manners.flaps_after
+            venue.clock.at(due, lambda _: self.close(code))
+            if not manners.flaps_after:
+                return
+        venue.links[self.number] = self
+        self.link = Link(
+            self.number,
+            policy=venue.liveness,
+            now=self._now,
+            evidence=self.end.evidence(),
+        )
+        self._obey(self.link.open(now=self._now))
+        if manners.unsolicited_every is not None:
+            self._unsolicited(None)
+
+    def wake(self) -> None:
+        """The process runs again; its timers and its sockets are late."""
+        if self.venue.dice.random() < 0.5:
+            self._tick()
+            self.on_readable()
+        else:
+            self.on_readable()
+            self._tick()
+
+    def tell(self, number: int) -> int:
+        if self.end.closed:
+            return 0
+        self.end.write(MESSAGE_BYTES, Frame("data", number))
+        return 1
+
+    def trickle(self) -> None:
+        self.end.write(TRICKLED_BYTES)
+
+    def close(self, code: int) -> None:
+        if not self.end.closed:
+            self.end.write(PONG_BYTES, Frame("close", code))
+            self.end.close()
+        self.link = None
+        self.venue.forget(self)
+
+    def drop(self) -> None:
+        self.link = None
+        self.end.abort()
+        self.venue.forget(self)
+
+    def _answer(self, delay: float, frame: Frame) -> None:
+        clock = self.venue.clock
+        clock.at(clock.now + delay, self._write_answer, frame)
+
+    def _write_answer(self, frame: object) -> None:
+        assert isinstance(frame, Frame)
+        if self.venue.frozen:
+            # It was about to answer when it froze; it does so when it runs again.
+            self._answer(0.5, frame)
+            return
+        self.end.write(PONG_BYTES, frame)
+
+    def _unsolicited(self, _: object) -> None:
+        every = self.venue.manners.unsolicited_every
+        if every is None or self.end.closed:
+            return
+        if not self.venue.frozen:
+            self.end.write(PONG_BYTES, Frame("pong", b"nobody asked"))
+        self.venue.clock.at(self.venue.clock.now + every, self._unsolicited)
+
+    # --- its own detector -----------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        return self.venue.host.now
+
+    def _tick(self) -> None:
+        link = self.link
+        if link is None or self.venue.frozen or self.end.closed:
+            return
+        now = self._now
+        if now < link.deadline:
+            self._timer.set(link.deadline)
+            return
+        self._obey(link.handle(Tick(self.number, self.end.evidence()), now=now))
+
+    def _obey(self, outputs: list[Output]) -> None:
+        link = self.link
+        if link is None:
+            return
+        for output in outputs:
+            if isinstance(output, Ping):
+                self.end.write(PONG_BYTES, Frame("ping", output.payload))
+                fact = Pinged(self.number, self.end.evidence())
+                self._obey(link.handle(fact, now=self._now))
+        if link.found is not None:
+            self.venue.reaped += 1
+            self.drop()
+        elif link.deadline < self._timer.due or self._timer.due == inf:
+            self._timer.set(link.deadline)
