@@ -23,6 +23,7 @@ from .observers import Observers
 from .route import Headers, Opening, Route, Url
 from .stream import Stream
 
+PROXY_SCHEMES = ("http", "https", "socks4", "socks5")
 _RESOLVER = SystemResolver()
 
 
@@ -55,19 +56,15 @@ def connect(
     counts as OPEN. `on_event` is given every event at once, also while the consumer is
     behind; it must not block. `journal` is a file that gets every event as a line of
     JSON; `metrics` a Prometheus registry that gets this stream's series, until it is
-    closed. Everything is logged to the logger `heartline`. `name` is what logs, metrics and the journal call this stream; by default the
-    URL's host.
+    closed. Everything is logged to the logger `heartline`. `name` is what all of them
+    call this stream; by default the URL's host and port.
 
     Sizes are bytes of payload, inclusive: a message of exactly `max_message_bytes` is
     delivered, compressed or not. Raises `UsageError` for what cannot be.
     """
-    host = _host_of(url, proxy)
-    for field, value in (
-        ("outbox_limit_bytes", outbox_limit_bytes),
-        ("max_message_bytes", max_message_bytes),
-    ):
-        if value < 1:
-            raise UsageError(field, wanted="at least 1", got=value)
+    venue = _venue_of(url)
+    _check_size("outbox_limit_bytes", outbox_limit_bytes)
+    _check_size("max_message_bytes", max_message_bytes)
     route = Route(
         url=url,
         headers=headers or {},
@@ -81,7 +78,7 @@ def connect(
         outbox_limit_bytes=outbox_limit_bytes,
     )
     terms = Terms(
-        host=host,
+        host=venue if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES),
         liveness=liveness or Liveness(),
         backoff=backoff or Backoff(),
         dialling=dialling or Dialling(),
@@ -90,15 +87,18 @@ def connect(
         syncs=route.syncs,
     )
     observers = Observers(
-        name or host, on_event=on_event, journal=journal, metrics=metrics
+        name or venue, on_event=on_event, journal=journal, metrics=metrics
     )
     return Stream(route, terms, inbox=inbox or Inbox(), observers=observers)
 
 
-def _host_of(url: Url, proxy: str | None) -> str:
-    """Whose dial budget the stream shares: host and port that are really dialled."""
-    if proxy is not None:
-        return _authority("proxy", proxy, ("http", "https", "socks4", "socks5"))
+def _check_size(field: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(field, wanted="at least 1", got=value)
+
+
+def _venue_of(url: Url) -> str:
+    """Host and port: whose budget of dials the stream shares, unless by a proxy."""
     if callable(url):
         # Known only when it is asked; streams of one callable share one budget.
         return f"{getattr(url, '__module__', '')}.{getattr(url, '__qualname__', '')}"

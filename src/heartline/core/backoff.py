@@ -70,7 +70,8 @@ class Backoff:
         # 2.0 ** 1024 overflows; the cap is reached long before.
         spread = min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
         if retry_after is not None:
-            return min(retry_after, self.retry_after_cap) + draw * self.base
+            least = min(max(0.0, retry_after), self.retry_after_cap)
+            return least + draw * self.base
         if status in _GENTLE_CLOSES or status in _LOAD_REFUSALS:
             spread = min(self.cap, max(spread, self.gentle_base))
             return spread / 2 + draw * spread / 2

@@ -101,6 +101,9 @@ class Ladder:
     began_at: float
     segments: int
     retransmits: int
+    """Ever, when it began."""
+    timeouts: int = 0
+    """In a row, when it began."""
     pings: int = 0
     last_ping_at: float = 0.0
 
@@ -141,6 +144,7 @@ class PathClock:
                 began_at=now,
                 segments=seen.segments_in if seen else 0,
                 retransmits=seen.total_retransmits if seen else 0,
+                timeouts=seen.retransmits if seen else 0,
             )
 
     def forgive(self, *, now: float) -> None:
@@ -219,9 +223,15 @@ class PathClock:
 
     @property
     def ceiling(self) -> float:
-        policy = self.policy
-        wait = policy.kernel_interval + KEEPALIVE_GRACE + PROBE_TIMEOUT_CAP
-        return wait + self._verdict_takes(PROBE_TIMEOUT_CAP, policy.ride_through_max)
+        policy, most = self.policy, self.timeout_cap
+        wait = policy.kernel_interval + KEEPALIVE_GRACE + most
+        return wait + self._verdict_takes(most, policy.ride_through_max)
+
+    @property
+    def timeout_cap(self) -> float:
+        """Most that a probe may take on a path of this length."""
+        least = 0.0 if self.kernel is None else self.kernel.min_round_trip
+        return max(PROBE_TIMEOUT_CAP, 3 * least)
 
     def _verdict_takes(self, timeout: float, ride_through: float) -> float:
         climb = self.policy.pings * (timeout + DELAYED_ACK)
@@ -245,13 +255,19 @@ class PathClock:
             return False
         nothing_leaves = kernel.unsent_bytes > 0 and kernel.unacked_segments == 0
         nothing_is_resent = (
-            kernel.retransmits > 0 and kernel.total_retransmits == ladder.retransmits
+            kernel.retransmits > ladder.timeouts
+            and kernel.total_retransmits == ladder.retransmits
         )
         return nothing_leaves or nothing_is_resent
 
 
 def window_shut(kernel: Kernel) -> bool:
-    """The peer's kernel answers, but takes no more of our bytes."""
+    """The peer's kernel answers, but takes no more of our bytes.
+
+    Where the window is not told: bytes wait though nothing is on its way.
+    """
+    if kernel.send_window_bytes is None:
+        return kernel.unsent_bytes > 0 and kernel.unacked_segments == 0
     return kernel.send_window_bytes == 0 and kernel.outstanding_bytes > 0
 
 
@@ -279,6 +295,7 @@ class PeerClock:
         self._acked_at = now
         self._received = 0
         self._received_at = now
+        self._resumed_at = now
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Note progress: moving bytes are no frames yet, but they are not silence."""
@@ -286,6 +303,10 @@ class PeerClock:
             self._acked, self._acked_at = kernel.acked_bytes, now
         if kernel.received_bytes != self._received:
             self._received, self._received_at = kernel.received_bytes, now
+
+    def moved(self, *, now: float) -> None:
+        """Bytes of a frame were read that is not complete yet."""
+        self._received_at = now
 
     def framed(self, *, now: float) -> None:
         self.frame_at = now
@@ -308,9 +329,9 @@ class PeerClock:
         self.wait = None
 
     def resume(self, *, now: float) -> None:
-        """Reading goes on after a pause of ours: silence counts from here."""
+        """Reading goes on after a pause of ours: bytes may move again."""
         self.wait = None
-        self.frame_at = now
+        self._resumed_at = now
 
     def allowance(self, *, now: float) -> float:
         """Seconds a probe may stay unanswered, stretched by what has healed."""
@@ -358,5 +379,6 @@ class PeerClock:
             moved_at = max(moved_at, self._acked_at)
         if moved_at <= wait.began_at:
             return wait.began_at + allowance
-        latest = self.frame_at + self.policy.message_deadline
+        waited_since = max(self.frame_at, self._resumed_at)
+        latest = waited_since + self.policy.message_deadline
         return max(min(moved_at + allowance, latest), wait.began_at + allowance)

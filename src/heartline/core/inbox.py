@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import TypeAlias, cast
 
 from heartline.errors import UsageError
 
@@ -36,7 +36,8 @@ class Inbox:
     `drop_oldest`: the oldest messages go, and a Gap stands in their place.
     `conflate`: beyond the limit only the latest message of each `key(message)` is
     kept; what was replaced is counted in a Gap. Up to twice the limit may wait.
-    `disconnect`: the link is given up and made anew; the messages stay.
+    `disconnect`: the link is given up and made anew; the messages stay, and what comes
+    while the inbox is still full is dropped, with a Gap in its place.
     """
 
     limit: int = 65_536
@@ -69,6 +70,30 @@ class _Run:
     size_bytes: int
 
 
+@dataclass(slots=True)
+class _Hole:
+    """Messages that were dropped here, one after the other."""
+
+    missing: int
+    from_at: float
+    until_at: float
+    epoch: int
+
+    def add(self, other: _Hole) -> None:
+        self.missing += other.missing
+        self.from_at = min(self.from_at, other.from_at)
+        self.until_at = max(self.until_at, other.until_at)
+        self.epoch = max(self.epoch, other.epoch)
+
+    def gap(self) -> Gap:
+        return Gap(
+            "overflow", self.from_at, self.until_at, self.epoch, missing=self.missing
+        )
+
+
+_Note: TypeAlias = Gap | Status | _Hole
+
+
 class Buffer:
     """The inbox of one stream. Messages and notes keep their order."""
 
@@ -79,17 +104,13 @@ class Buffer:
         self.dropped = 0
         self.delivered = 0
         self.received = 0
-        self._runs: deque[_Run | Gap | Status] = deque()
-        self._missing = 0
-        self._missing_from_at = 0.0
-        self._missing_until_at = 0.0
-        self._missing_epoch = 0
+        self._runs: deque[_Run | _Note] = deque()
         self._notes = 0
         self._conflate_at = policy.limit
 
     @property
     def empty(self) -> bool:
-        return not self._runs and not self._missing
+        return not self._runs
 
     @property
     def full(self) -> bool:
@@ -105,8 +126,13 @@ class Buffer:
     def put(self, messages: list[Message], size_bytes: int) -> int:
         """Take the messages of one read; how many left undelivered because of it.
 
-        With `block` and `disconnect` nothing is dropped: the owner looks at `full`.
+        With `block` and `disconnect` the owner looks at `full` and acts.
         """
+        if self.full and self.policy.policy is Overflow.DISCONNECT:
+            self.received += len(messages)
+            self.dropped += len(messages)
+            self._append_hole(_hole(messages))
+            return len(messages)
         self.received += len(messages)
         self.waiting += len(messages)
         self.waiting_bytes += size_bytes
@@ -135,9 +161,9 @@ class Buffer:
         self._runs.append(item)
         self._notes += 1
         if self._notes > KEPT_NOTES:
-            notes: list[Gap | Status] = []
+            notes: list[_Note] = []
             while self._runs and not isinstance(self._runs[-1], _Run):
-                notes.append(cast(Gap | Status, self._runs.pop()))
+                notes.append(cast(_Note, self._runs.pop()))
             merged = _merge(notes[::-1])
             self._runs.extend(merged)
             self._notes = len(merged)
@@ -145,8 +171,6 @@ class Buffer:
     def take(self, most: int) -> list[Item]:
         """What waits longest, in order: whole reads, until `most` messages or more."""
         items: list[Item] = []
-        if self._missing:
-            items.append(self._gap())
         taken = 0
         while self._runs and taken < most:
             run = self._runs.popleft()
@@ -155,7 +179,7 @@ class Buffer:
                 taken += len(run.messages)
                 self.waiting_bytes -= run.size_bytes
             else:
-                items.append(run)
+                items.append(run.gap() if isinstance(run, _Hole) else run)
         self.waiting -= taken
         self.delivered += taken
         return items
@@ -163,9 +187,12 @@ class Buffer:
     def _drop_oldest(self) -> int:
         """Drop whole reads until it fits; the notes among them stay, in order."""
         before = self.dropped
-        kept: list[Gap | Status] = []
+        kept: list[_Note] = []
         while self.full and self._runs:
             run = self._runs.popleft()
+            if isinstance(run, _Hole):
+                _add(kept, run)
+                continue
             if not isinstance(run, _Run):
                 kept.append(run)
                 continue
@@ -175,7 +202,7 @@ class Buffer:
                 rest = _Run(run.messages[over:], run.size_bytes - share)
                 self._runs.appendleft(rest)
                 run = _Run(run.messages[:over], share)
-            self._lose(run.messages, run.size_bytes)
+            _add(kept, self._lose(run.messages, run.size_bytes))
         if len(kept) > KEPT_NOTES:
             kept = _merge(kept)
         self._runs.extendleft(reversed(kept))
@@ -191,9 +218,16 @@ class Buffer:
             return 0
         before = self.dropped
         seen: set[Hashable] = set()
-        runs: deque[_Run | Gap | Status] = deque()
+        runs: deque[_Run | _Note] = deque()
+        hole: list[_Note] = []
         for run in reversed(self._runs):
+            if isinstance(run, _Hole):
+                _add(hole, run)
+                continue
             if not isinstance(run, _Run):
+                # The gap stands before what is kept, but after what was told before.
+                runs.extendleft(hole)
+                hole = []
                 runs.appendleft(run)
                 continue
             kept: list[Message] = []
@@ -204,9 +238,10 @@ class Buffer:
                 seen.add(name)
             share = run.size_bytes * len(gone) // len(run.messages)
             if gone:
-                self._lose(gone[::-1], share)
+                _add(hole, self._lose(gone[::-1], share))
             if kept:
                 runs.appendleft(_Run(kept[::-1], run.size_bytes - share))
+        runs.extendleft(hole)
         self._runs = runs
         # More keys than the limit allows: the memory is bounded all the same.
         if self.full:
@@ -215,37 +250,40 @@ class Buffer:
         self._conflate_at = max(self.policy.limit, 2 * self.waiting)
         return self.dropped - before
 
-    def _lose(self, messages: list[Message], size_bytes: int) -> None:
-        first, last = messages[0], messages[-1]
-        if not self._missing:
-            self._missing_from_at = first.received_at
-            self._missing_until_at = last.received_at
-        self._missing_from_at = min(self._missing_from_at, first.received_at)
-        self._missing_until_at = max(self._missing_until_at, last.received_at)
-        self._missing_epoch = last.epoch
-        self._missing += len(messages)
+    def _lose(self, messages: list[Message], size_bytes: int) -> _Hole:
         self.dropped += len(messages)
         self.waiting -= len(messages)
         self.waiting_bytes -= size_bytes
+        return _hole(messages)
 
-    def _gap(self) -> Gap:
-        """One Gap for all that was dropped since the last take, before the rest."""
-        gap = Gap(
-            "overflow",
-            self._missing_from_at,
-            self._missing_until_at,
-            self._missing_epoch,
-            missing=self._missing,
-        )
-        self._missing = 0
-        return gap
+    def _append_hole(self, hole: _Hole) -> None:
+        last = self._runs[-1] if self._runs else None
+        if isinstance(last, _Hole):
+            last.add(hole)
+        else:
+            self._runs.append(hole)
 
 
-def _merge(notes: list[Gap | Status]) -> list[Gap | Status]:
+def _hole(messages: list[Message]) -> _Hole:
+    first, last = messages[0], messages[-1]
+    return _Hole(len(messages), first.received_at, last.received_at, last.epoch)
+
+
+def _add(notes: list[_Note], hole: _Hole) -> None:
+    """Let `hole` follow `notes`; holes with nothing told between them are one."""
+    last = notes[-1] if notes else None
+    if isinstance(last, _Hole):
+        last.add(hole)
+    else:
+        notes.append(hole)
+
+
+def _merge(notes: list[_Note]) -> list[_Note]:
     """The last Status, and one Gap that covers all gaps: nothing lost is forgotten."""
-    gaps = [note for note in notes if isinstance(note, Gap)]
-    statuses = [note for note in notes if isinstance(note, Status)]
-    merged: list[Gap | Status] = []
+    told = [note.gap() if isinstance(note, _Hole) else note for note in notes]
+    gaps = [note for note in told if isinstance(note, Gap)]
+    statuses: list[_Note] = [note for note in notes if isinstance(note, Status)]
+    merged: list[_Note] = []
     if gaps:
         counts = [gap.missing for gap in gaps]
         known = [count for count in counts if count is not None]
@@ -258,4 +296,7 @@ def _merge(notes: list[Gap | Status]) -> list[Gap | Status]:
                 missing=sum(known) if len(known) == len(counts) else None,
             )
         )
-    return merged + statuses[-1:]
+    # What was lost after the last Status must not seem to lie before it.
+    if isinstance(notes[-1], Status):
+        return merged + statuses[-1:]
+    return statuses[-1:] + merged

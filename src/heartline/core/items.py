@@ -13,6 +13,8 @@ from msgspec import Struct, field
 
 
 class Phase(StrEnum):
+    """Where a stream is on its way: dialling, sending what opens it, OPEN, waiting."""
+
     IDLE = "IDLE"
     CONNECTING = "CONNECTING"
     SYNCING = "SYNCING"
@@ -23,6 +25,8 @@ class Phase(StrEnum):
 
 
 class Verdict(StrEnum):
+    """What is held of the present link; DEAD is final for a link, not for a stream."""
+
     ALIVE = "ALIVE"
     SUSPECT = "SUSPECT"
     DEAD = "DEAD"

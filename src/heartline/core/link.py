@@ -52,6 +52,8 @@ SETTLE = 0.020
 DRAIN = 0.010
 MOST_DRAINS = 50
 """A flood that never leaves the buffer empty is judged all the same after these."""
+CLOCK_GRAIN = 1e-6
+"""Differences of instants are exact to this."""
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
 
@@ -144,6 +146,22 @@ class Link:
         return out
 
     @property
+    def path_silence(self) -> float | None:
+        """The silence of data that brings the path in doubt; None if nothing does.
+
+        Each silence is asked about once: after the answer only the kernel counts.
+        """
+        asked = self._probed_silence_of == self.channel.data_at
+        answered = asked and self.path.ladder is None
+        return None if answered else self.busy_silence
+
+    @property
+    def peer_silence(self) -> float | None:
+        """The same for the peer."""
+        asked = self._probed_silence_of == self.channel.data_at
+        return None if asked and self.peer.wait is None else self.busy_silence
+
+    @property
     def standing(self) -> tuple[Verdict, bool, bool]:
         """What a consumer is told of a link; a change is worth a Status."""
         stalled = self.channel.stalled_at is not None
@@ -172,21 +190,37 @@ class Link:
                     ChannelRevived(at=now, epoch=self.epoch, channel=None, after=after)
                 )
         if fact.frames:
+            out += self._prove(now)
+        elif fact.size_bytes:
             self.path.heard(now=now)
-            self.peer.framed(now=now)
-            began_at = self._doubted_at
-            if began_at is None:
-                began_at = self.unproven_since
-            if began_at is not None:
-                self._doubted_at = self.unproven_since = None
-                self.verdict = Verdict.ALIVE
-                after = now - began_at
-                out.append(Cleared(at=now, epoch=self.epoch, after=after))
+            self.peer.moved(now=now)
         return out
 
+    def _prove(self, now: float) -> list[Output]:
+        """A frame that had not waited out a stall of ours: path and peer live."""
+        self.path.heard(now=now)
+        self.peer.framed(now=now)
+        return self._clear(now)
+
+    def _clear(self, now: float) -> list[Output]:
+        began_at = self._doubted_at
+        if began_at is None:
+            began_at = self.unproven_since
+        if began_at is None:
+            return []
+        self._doubted_at = self.unproven_since = None
+        self.verdict = Verdict.ALIVE
+        return [Cleared(at=now, epoch=self.epoch, after=now - began_at)]
+
     def _on_ponged(self, fact: Ponged, now: float) -> list[Output]:
-        took = self.pings.answer(fact.payload, now=now)
-        return [] if took is None else self._answered(took, now)
+        sent = self.pings.answer(fact.payload)
+        if sent is None:
+            return []
+        out = self._answered(now - sent.sent_at, now)
+        if self._draining and sent.sent_at >= self._measured_from:
+            # It answers a question asked after the stall: that is no old news.
+            out += self._prove(now)
+        return out
 
     def _on_answered(self, now: float) -> list[Output]:
         if self._beat_out_at is None:
@@ -199,7 +233,7 @@ class Link:
         if self.no_pong_at is not None:
             after, self.no_pong_at = now - self.no_pong_at, None
             out.append(self._ended(Condition.NO_PONG, after, now))
-        if now - took >= self._measured_from and not self._is_stale(now):
+        if now - took >= self._measured_from - CLOCK_GRAIN and not self._is_stale(now):
             self.round_trip.add(took)
             out.append(RoundTripMeasured(at=now, epoch=self.epoch, round_trip=took))
         return out
@@ -436,7 +470,7 @@ class Link:
         silent_since = self.channel.data_at
         if self.busy_silence is None or self._probed_silence_of == silent_since:
             return due
-        return min(due, max(silent_since, self.path.heard_at) + self.busy_silence)
+        return min(due, silent_since + self.busy_silence)
 
     def _ping_due(self, now: float) -> float:
         """When a question is due that no doubt of the path asks."""
@@ -456,9 +490,11 @@ class Link:
         if oldest is None or self.no_pong_at is not None:
             return inf
         delivered = oldest.acked or self.kernel is None
-        if not delivered or self.channel.data_at <= oldest.sent_at:
+        fed_at, due = self.channel.fresh_at, oldest.sent_at + self.policy.peer_idle
+        # Data soon after the ping may have been on its way before the peer froze.
+        if not delivered or fed_at is None or fed_at < due:
             return inf
-        return oldest.sent_at + self.policy.peer_idle
+        return due
 
     def _next_deadline(self, now: float) -> float:
         if self.found:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 SAME_INSTANT = 0.1
 """Doubts this close together are one event, seconds (Lifeguard's idea, one process)."""
+TOGETHER = 2.0
+"""Idle links are asked a second apart by their kernels, so their doubts begin up to
+that far apart; one that has not healed in `SAME_INSTANT` is more than a lost packet."""
 MOST_REMEMBERED = 1024
 
 
@@ -42,6 +45,7 @@ class Neighbours:
         self._doubts[who] = (host.rpartition(":")[0] or host, now)
 
     def clear(self, who: int) -> None:
+        """Link `who` has heard something, or has ended by a word."""
         self._doubts.pop(who, None)
 
     def shared(self, who: int, *, now: float) -> bool:
@@ -57,7 +61,9 @@ class Neighbours:
             del self._doubts[key]
         host, at = mine
         return any(
-            other != host and abs(other_at - at) <= SAME_INSTANT
+            other != host
+            and abs(other_at - at) <= TOGETHER
+            and (abs(other_at - at) <= SAME_INSTANT or now - other_at > SAME_INSTANT)
             for other, other_at in self._doubts.values()
         )
 

@@ -61,8 +61,8 @@ class Pings:
             self._out.popitem(last=False)
         return payload
 
-    def answer(self, payload: bytes, *, now: float) -> float | None:
-        """The round trip this pong tells, or None if nobody asked.
+    def answer(self, payload: bytes) -> PingOut | None:
+        """The ping that this pong answers, or None if nobody asked.
 
         Older pings count as answered too: the peer may answer only the latest
         (RFC 6455 section 5.5.3).
@@ -76,7 +76,7 @@ class Pings:
             del self._out[older]
             if older == payload:
                 break
-        return now - sent.sent_at
+        return sent
 
     def place(self, kernel: Kernel) -> None:
         """Note where the latest ping ends in our byte stream, right after queueing."""

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from .channel import CHANNEL_PATIENCE
-from .detector import POLL, REPROOF_WITHIN, TIMER_SLACK
+from .detector import DELAYED_ACK, POLL, TIMER_SLACK
 from .items import Bounds
 from .link import Link
 
 
 def bounds(link: Link, *, now: float) -> Bounds:
     """Seconds of each kind of silence until it is told, as things stand at `now`."""
-    policy, silence = link.policy, link.busy_silence
+    policy, silence = link.policy, link.peer_silence
     wait = policy.ping_every if silence is None else silence
     reproof = link.path.rung + POLL + TIMER_SLACK
     peer = wait + link.peer.allowance(now=now) + reproof
     if link.no_pong_at is not None:
         peer = policy.no_pong_silence + TIMER_SLACK
-    path = peer if link.kernel is None else link.path.bound(silence, now=now)
+    path = peer if link.kernel is None else link.path.bound(link.path_silence, now=now)
     return Bounds(path=path, peer=peer, channels=_channels(link))
 
 
 def ceilings(link: Link) -> Bounds:
     """What `bounds` can grow to on this link, whatever it learns."""
     policy = link.policy
-    asked = policy.ping_every + policy.peer_max + REPROOF_WITHIN + TIMER_SLACK
-    trickling = policy.message_deadline + REPROOF_WITHIN + TIMER_SLACK
-    peer = max(asked, trickling, policy.no_pong_silence + TIMER_SLACK)
-    path = asked if link.kernel is None else link.path.ceiling
+    reproof = link.path.timeout_cap + DELAYED_ACK + POLL + TIMER_SLACK
+    asked = policy.ping_every + policy.peer_max + reproof
+    peer = max(asked, policy.no_pong_silence + TIMER_SLACK)
+    path = peer if link.kernel is None else link.path.ceiling
     return Bounds(path=path, peer=peer, channels=_channels(link))
 
 

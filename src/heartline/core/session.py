@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from .attempt import Attempt
 from .diagnosis import Finding
 from .events import (
     Abort,
@@ -24,12 +25,10 @@ from .events import (
     DialFailed,
     DialLost,
     DialSucceeded,
-    Dropped,
     Ended,
     Evidence,
     Fact,
     GapFound,
-    Lost,
     Output,
     Overflowed,
     Paused,
@@ -37,7 +36,6 @@ from .events import (
     Ponged,
     Received,
     Resumed,
-    Stage,
     Staged,
     Stalled,
     Start,
@@ -51,11 +49,10 @@ from .events import (
 from .gaps import Ledger
 from .items import Cause, Condition, Phase, Where
 from .link import Link
+from .losses import lost, was_useful
 from .neighbours import Neighbours
-from .promises import bounds
+from .overflow import SlowConsumer
 from .terms import Past, Terms, Trouble
-
-DROP_NOTICE_EVERY = 1.0
 
 
 class Session:
@@ -90,15 +87,14 @@ class Session:
         self._draw = draw
         self._neighbours = neighbours or Neighbours()
         self._who = who
-        self._stage = Stage.RESOLVING
-        self._resolve_by = inf
+        self._attempt: Attempt | None = None
         self._step_by = inf
         """When the present phase runs out of time, where it is one that can."""
         self._dial_paid = False
         self._down_since: float | None = None
-        self._dropped_untold = 0
-        self._drop_told_at = -inf
-        self.dropped = 0
+        self._silent_since: float | None = None
+        """The last sign of life of the last OPEN link; None while OPEN."""
+        self.slow = SlowConsumer()
         self.past = Past()
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
@@ -125,8 +121,8 @@ class Session:
             case Overflowed():
                 out = self._on_overflowed(fact, now)
             case CaughtUp():
-                out = self._on_caught_up(now)
-        self.deadline = self._next_deadline(now)
+                out = self._learn(self.slow.caught_up(epoch=self.epoch, now=now))
+        self.deadline = self._next_deadline()
         return out
 
     # --- dialling ----------------------------------------------------------------
@@ -142,9 +138,7 @@ class Session:
         self.attempts += 1
         self.phase = Phase.CONNECTING
         self.retry_at = None
-        self._stage = Stage.RESOLVING
-        self._resolve_by = now + self.terms.dialling.resolve
-        self._step_by = now + self.terms.dialling.connect
+        self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
         attempt = self.failures + 1
         return [
             Dial(self.epoch, attempt),
@@ -152,16 +146,19 @@ class Session:
         ]
 
     def _on_staged(self, fact: Staged) -> list[Output]:
-        if self._is_current(fact.epoch, Phase.CONNECTING):
-            self._stage = fact.stage
+        if self._attempt is not None and self._attempt.epoch == fact.epoch:
+            self._attempt.stage = fact.stage
         return []
 
     def _on_dialled(self, fact: DialSucceeded, now: float) -> list[Output]:
+        if self.link is not None and self.link.epoch == fact.epoch:
+            return []
         if not self._is_current(fact.epoch, Phase.CONNECTING):
             # Too late: the attempt was given up. Its socket must not stay behind.
             return [Abort(fact.epoch)]
         terms = self.terms
         self.address = fact.address
+        self._attempt = None
         self.link = Link(
             self.epoch,
             policy=terms.liveness,
@@ -189,19 +186,17 @@ class Session:
         self.phase = Phase.OPEN
         self._step_by = inf
         link.channel.resume(now=now)
-        gap = self.ledger.regain_link(now=now)
-        outage = 0.0 if gap is None else now - gap.from_at
+        silent_since, self._silent_since = self._silent_since, None
         self._down_since = None
         self.trouble = None
-        if gap is not None:
-            out.append(GapFound(at=now, epoch=self.epoch, gap=gap))
+        out += self._close_gap(now)
         out.append(
             Connected(
                 at=now,
                 epoch=self.epoch,
                 address=self.address,
                 attempt=self.failures + 1,
-                outage=outage,
+                outage=0.0 if silent_since is None else now - silent_since,
                 kernel=link.kernel is not None,
             )
         )
@@ -213,7 +208,8 @@ class Session:
         return self._fail_dial(fact, now)
 
     def _fail_dial(self, fact: DialFailed, now: float) -> list[Output]:
-        since_at = self.ledger.outage_from_at
+        self._attempt = None
+        since_at = self._silent_since
         self.trouble = Trouble(
             fact.cause, fact.where, fact.status, fact.reason, since_at
         )
@@ -244,70 +240,32 @@ class Session:
         """The link is gone or given up; say so, and see what comes next."""
         link = self.link
         assert link is not None
-        # What has ended by a word was alive until that word; a silence began before.
-        heard_at = now if ended else link.peer.frame_at
         where = finding.where
-        if finding.cause is Cause.PATH_DEAD and self._neighbours.shared(
-            self._who, now=now
-        ):
-            where = Where.LOCAL
-        self._neighbours.clear(self._who)
-        bound = None if ended else self._bound_of(finding.cause, now)
-        lost = Lost(
-            at=now,
-            epoch=self.epoch,
-            cause=finding.cause,
-            where=where,
-            status=ended.status if ended else None,
-            reason=ended.reason if ended else "",
-            evidence="" if ended else finding.evidence,
-            since_at=self._since(finding.cause, where, heard_at),
-            bound=bound,
-            unsent=ended.unsent if ended else link.waiting,
-            unconfirmed_bytes=ended.unconfirmed_bytes if ended else _unconfirmed(link),
-        )
+        if finding.cause is Cause.PATH_DEAD:
+            if self._neighbours.shared(self._who, now=now):
+                where = Where.LOCAL
+            # Its doubt stands: it tells the next link that is found dead.
+        else:
+            self._neighbours.clear(self._who)
+        event = lost(link, finding, where=where, ended=ended, now=now)
         self.trouble = Trouble(
-            finding.cause, where, lost.status, finding.evidence, lost.since_at
+            finding.cause, where, event.status, finding.evidence, event.since_at
         )
-        out: list[Output] = [lost]
+        out: list[Output] = [event]
         if ended is None:
             out.insert(0, Abort(self.epoch))
         out += self._end_link_conditions(now)
-        if self._was_useful(link, now):
+        if was_useful(link, self.terms.backoff):
             self.failures = 0
         if self.phase is Phase.OPEN:
             self.outages += 1
+            self._silent_since = event.since_at
+        if self.phase is Phase.OPEN or link.channel.count:
             # Frames come in order: whatever was sent before the last one is here.
             self.ledger.lose_link(self.epoch, heard_at=link.peer.frame_at)
         self.past.add(link)
         self.link = None
         return out + self._retreat(now, None)
-
-    def _since(self, cause: Cause, where: Where | None, heard_at: float) -> float:
-        """The last sign of life of that kind."""
-        assert self.link is not None
-        if cause is Cause.CHANNEL_STALLED:
-            return self.link.channel.data_at
-        if cause is Cause.PATH_DEAD and where is not Where.OUTBOUND:
-            return max(self.link.path.heard_at, heard_at)
-        return heard_at
-
-    def _bound_of(self, cause: Cause, now: float) -> float | None:
-        assert self.link is not None
-        promised = bounds(self.link, now=now)
-        if cause is Cause.PATH_DEAD:
-            return promised.path
-        if cause is Cause.PEER_FROZEN:
-            return promised.peer
-        return promised.channels.get(None)
-
-    def _was_useful(self, link: Link, now: float) -> bool:
-        backoff = self.terms.backoff
-        fed_for = link.channel.data_at - link.opened_at if link.channel.count else 0.0
-        if fed_for >= backoff.useful_uptime:
-            return True
-        answered = link.pings.answered > 0 and link.channel.contract is None
-        return answered and link.peer.frame_at - link.opened_at >= backoff.quiet_uptime
 
     def _retreat(self, now: float, retry_after: float | None) -> list[Output]:
         """After a loss or a failed dial: wait for the next attempt, or give up."""
@@ -366,6 +324,7 @@ class Session:
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
         self.retry_at = None
+        self._attempt = None
         self._step_by = inf
         return event
 
@@ -376,74 +335,72 @@ class Session:
     # --- time --------------------------------------------------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
-        link = self.link
-        if link is not None and self.phase is not Phase.DRAINING:
-            out = self._tick_link(link, fact, now)
-            if self.link is None or self.phase is Phase.OPEN or now < self._step_by:
-                return out
-            # SYNCING ran out of time: what opens the stream could not be sent.
-            late = Finding(cause=Cause.HANDSHAKE_TIMEOUT, evidence="on_open not sent")
-            return out + self._lose(late, now)
+        out: list[Output] = []
+        if now >= self.slow.due_at:
+            out += self.slow.tell(epoch=self.epoch, now=now)
+        link, attempt = self.link, self._attempt
         match self.phase:
-            case Phase.BACKOFF if now >= self._step_by:
-                return self._dial(now)
+            case Phase.SYNCING | Phase.OPEN:
+                assert link is not None
+                out += self._tick_link(link, fact, now)
             case Phase.CONNECTING:
-                return self._tick_dial(fact, now)
+                assert attempt is not None
+                out += self._tick_dial(attempt, fact, now)
+            case Phase.BACKOFF if now >= self._step_by:
+                out += self._dial(now)
             case Phase.DRAINING if now >= self._step_by:
-                return [Abort(self.epoch), *self._finish(now)]
+                out += [Abort(self.epoch), *self._finish(now)]
             case _:
-                return []
+                pass
+        return out
 
     def _tick_link(self, link: Link, fact: Tick, now: float) -> list[Output]:
+        lag = max(0.0, now - self.deadline) + fact.suspended
+        if lag > self.terms.liveness.stall_after:
+            # What is sent on open gets the time that we stood still.
+            self._step_by += lag
         if fact.epoch != link.epoch:
             # Evidence of another link is no evidence; the tick itself still counts.
             fact = Tick(link.epoch, Evidence(link.kernel), fact.suspended)
-        if now < link.deadline:
-            return []
-        out = self._learn(link.handle(fact, now=now))
-        if link.path.ladder is None:
-            self._neighbours.clear(self._who)
-        else:
-            began_at = link.path.ladder.began_at
-            self._neighbours.doubt(self._who, self.terms.host, now=began_at)
+        out: list[Output] = []
+        if now >= link.deadline or fact.suspended:
+            out = self._learn(link.handle(fact, now=now))
+            if link.path.ladder is None:
+                self._neighbours.clear(self._who)
+            else:
+                began_at = link.path.ladder.began_at
+                self._neighbours.doubt(self._who, self.terms.host, now=began_at)
         if link.found:
-            out += self._lose(link.found, now)
+            return out + self._lose(link.found, now)
+        if now >= self._step_by:
+            # SYNCING ran out of time: what opens the stream could not be sent.
+            late = Finding(cause=Cause.HANDSHAKE_TIMEOUT, evidence="on_open not sent")
+            return out + self._lose(late, now)
         return out
 
-    def _tick_dial(self, fact: Tick, now: float) -> list[Output]:
-        due = min(self._resolve_limit, self._step_by)
-        if now < due:
+    def _tick_dial(self, attempt: Attempt, fact: Tick, now: float) -> list[Output]:
+        if now < attempt.due_at:
             return []
-        lag = now - due + fact.suspended
+        lag = now - attempt.due_at + fact.suspended
         if lag > self.terms.liveness.stall_after:
-            # The attempt had no chance to tell us: it gets the time we slept through.
-            self._step_by += lag
-            self._resolve_by += lag
+            attempt.extend(lag, now=now)
             event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=fact.suspended)
             return [event]
-        resolving = self._stage is Stage.RESOLVING
-        cause = Cause.NAME_RESOLUTION if resolving else Cause.HANDSHAKE_TIMEOUT
-        terms = self.terms.dialling
-        allowed = min(terms.resolve, terms.connect) if resolving else terms.connect
-        reason = f"{self._stage.value} took longer than {allowed:g} s"
-        failed = DialFailed(self.epoch, cause, reason)
-        return [Abort(self.epoch), *self._fail_dial(failed, now)]
+        return [Abort(self.epoch), *self._fail_dial(attempt.failure(), now)]
 
-    @property
-    def _resolve_limit(self) -> float:
-        return self._resolve_by if self._stage is Stage.RESOLVING else inf
-
-    def _next_deadline(self, now: float) -> float:
+    def _next_deadline(self) -> float:
         match self.phase:
             case Phase.IDLE | Phase.CLOSED:
                 return inf
             case Phase.CONNECTING:
-                return min(self._resolve_limit, self._step_by)
+                assert self._attempt is not None
+                due = self._attempt.due_at
             case Phase.BACKOFF | Phase.DRAINING:
-                return self._step_by
+                due = self._step_by
             case Phase.SYNCING | Phase.OPEN:
                 assert self.link is not None
-                return min(self.link.deadline, self._step_by)
+                due = min(self.link.deadline, self._step_by)
+        return min(due, self.slow.due_at)
 
     # --- the link's facts, and what the stream knows beside it ---------------------
 
@@ -455,7 +412,11 @@ class Session:
         link = self.link
         if link is None or fact.epoch != link.epoch:
             return []
-        return self._learn(link.handle(fact, now=now))
+        out: list[Output] = []
+        if isinstance(fact, Received) and fact.data and self.phase is Phase.SYNCING:
+            # What is missing is missing before this data: the gap stands there.
+            out = self._close_gap(now)
+        return out + self._learn(link.handle(fact, now=now))
 
     def _learn(self, out: list[Output]) -> list[Output]:
         for event in out:
@@ -482,46 +443,12 @@ class Session:
         return out
 
     def _on_overflowed(self, fact: Overflowed, now: float) -> list[Output]:
-        out: list[Output] = []
-        if Condition.SLOW_CONSUMER not in self.conditions:
-            self.conditions[Condition.SLOW_CONSUMER] = now
-            out.append(
-                ConditionBegan(
-                    at=now, epoch=self.epoch, condition=Condition.SLOW_CONSUMER
-                )
-            )
-        self.dropped += fact.messages
-        self._dropped_untold += fact.messages
-        if fact.messages and now - self._drop_told_at >= DROP_NOTICE_EVERY:
-            out += self._tell_drops(now)
-        if fact.disconnect and self.link is not None:
+        out = self._learn(self.slow.overflowed(fact, epoch=self.epoch, now=now))
+        draining = self.phase is Phase.DRAINING
+        if fact.disconnect and self.link is not None and not draining:
             slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
             out += self._lose(slow, now)
         return out
 
-    def _tell_drops(self, now: float) -> list[Output]:
-        if not self._dropped_untold:
-            return []
-        messages, self._dropped_untold = self._dropped_untold, 0
-        self._drop_told_at = now
-        total = self.dropped
-        return [Dropped(at=now, epoch=self.epoch, messages=messages, total=total)]
-
-    def _on_caught_up(self, now: float) -> list[Output]:
-        began_at = self.conditions.pop(Condition.SLOW_CONSUMER, None)
-        if began_at is None:
-            return []
-        ended = ConditionEnded(
-            at=now,
-            epoch=self.epoch,
-            condition=Condition.SLOW_CONSUMER,
-            after=now - began_at,
-        )
-        return [*self._tell_drops(now), ended]
-
     def _is_current(self, epoch: int, phase: Phase) -> bool:
         return epoch == self.epoch and self.phase is phase
-
-
-def _unconfirmed(link: Link) -> int:
-    return link.kernel.outstanding_bytes if link.kernel is not None else 0

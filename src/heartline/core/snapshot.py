@@ -49,7 +49,7 @@ def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
     return Counts(
         messages=traffic.messages,
         delivered=traffic.delivered,
-        dropped=session.dropped,
+        dropped=session.slow.dropped,
         frames=past.frames + (link.frames if link else 0),
         size_bytes=traffic.size_bytes,
         pings=past.pings + (link.pings.sent if link else 0),

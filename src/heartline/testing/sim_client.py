@@ -182,9 +182,9 @@ class Client:
             if session.phase is not self._phase:
                 self._phase = session.phase
                 note("phase", session.phase)
-            if session.deadline == inf:
-                if session.phase not in (Phase.IDLE, Phase.CLOSED):
-                    note("broken", f"{session.phase} without a deadline")
+            endless = session.phase in (Phase.IDLE, Phase.CLOSED)
+            if session.deadline == inf and not endless:
+                note("broken", f"{session.phase} without a deadline")
         self._feeding = False
         if told:
             self._settle()

@@ -344,9 +344,10 @@ class End:
                 self._resend.set(now + self._timeout())
             else:
                 self._resend.stop()
-        elif packet.hole and flight:
-            if now - flight[0].sent_at > self._round_trip * 0.9:
-                self._resend_head(now)
+        elif (
+            packet.hole and flight and now - flight[0].sent_at > 0.9 * self._round_trip
+        ):
+            self._resend_head(now)
         if self._queue:
             self._push()
 

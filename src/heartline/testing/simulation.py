@@ -59,18 +59,18 @@ class Simulation:
         self.seed = seed
         self.terms = terms
         self.history: list[Entry] = []
-        self.clock = beside.clock if beside else Clock()
-        self.client_host = beside.client_host if beside else Host(self.clock)
-        self.neighbours = beside.neighbours if beside else Neighbours()
+        self.clock: Clock = beside.clock if beside else Clock()
+        self.client_host: Host = beside.client_host if beside else Host(self.clock)
+        self.neighbours: Neighbours = beside.neighbours if beside else Neighbours()
         self.who: int = beside.who + 1 if beside else 1
-        self.venue = Venue(
+        self.venue: Venue = Venue(
             self.clock,
             self.client_host,
             dice=random.Random(f"{seed}/venue"),
             liveness=venue_liveness or Liveness(),
             keepalive=float(terms.liveness.kernel_interval),
         )
-        self.client = Client(
+        self.client: Client = Client(
             self.client_host,
             self.venue,
             terms,

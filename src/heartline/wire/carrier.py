@@ -74,8 +74,8 @@ class Carrier:
         self, request: WSUpgradeRequest, response: WSUpgradeResponse
     ) -> FrameListener:
         """Make the listener of an accepted upgrade; raises `WireError` on a bad one."""
-        offered = response.headers.get("Sec-WebSocket-Extensions")
-        deflation = negotiate(offered)
+        answers = response.headers.getall("Sec-WebSocket-Extensions", [])
+        deflation = negotiate(", ".join(answers) or None)
         inflater: Inflater | None = None
         if deflation is not None:
             inflater, self._deflater = deflation.client_ends()

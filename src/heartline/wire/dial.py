@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 import picows
@@ -44,6 +45,8 @@ from heartline.wire.resolve import Resolver
 
 STAGGER: Final = 0.25
 """Seconds between attempts at two addresses of one host (RFC 8305 section 5)."""
+
+USER_AGENT: Final = f"heartline/{version('heartline')}"
 
 REDIRECT_LIMIT: Final = 5
 """Redirects followed in one dial."""
@@ -204,6 +207,9 @@ class _Attempt:
 
     def _request_lines(self) -> list[tuple[str, str]]:
         lines = list(self._headers.items())
+        if not any(name.lower() == "user-agent" for name in self._headers):
+            # Some firewalls in front of venues refuse who does not say its name.
+            lines.append(("User-Agent", USER_AGENT))
         if self._target.compression:
             lines.append(("Sec-WebSocket-Extensions", deflate.OFFER))
         return lines

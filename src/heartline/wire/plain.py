@@ -91,6 +91,18 @@ class PlainReader(asyncio.BufferedProtocol):
                 self._passing = not collector.at_boundary
         collector.end_read()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._picows.connection_lost(exc)
+
+    def eof_received(self) -> bool | None:
+        return self._picows.eof_received()
+
+    def pause_writing(self) -> None:
+        self._picows.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._picows.resume_writing()
+
     def _take(self, filled: int) -> tuple[int, bool]:
         """Take plain messages off the buffer; how many bytes, and if all was plain.
 

@@ -74,18 +74,21 @@ class Pump:
         if self._feeding:
             return
         self._feeding = True
-        told = False
+        told, least_delay = False, LATE
         try:
             while self._facts:
                 now = self.clock()
                 for output in self.machine.handle(self._facts.popleft(), now=now):
                     told = True
-                    self._obey(output)
+                    self._carry_out(output)
+            least_delay = 0.0
         finally:
+            # Whatever the machine raised goes to the caller; it is looked at again,
+            # but not in a hot loop.
             self._feeding = False
+            self._arm(least_delay)
         if told:
             self._settle()
-        self._arm()
 
     def tick(self) -> None:
         """Read the evidence and let the machine judge."""
@@ -104,7 +107,19 @@ class Pump:
             self._timer.cancel()
             self._timer = None
 
-    def _arm(self) -> None:
+    def _carry_out(self, output: Output) -> None:
+        """What fails is reported, and the rest obeyed: it may be what ends the link."""
+        try:
+            self._obey(output)
+        except Exception as error:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"heartline failed to obey {type(output).__name__}",
+                    "exception": error,
+                }
+            )
+
+    def _arm(self, least_delay: float = 0.0) -> None:
         """Arm the timer; one that fires too early is cheaper than one re-armed."""
         due = self.machine.deadline
         if self._timer is not None:
@@ -114,7 +129,7 @@ class Pump:
             self._timer = None
         if due == float("inf"):
             return
-        delay = min(max(0.0, due - self.clock()), MOST_ARMED)
+        delay = min(max(least_delay, due - self.clock()), MOST_ARMED)
         self._armed_at = due
         self._timer = self._loop.call_later(delay, self._fire)
 

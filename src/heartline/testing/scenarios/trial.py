@@ -13,10 +13,10 @@ from typing import Any
 from heartline.client import Stream, connect
 from heartline.core.events import (
     BackingOff,
+    ConditionBegan,
     Connected,
     DialLost,
     Doubted,
-    GapFound,
     Lost,
     Stalled,
     Surrendered,
@@ -177,13 +177,14 @@ class Trial:
     def told(self, at: float, began_at: float) -> None:
         """It was told at that instant; check it against the bound.
 
-        A stall of our own extends the bound by its length, and says so.
+        A stall of our own in between extends the bound by its length, and says so.
         """
         assert self.bound is not None
-        held_up = self.witness.held_up(began_at, at)
-        if held_up:
-            self.figures["own_stall_s"] = held_up
-            self.bound += held_up
+        if self.cause is not Cause.SELF_STALLED:
+            held_up = self.witness.held_up(began_at, at)
+            if held_up:
+                self.figures["own_stall_s"] = held_up
+                self.bound += held_up
         self.told_after = at - began_at
         code = "" if self.status is None else f" {self.status}"
         where = "" if self.where is None else f" (where: {self.where})"
@@ -206,17 +207,17 @@ class Trial:
 
     async def recovery(
         self, stream: Stream, *, since_at: float, since: str, limit: float
-    ) -> None:
+    ) -> float:
         """The stream must be OPEN and live again, `limit` seconds from `since_at` on.
 
-        Then it is watched a little longer.
+        Then it is watched a little longer. Returns when it was OPEN.
         """
         self.recovered_since = since
         left = since_at + limit + PATIENCE - time.monotonic()
         seen = await self.witness.first(Connected, since=since_at, within=left)
         if seen is None:
             self.expect(False, f"not back {limit + PATIENCE:.1f} s after {since}")
-            return
+            return math.inf
         at, connected = seen
         self.recovered_after = at - since_at
         back = f"OPEN again, {duration(self.recovered_after)} after {since}"
@@ -228,6 +229,7 @@ class Trial:
         )
         await asyncio.sleep(AFTERWARDS)
         self.expect(stream.status.live, "the stream is not live after its recovery")
+        return at
 
     def announced_wait(self, since_at: float) -> float:
         """How long the stream said it would wait before it dials again."""
@@ -239,11 +241,6 @@ class Trial:
         if status.retry_at is None:
             return 0.0
         return max(0.0, status.retry_at - time.monotonic())
-
-    def back_at(self) -> float:
-        """When the stream was last OPEN anew; never, if it was not since the fault."""
-        opened = [at for at, _ in self.witness.every(Connected) if at > self.struck_at]
-        return opened[-1] if opened else math.inf
 
     def excuse(self, *causes: Cause, until_at: float, doubt: bool = True) -> None:
         """From the fault until then these causes, and doubts, are no false alarm."""
@@ -295,8 +292,6 @@ class Trial:
         )
 
     def conditions(self) -> list[str]:
-        from heartline.core.events import ConditionBegan
-
         began = [event.condition for _, event in self.witness.every(ConditionBegan)]
         return sorted({condition.value for condition in began})
 
@@ -361,9 +356,6 @@ class Trial:
         doubted = self.witness.past(Doubted, since=since)
         if doubted is not None:
             self.tell("stream", in_words(doubted[1]), at=doubted[0])
-
-    def gap_told(self) -> bool:
-        return self.witness.past(GapFound, since=self.struck_at) is not None
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -1,0 +1,63 @@
+"""What is told of a link that was lost: since when, against which bound, how useful."""
+
+from __future__ import annotations
+
+from .backoff import Backoff
+from .diagnosis import Finding
+from .events import Ended, Lost
+from .items import Cause, Where
+from .link import Link
+from .promises import bounds
+
+
+def lost(
+    link: Link,
+    finding: Finding,
+    *,
+    where: Where | None,
+    ended: Ended | None,
+    now: float,
+) -> Lost:
+    """The event of a loss: found by us, or told by an end without our order."""
+    unconfirmed = link.kernel.outstanding_bytes if link.kernel is not None else 0
+    return Lost(
+        at=now,
+        epoch=link.epoch,
+        cause=finding.cause,
+        where=where,
+        status=ended.status if ended else None,
+        reason=ended.reason if ended else "",
+        evidence=finding.evidence,
+        # What has ended by a word was alive until that word.
+        since_at=now if ended else _since(link, finding.cause, where),
+        bound=None if ended else _bound_of(link, finding.cause, now),
+        unsent=ended.unsent if ended else link.waiting,
+        unconfirmed_bytes=ended.unconfirmed_bytes if ended else unconfirmed,
+    )
+
+
+def was_useful(link: Link, backoff: Backoff) -> bool:
+    """Whether the next loss starts counting attempts anew."""
+    fed_at = link.channel.fresh_at
+    if fed_at is not None and fed_at - link.opened_at >= backoff.useful_uptime:
+        return True
+    answered = link.pings.answered > 0 and link.channel.contract is None
+    return answered and link.peer.frame_at - link.opened_at >= backoff.quiet_uptime
+
+
+def _since(link: Link, cause: Cause, where: Where | None) -> float:
+    """The last sign of life of that kind."""
+    if cause is Cause.CHANNEL_STALLED:
+        return link.channel.data_at
+    if cause is Cause.PATH_DEAD and where is not Where.OUTBOUND:
+        return max(link.path.heard_at, link.peer.frame_at)
+    return link.peer.frame_at
+
+
+def _bound_of(link: Link, cause: Cause, now: float) -> float | None:
+    promised = bounds(link, now=now)
+    if cause is Cause.PATH_DEAD:
+        return promised.path
+    if cause is Cause.PEER_FROZEN:
+        return promised.peer
+    return promised.channels.get(None)
