@@ -181,6 +181,14 @@ def test_lines_come_while_the_stream_goes_on(busy: str) -> None:
     assert kinds.count("message") > 40
 
 
+def test_what_the_lines_tell_is_not_logged_as_well() -> None:
+    status, objects, err = watch("ws://127.0.0.1:1/", "--for", "1")
+    assert (status, err) == (0, "")
+    refusals = [item for item in objects if item["cause"] == "REFUSED"]
+    assert refusals
+    assert refusals[0]["verdict"] == "DEAD"
+
+
 def is_connected(pid: int) -> bool:
     """Whether the process holds an established connection."""
     inodes: set[str] = set()
@@ -405,6 +413,7 @@ def test_items_as_lines() -> None:
 def test_a_slow_reader_blocks_neither_the_loop_nor_the_end() -> None:
     """Writing is done aside: the loop turns while the pipe is full."""
     reader, writer = os.pipe()
+    threads = threading.active_count()
     turns = 0
 
     async def main() -> None:
@@ -423,7 +432,8 @@ def test_a_slow_reader_blocks_neither_the_loop_nor_the_end() -> None:
     asyncio.run(main())
     assert turns == 100
     assert time.monotonic() - started < 1.0
-    os.close(reader)  # ends the thread, with EPIPE
+    os.close(reader)  # ends the thread, with EPIPE; only then is the other end unused
+    until(lambda: threading.active_count() == threads, "the end of the thread")
     os.close(writer)
 
 

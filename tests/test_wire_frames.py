@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import zlib
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -127,8 +128,18 @@ class Peer:
 
 
 class Link:
-    def __init__(self, sink: Sink, listener: FrameListener, peer: Peer) -> None:
+    def __init__(
+        self, sink: Sink, transport: WSTransport, listener: FrameListener, peer: Peer
+    ) -> None:
         self.sink, self.listener, self.peer = sink, listener, peer
+        self.transport = transport
+
+    def read(self, *chunks: bytes) -> None:
+        """Let the listener read exactly these chunks, as its transport would."""
+        reader = self.transport.underlying_transport.get_protocol()
+        for chunk in chunks:
+            reader.get_buffer(-1)[: len(chunk)] = chunk
+            reader.buffer_updated(len(chunk))
 
     async def told(self, name: str) -> tuple[Any, ...]:
         await until(lambda: name in self.sink.names(), f"{name} told")
@@ -166,7 +177,7 @@ async def linked(
         )
         try:
             await until(lambda: bool(peers), "the peer is up")
-            yield Link(sink, listener, peers[0])
+            yield Link(sink, transport, listener, peers[0])
         finally:
             transport.disconnect(False)
             finished.set()
@@ -270,16 +281,60 @@ def test_messages_of_every_length_of_header_arrive(loop: str, limit: int) -> Non
     run(loop, main())
 
 
+PASSAGE = [
+    frame(TEXT, b""),
+    frame(BINARY, b""),
+    frame(TEXT, "å€😀".encode()),
+    frame(BINARY, b"\x81\x02"),
+    frame(TEXT, b"x" * 130),
+    frame(PING, b"p"),
+    frame(TEXT, "ä".encode() * 70, 0),
+    frame(CONTINUATION, b"end"),
+    frame(BINARY, b"\xff" * 126),
+    frame(TEXT, b"y"),
+]
+PASSAGE_MESSAGES = ["", b"", "å€😀", b"\x81\x02", "x" * 130, "ä" * 70 + "end"]
+PASSAGE_MESSAGES += [b"\xff" * 126, "y"]
+
+
 @both_ways
-def test_a_message_may_arrive_one_byte_at_a_time(limit: int) -> None:
-    wire = frame(TEXT, "å€😀".encode()) + frame(PING, b"p") + frame(TEXT, b"x" * 130)
+def test_a_read_may_end_anywhere(limit: int) -> None:
+    """Each place to cut; the frame before opens the short way, where there is one."""
+    wire = b"".join(PASSAGE)
 
     async def main() -> None:
         async with linked(limit=limit) as link:
-            await link.peer.write(*(bytes((byte,)) for byte in wire))
-            await until(lambda: link.sink.frames == 3, "all frames")
-            assert link.sink.data == ["å€😀", "x" * 130]
-            assert link.sink.size_bytes == len(wire)
+            for cut in range(1, len(wire)):
+                link.sink.data.clear()
+                link.sink.frames = link.sink.size_bytes = 0
+                link.read(wire[:cut], wire[cut:])
+                assert link.sink.data == PASSAGE_MESSAGES, cut
+                assert link.sink.frames == len(PASSAGE)
+                assert link.sink.size_bytes == len(wire)
+
+    run("asyncio", main())
+
+
+@both_ways
+def test_a_message_may_arrive_one_byte_at_a_time(limit: int) -> None:
+    wire = b"".join(PASSAGE)
+
+    async def main() -> None:
+        async with linked(limit=limit) as link:
+            for _ in range(2):
+                link.read(*(bytes((byte,)) for byte in wire))
+            assert link.sink.data == PASSAGE_MESSAGES * 2
+            assert link.sink.size_bytes == 2 * len(wire)
+
+    run("asyncio", main())
+
+
+def test_a_whole_message_in_the_midst_of_fragments_is_a_violation() -> None:
+    async def main() -> None:
+        async with linked() as link:
+            link.read(frame(TEXT, b"a"), frame(TEXT, b"x", 0), frame(TEXT, b"y"))
+            assert link.sink.names() == ["open", "batch", "batch", "broken"]
+            assert link.sink.data == ["a"]
 
     run("asyncio", main())
 
@@ -351,15 +406,17 @@ def test_a_close_is_answered_with_its_code_and_told_once(
     async def main() -> None:
         async with linked(limit=limit) as link:
             wire = frame(TEXT, b"last") + close_frame(code, "für immer".encode())
-            await link.peer.write(wire + frame(TEXT, b"too late") + close_frame(1000))
+            late = frame(TEXT, b"too late") + frame(PONG) + close_frame(1000)
+            await link.peer.write(wire + late)
             assert await link.peer.read() == (FIN | CLOSE, code.to_bytes(2, "big"))
             await link.told("closing")
-            await link.peer.write(frame(TEXT, b"too late"), frame(PING))
+            await link.peer.write(frame(TEXT, b"too late"), frame(PING), frame(PONG))
             link.peer.writer.close()
             await link.told("gone")
             assert link.sink.data == ["last"]
             assert link.sink.frames == 2
             assert link.sink.ends() == [("closing", code, "für immer"), ("gone",)]
+            assert "pong" not in link.sink.names()
 
     run(loop, main())
 
@@ -557,6 +614,20 @@ def test_compressed_and_plain_messages_mix_whole_and_in_fragments(
             assert link.sink.data == ["abc" * 99, "plain", b"abc", "plain", "€"]
 
     run(loop, main())
+
+
+def test_the_limit_is_of_the_message_where_compression_makes_it_larger() -> None:
+    message = random.Random(1).randbytes(PICOWS_ONLY)
+    payload = compressor()(message)
+    assert len(payload) > PICOWS_ONLY
+
+    async def main() -> None:
+        async with linked(limit=PICOWS_ONLY, inflater=Inflater()) as link:
+            await link.peer.write(frame(BINARY, payload, FIN | RSV1))
+            await until(lambda: link.sink.frames == 1, "the message")
+            assert link.sink.data == [message]
+
+    run("asyncio", main())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from heartline.cli.demo import demo
 from heartline.cli.journal import journal
 from heartline.cli.replay import replay
 from heartline.cli.running import EXIT_STATUSES
@@ -24,6 +25,7 @@ app = typer.Typer(
     # A traceback with the values of variables would show headers and URLs.
     pretty_exceptions_enable=False,
 )
+app.command(epilog=EXIT_STATUSES)(demo)
 app.command(epilog=EXIT_STATUSES)(watch)
 app.command(epilog=EXIT_STATUSES)(replay)
 app.command(epilog=EXIT_STATUSES)(journal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from heartline.core.events import Event
 from heartline.core.items import Status
 from heartline.observe import Journal, LogSink, MetricsSink
+
+from .callables import report
 
 
 class Observers:
@@ -56,10 +57,7 @@ class Observers:
         try:
             self._on_event(event)
         except Exception as error:
-            loop = asyncio.get_running_loop()
-            loop.call_exception_handler(
-                {"message": "heartline: on_event raised", "exception": error}
-            )
+            report("on_event", error)
 
     def status(self, status: Status) -> None:
         if self._journal is not None:

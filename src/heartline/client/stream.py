@@ -31,6 +31,7 @@ from heartline.core.events import (
     Evidence,
     Fact,
     GapFound,
+    Lost,
     Output,
     Overflowed,
     Paused,
@@ -58,6 +59,8 @@ from heartline.wire.dial import dial
 from heartline.wire.kernel import SocketLike
 from heartline.wire.pump import Pump
 
+from .callables import careful, report, with_careful_key
+from .early import Early
 from .observers import Observers
 from .route import Route
 
@@ -90,8 +93,9 @@ class Stream:
         self._terms = terms
         self._observers = observers
         self._secrets: frozenset[str] = frozenset()
-        self._buffer = Buffer(inbox)
-        self._inbox = inbox
+        self._inbox = with_careful_key(inbox)
+        self._buffer = Buffer(self._inbox)
+        self._early = Early(self._inbox)
         self._session = Session(
             terms,
             draw=draw,
@@ -113,7 +117,10 @@ class Stream:
         self._unsent = 0
         self._broken: BaseException | None = None
         heartbeat = route.heartbeat
-        self._is_answer = heartbeat.recogniser() if heartbeat else None
+        recogniser = heartbeat.recogniser() if heartbeat else None
+        self._is_answer = (
+            careful("Heartbeat.answer", recogniser, bool) if recogniser else None
+        )
 
     # --- the user's side ---------------------------------------------------------
 
@@ -208,8 +215,8 @@ class Stream:
         """
         async with asyncio.timeout(timeout):
             while not (status := self._snapshot()).live:
-                if self._end is not None:
-                    raise self._end
+                if (end := self._broken or self._end) is not None:
+                    raise end
                 if status.phase is Phase.CLOSED:
                     raise NotOpen(phase=status.phase.value)
                 if self._changed is None:
@@ -231,11 +238,15 @@ class Stream:
             await asyncio.shield(closed)
         finally:
             self._drop_everything()
+            # Cancelled, we have not waited for the end: whoever else does must not
+            # wait for ever.
+            pump.feed(Ended(self._session.epoch, Cause.CLOSED_BY_US))
             pump.stop()
-            tasks = list(self._tasks.values())
-            if tasks:
-                await asyncio.wait(tasks)
-            self._observers.close()
+            try:
+                if tasks := list(self._tasks.values()):
+                    await asyncio.wait(tasks, timeout=self._terms.dialling.close)
+            finally:
+                self._observers.close()
 
     # --- the consumer --------------------------------------------------------------
 
@@ -251,11 +262,14 @@ class Stream:
                 raise UsageError(
                     "stream", wanted="iteration inside `async with`", got="none"
                 )
-            self._waiter = asyncio.get_running_loop().create_future()
+            if self._waiter is not None and not self._waiter.done():
+                raise UsageError("stream", wanted="one consumer", got="another")
+            self._waiter = waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._waiter
+                await waiter
             finally:
-                self._waiter = None
+                if self._waiter is waiter:
+                    self._waiter = None
         batch = self._buffer.take(TAKE)
         self._relieve()
         return batch
@@ -279,6 +293,10 @@ class Stream:
     # --- what the links tell -------------------------------------------------------
 
     def on_carried(self, carrier: Carrier) -> None:
+        if carrier.epoch != self._session.epoch:
+            # An attempt that was given up, and was accepted in the same moment.
+            carrier.abort()
+            return
         self._carrier = carrier
         self._paused = False
         evidence = carrier.evidence()
@@ -288,6 +306,7 @@ class Stream:
         assert self._pump is not None
         if isinstance(fact, Ended):
             self._unsent += fact.unsent
+            self._cancel("sync", fact.epoch)
             # A peer may echo a token in its reason; it must not get any further.
             reason = redact_text(fact.reason, self._secrets)
             fact = msgspec.structs.replace(fact, reason=reason)
@@ -313,6 +332,15 @@ class Stream:
         messages = list(
             map(Message, data, repeat(now), repeat(None), repeat(epoch), repeat(age))
         )
+        if self._session.phase is Phase.SYNCING:
+            if self._early.put(messages, size_bytes):
+                pump.feed(Overflowed(0, disconnect=True))
+            return
+        self._take_in(carrier, messages, size_bytes)
+
+    def _take_in(
+        self, carrier: Carrier, messages: list[Message], size_bytes: int
+    ) -> None:
         self._size_bytes += size_bytes
         dropped = self._buffer.put(messages, size_bytes)
         if dropped or self._buffer.full:
@@ -364,18 +392,28 @@ class Stream:
                 if carrier is not None and carrier.epoch == command.epoch:
                     carrier.ping(command.payload)
             case Beat():
-                heartbeat = self._route.heartbeat
-                if carrier is not None and heartbeat is not None:
-                    carrier.send_first(heartbeat.words())
+                if carrier is not None:
+                    self._beat(carrier)
             case Abort():
                 self._abort(command.epoch)
             case Close():
                 if carrier is not None:
                     carrier.close(command.code, command.reason)
 
+    def _beat(self, carrier: Carrier) -> None:
+        heartbeat = self._route.heartbeat
+        assert heartbeat is not None
+        try:
+            carrier.send_first(heartbeat.words())
+        except Exception as error:
+            # This one is left out; if the venue minds, it says so.
+            report("Heartbeat.send", error)
+
     def _tell(self, event: Event) -> None:
         if isinstance(event, GapFound):
             self._buffer.note(event.gap)
+        if isinstance(event, Lost):
+            self._early.clear()
         if isinstance(event, Surrendered):
             self._end = GaveUp(
                 cause=event.cause.value,
@@ -406,6 +444,9 @@ class Stream:
         status = self._snapshot()
         self._buffer.note(status)
         self._observers.status(status)
+        if session.phase is Phase.OPEN and self._carrier is not None:
+            for messages, size_bytes in self._early.take():
+                self._take_in(self._carrier, messages, size_bytes)
         self._wake()
         if self._changed is not None:
             self._changed.set_result(None)
@@ -420,22 +461,24 @@ class Stream:
         return carrier.epoch, carrier.evidence()
 
     def _abort(self, epoch: int) -> None:
-        task = self._tasks.get(("dial", epoch))
-        if task is not None:
-            task.cancel()
+        self._cancel("dial", epoch)
+        self._cancel("sync", epoch)
         carrier = self._carrier
         if carrier is not None and carrier.epoch == epoch:
-            if carrier.outbox is not None:
-                self._unsent += carrier.outbox.unsent
+            self._unsent += carrier.unsent
             carrier.abort()
             self._carrier = None
 
     def _drop_everything(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
+        for what, epoch in list(self._tasks):
+            self._cancel(what, epoch)
         if self._carrier is not None:
-            self._carrier.abort()
-            self._carrier = None
+            self._abort(self._carrier.epoch)
+
+    def _cancel(self, what: str, epoch: int) -> None:
+        task = self._tasks.get((what, epoch))
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def _spawn(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -483,25 +526,30 @@ class Stream:
             )
 
     async def _sync(self, epoch: int) -> None:
-        messages = await self._route.opening()
+        try:
+            messages = await self._route.opening()
+        except WireError as error:
+            self._abort(epoch)
+            self.on_fact(Ended(epoch, Cause(error.cause), reason=error.reason))
+            return
         carrier = self._carrier
         if carrier is None or carrier.epoch != epoch:
             return
         for message in messages:
             carrier.send(message)
-        self._sent += len(messages)
+            self._sent += 1
         self.on_fact(Synced(epoch, len(messages)))
 
     def _snapshot(self) -> Status:
         pump = self._pump
         buffer = self._buffer
-        waiting = self._carrier.outbox if self._carrier else None
+        waiting = self._carrier.unsent if self._carrier else 0
         counts = Counts(
             messages=buffer.received,
             delivered=buffer.delivered,
             size_bytes=self._size_bytes,
             sent=self._sent,
-            unsent=self._unsent + (waiting.waiting if waiting else 0),
+            unsent=self._unsent + waiting,
         )
         now = pump.clock() if pump is not None else 0.0
         return snapshot(self._session, now=now, traffic=counts)

@@ -105,6 +105,7 @@ class Link:
         self._doubted_at: float | None = None
         self._draining = 0
         self._probed_silence_of: float | None = None
+        self._rhythm_of: float | None = None
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
 
@@ -315,12 +316,20 @@ class Link:
             self.peer.proven(at=proven_at)
 
     def _learn_rhythm(self, now: float) -> None:
-        policy = self.policy
+        policy, data_at = self.policy, self.channel.data_at
+        if self._paused:
+            self.busy_silence, self._rhythm_of = None, None
+            self.peer.busy = False
+            return
+        if self._rhythm_of == data_at:
+            # A silence is judged by what was promised when it began.
+            return
+        self._rhythm_of = data_at
         silence = self.channel.rare_silence(per_minute=policy.rare_per_minute, now=now)
         if silence is not None:
             silence = max(silence, BUSY_FLOOR, 4 * self.round_trip.smoothed)
             silence = silence if silence < policy.ping_every else None
-        self.busy_silence = None if self._paused else silence
+        self.busy_silence = silence
         self.peer.busy = self.busy_silence is not None
 
     def _judge_path(self, kernel: Kernel | None, now: float) -> Finding | None:

@@ -27,9 +27,7 @@ class SlowConsumer:
         """When drops that were not announced yet are to be."""
         return self._told_at + DROP_NOTICE_EVERY if self._untold else inf
 
-    def overflowed(
-        self, fact: Overflowed, *, epoch: int, now: float
-    ) -> list[Output]:
+    def overflowed(self, fact: Overflowed, *, epoch: int, now: float) -> list[Output]:
         out: list[Output] = []
         if self._since_at is None:
             self._since_at = now

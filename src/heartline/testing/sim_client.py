@@ -95,8 +95,15 @@ class Mark(NamedTuple):
     stalled: float
 
 
+class Settled(NamedTuple):
+    """The bounds once what was on its way when a fault began has arrived."""
+
+    name: str
+    bounds: Bounds
+
+
 Entry: TypeAlias = tuple[float, str, object]
-"""When, of which kind (fact, do, event, item, phase, fault, truth, broken), what."""
+"""When; fact, do, event, item, phase, fault, bounds, truth or broken; what."""
 
 
 class Client:
@@ -118,9 +125,7 @@ class Client:
         self.history = history
         self.items: list[Item] = []
         self.buffer = Buffer(inbox)
-        self.session = Session(
-            terms, draw=dice.random, neighbours=neighbours, who=who
-        )
+        self.session = Session(terms, draw=dice.random, neighbours=neighbours, who=who)
         self.speed: float | None = None
         """Messages a second that the consumer takes; None is all, at once."""
         self.resolving = 0.003
@@ -129,6 +134,7 @@ class Client:
         self.stalled = 0.0
         self.heard_frame_at = self.heard_data_at = host.now
         self.end: End | None = None
+        self._last_end: End | None = None
         self._venue = venue
         self._inbox = inbox
         self._dice = dice
@@ -344,7 +350,7 @@ class Client:
                     self.buffer.note(output.gap)
 
     def truth(self) -> Truth:
-        end = self.end
+        end = self._last_end
         return Truth(
             self.session.epoch,
             end.heard_at if end is not None else self.heard_frame_at,
@@ -396,7 +402,7 @@ class Client:
 
     def _on_connected(self, end: End) -> None:
         self._dialled = None
-        self.end = end
+        self.end = self._last_end = end
         end.program = self
         self.feed(Staged(self._dialling, Stage.UPGRADING))
         end.write(300, Frame("upgrade"))

@@ -24,8 +24,9 @@ from heartline.core.neighbours import Neighbours
 from heartline.core.terms import Terms
 from heartline.errors import UsageError
 
-from .sim_client import Client, Entry, Mark
+from .sim_client import Client, Entry, Mark, Settled
 from .sim_clock import Clock, Host
+from .sim_network import DELAYED_ACK
 from .sim_venue import Pongs, Traffic, Venue
 
 HOST = "venue.example"
@@ -110,6 +111,14 @@ class Simulation:
     def _begin(self, name: str, seconds: float, value: float) -> None:
         self._mark(name, on=True)
         FAULTS[name].begin(self, seconds, value)
+        # What was on its way may still arrive, and change what is promised.
+        way = max(self.venue.back.delay, self.venue.towards.delay)
+        settled_at = self.clock.now + 2 * way + DELAYED_ACK
+        self.clock.at(settled_at, lambda _: self._note_bounds(name))
+
+    def _note_bounds(self, name: str) -> None:
+        entry = (self.clock.now, "bounds", Settled(name, self.client.bounds()))
+        self.history.append(entry)
 
     def _end(self, name: str) -> None:
         FAULTS[name].end(self)
@@ -211,9 +220,7 @@ FAULTS: dict[str, _Fault] = {
     "restart": _Fault(_restart, _listen),
     "vanish": _Fault(lambda sim, _s, _v: sim.venue.vanish(), _pass),
     "stall": _Fault(lambda sim, seconds, _: sim.client.stall(seconds), _pass),
-    "suspend": _Fault(
-        lambda sim, seconds, _: sim.client_host.suspend(seconds), _pass
-    ),
+    "suspend": _Fault(lambda sim, seconds, _: sim.client_host.suspend(seconds), _pass),
 }
 """Every fault by name. `close` and `restart` take a close code, `refuse` an HTTP
 status, `flap` a close code, `late_pong` a delay."""

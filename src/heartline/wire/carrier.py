@@ -7,6 +7,7 @@ never waits: every command returns at once, whatever the peer does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Protocol
@@ -18,7 +19,7 @@ from heartline.core.items import Cause
 
 from .deflate import Deflater, Inflater, negotiate
 from .frames import FrameListener
-from .kernel import KernelEyes, SocketLike, harden
+from .kernel import KernelEyes, SocketLike, duplicate, harden
 from .outbox import Outbox
 
 NO_CLOSE_FRAME = 1006
@@ -137,10 +138,18 @@ class Carrier:
         underlying = self._transport.underlying_transport
         # Without this the kernel would go on for minutes, trying to deliver what it
         # still holds to a peer that is gone.
-        sock = underlying.get_extra_info("socket")
-        if sock.fileno() >= 0:  # the transport may have closed it, untold as yet
+        # The transport may have closed it, untold as yet.
+        with (
+            contextlib.suppress(OSError),
+            duplicate(underlying.get_extra_info("socket")) as sock,
+        ):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         underlying.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Messages taken and not handed over; none once the end has told of them."""
+        return 0 if self._ended or self.outbox is None else self.outbox.unsent
 
     def evidence(self) -> Evidence:
         if self._eyes is None:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -38,30 +39,36 @@ def main(fault: str, parent: int) -> None:
 
 
 async def _play(fault: str) -> Outcome:
-    loop = asyncio.get_running_loop()
-    answers = asyncio.StreamReader()
-    await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(answers), sys.stdin.buffer
-    )
-    playing = asyncio.ensure_future(play(fault, lambda s: _suspend(s, answers)))
-    ending = asyncio.ensure_future(_end_of(answers))
-    ending.add_done_callback(lambda _: playing.cancel())
-    try:
-        return await playing
-    finally:
-        ending.cancel()
+    parent = _Parent()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: parent, sys.stdin.buffer)
+    playing = asyncio.ensure_future(play(fault, parent.suspend_us))
+    parent.on_end = playing.cancel
+    return await playing
 
 
-async def _end_of(answers: asyncio.StreamReader) -> None:
-    while not answers.at_eof():
-        await asyncio.sleep(0.2)
+class _Parent(asyncio.Protocol):
+    """Who started this process, at the other end of its standard streams."""
 
+    def __init__(self) -> None:
+        self.on_end: Callable[[], object] = lambda: None
+        self._partial = b""
+        self._answer: asyncio.Future[bytes] | None = None
 
-async def _suspend(seconds: float, answers: asyncio.StreamReader) -> float:
-    order = msgspec.json.encode(Order(seconds))
-    os.write(sys.stdout.fileno(), order + b"\n")
-    answer = await answers.readline()
-    return msgspec.json.decode(answer, type=Answer).continued_at
+    async def suspend_us(self, seconds: float) -> float:
+        self._answer = asyncio.get_running_loop().create_future()
+        order = msgspec.json.encode(Order(seconds))
+        os.write(sys.stdout.fileno(), order + b"\n")
+        line = await self._answer
+        return msgspec.json.decode(line, type=Answer).continued_at
+
+    def data_received(self, data: bytes) -> None:
+        self._partial += data
+        if self._partial.endswith(b"\n") and self._answer is not None:
+            self._answer.set_result(self._partial)
+            self._partial = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.on_end()
 
 
 if __name__ == "__main__":

@@ -74,5 +74,7 @@ def _reported(missing: int, gaps: list[Gap]) -> tuple[int, list[str]]:
     counted = sum(gap.missing for gap in gaps if gap.missing is not None)
     open_ended = any(gap.missing is None for gap in gaps)
     if counted > missing or (counted < missing and not open_ended):
-        return min(counted, missing), [f"a gap of {counted} where {missing} are missing"]
+        return min(counted, missing), [
+            f"a gap of {counted} where {missing} are missing"
+        ]
     return missing, []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import threading
 import time
@@ -28,7 +27,9 @@ TRY_AGAIN_LATER = 1013
 
 
 async def hang(trial: Trial) -> None:
-    what = f"the venue takes the connection and never answers; {SHORT.connect:g} s given"
+    what = (
+        f"the venue takes the connection and never answers; {SHORT.connect:g} s given"
+    )
     await _shut_door(trial, "hang", what, Cause.HANDSHAKE_TIMEOUT, None)
 
 
@@ -97,13 +98,17 @@ async def dns(trial: Trial) -> None:
             _lost_name(trial, NameService(server.port, hangs=True)),
             _lost_name(other, NameService(server.port, hangs=False)),
         )
-    trial.figures["unknown_told_after_s"] = other.told_after or math.nan
-    trial.attempts += other.attempts
     unknown = other.outcome()
-    told = [beat for beat in other.story if beat.who == "stream"]
-    trial.tell("stream", "and the name that is not known:")
-    trial.story += told
     trial.expect(unknown.ok, "; ".join(unknown.broken))
+    trial.attempts += other.attempts
+    if other.told_after is not None and other.recovered_after is not None:
+        trial.figures["unknown_told_after_s"] = other.told_after
+        told, back = duration(other.told_after), duration(other.recovered_after)
+        trial.tell(
+            "stream",
+            f"the unknown name: {other.cause} after {told}, OPEN {back} after "
+            f"{other.recovered_since}",
+        )
 
 
 async def _lost_name(trial: Trial, names: NameService) -> None:

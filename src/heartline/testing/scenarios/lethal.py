@@ -168,7 +168,7 @@ async def _found_frozen(
         return
     trial.tell("fault", "the venue goes on", at=thawed_at)
     back_at = await trial.recovery(
-        stream, since_at=thawed_at, since="it goes on", limit=limit
+        stream, since_at=thawed_at, since="the venue goes on", limit=limit
     )
     trial.excuse(Cause.PEER_FROZEN, until_at=back_at)
 

@@ -37,7 +37,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     since: str = ""
     """What `told_after_s` is counted from."""
     false_alarm: bool = False
-    """Something was called dead, doubtful or stalled that the fault does not explain."""
+    """Something was called dead, doubtful or stalled without the fault's doing."""
     delivered: int = 0
     lost: int = 0
     """Numbered by the venue and not delivered, between the first and last that was."""

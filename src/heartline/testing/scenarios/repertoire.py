@@ -47,9 +47,7 @@ def _scenarios(suspend_us: Suspend) -> Mapping[str, Scenario]:
         "late-pong": Scenario("pongs that come late", harmless.late_pong),
         "self-stall": Scenario("our own program stalls", harmless.self_stall),
         "suspend": Scenario("our own process is put to sleep", suspend),
-        "slow-consumer": Scenario(
-            "a burst on a slow consumer", harmless.slow_consumer
-        ),
+        "slow-consumer": Scenario("a burst on a slow consumer", harmless.slow_consumer),
         "hang": Scenario("a handshake without end", doors.hang),
         "dns": Scenario("a name that does not resolve", doors.dns),
         "refuse": Scenario("the door is shut", doors.refuse),

@@ -17,10 +17,12 @@ from .outcome import Outcome, failed
 
 AT_ONCE = 6
 """Scenarios at once: more would starve two processors, and timing is what is shown."""
-WEIGHTS: Mapping[str, int] = {"slow-consumer": 3, "frozen-writing": 2}
+WEIGHTS: Mapping[str, int] = {"slow-consumer": 2, "frozen-writing": 2}
 """Places taken by those that keep a processor busy for a while; the others take one."""
 LONGEST_FIRST = ("suspend",)
 """Begun before all others, or everybody would wait for them at the end."""
+_CHILD = "heartline.testing.scenarios"
+
 LIMIT = 75.0
 """Seconds after which a scenario is given up."""
 
@@ -34,7 +36,7 @@ class _Line(msgspec.Struct, frozen=True):
 class SideBySide:
     """Plays scenarios in child processes. An async context; iterate it once.
 
-        async with SideBySide(FAULTS) as trials:
+        async with SideBySide(FAULTS, TITLES) as trials:
             async for outcome in trials.outcomes(): ...
 
     Outcomes come in the order of `faults`. Leaving the context kills what still runs,
@@ -50,6 +52,7 @@ class SideBySide:
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
         self._free = AT_ONCE
         self._freed = asyncio.Condition()
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         order = sorted(self._faults, key=lambda fault: fault not in LONGEST_FIRST)
@@ -73,7 +76,8 @@ class SideBySide:
 
     async def _trial(self, fault: str) -> Outcome:
         weight = WEIGHTS.get(fault, 1)
-        async with self._freed:
+        # One after the other, or those that take two places would wait for ever.
+        async with self._turn, self._freed:
             await self._freed.wait_for(lambda: self._free >= weight)
             self._free -= weight
         self.running[fault] = time.monotonic()
@@ -88,9 +92,8 @@ class SideBySide:
 
     async def _play(self, fault: str) -> Outcome:
         title = self._titles[fault]
-        command = (sys.executable, "-P", "-m", __package__, fault, str(os.getpid()))
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *(sys.executable, "-P", "-m", _CHILD, fault, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

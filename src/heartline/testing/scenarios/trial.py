@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from heartline.core.events import (
     Stalled,
     Surrendered,
 )
-from heartline.core.items import Cause, Phase, Status
+from heartline.core.items import Cause, Phase, Status, Where
 from heartline.observe.words import duration, in_words
 
 from .account import Account
@@ -81,12 +81,14 @@ class Trial:
         self.recovered_after: float | None = None
         self.recovered_since = ""
         self.attempts = 0
+        self.link_kept = False
+        """The scenario has seen that the link outlived the fault."""
         self._excuses: list[Excuse] = []
 
     # --- the stream --------------------------------------------------------------
 
     @asynccontextmanager
-    async def streaming(self, url: str, **options: Any) -> AsyncIterator[Stream]:
+    async def streaming(self, url: str, **options: Any) -> AsyncGenerator[Stream, None]:
         """A stream under `connect`'s defaults but for `options`, read all the time.
 
         On exit it is closed and read to its end.
@@ -186,8 +188,11 @@ class Trial:
                 self.figures["own_stall_s"] = held_up
                 self.bound += held_up
         self.told_after = at - began_at
+        if self.since == "the last data":
+            self.figures["told_after_fault_s"] = at - self.struck_at
         code = "" if self.status is None else f" {self.status}"
-        where = "" if self.where is None else f" (where: {self.where})"
+        ways = "both ways" if self.where == Where.BOTH else self.where
+        where = "" if ways is None else f" ({ways})"
         after = f"{duration(self.told_after)} after {self.since}"
         promised = f"promised within {duration(self.bound)}"
         self.tell("stream", f"{self.cause}{code}{where}, {after}; {promised}", at=at)
@@ -339,12 +344,13 @@ class Trial:
         self.broken += account.misstated
         if not account.adds_up:
             return
+        link = "the link was kept; " if self.link_kept else ""
         if not lost:
-            self.tell("ledger", f"nothing lost of {account.delivered:,} messages")
+            plural = "" if account.delivered == 1 else "s"
+            counted = f"nothing lost of {account.delivered:,} message{plural}"
         else:
-            each = "it is" if lost == 1 else "every one of them"
-            plural = "" if lost == 1 else "s"
-            self.tell("ledger", f"{lost:,} message{plural} lost, {each} reported")
+            counted = f"{lost:,} lost, every one inside a reported gap"
+        self.tell("ledger", link + counted)
 
     def _blame(
         self, cause: Cause, where: str | None, status: int | None, evidence: str

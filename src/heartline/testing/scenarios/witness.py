@@ -89,7 +89,10 @@ class Witness:
             await asyncio.sleep(STEP)
             now = time.monotonic()
             if now - due > LATE:
-                self._stalls.append((due, now))
+                self.note_stall(due, now)
+
+    def note_stall(self, began_at: float, ended_at: float) -> None:
+        self._stalls.append((began_at, ended_at))
 
     # --- asking ------------------------------------------------------------------
 

@@ -1,0 +1,405 @@
+"""What must be true of every simulated history, whatever was done to it.
+
+A checker takes a `Simulation` that has run and returns its complaints, one line each.
+It knows the truth that the stream under test cannot know: when a fault began, when
+the last segment really arrived, which messages were really sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import inf
+from typing import TypeAlias
+
+from heartline.core.events import (
+    Abort,
+    BackingOff,
+    ChannelStalled,
+    ConditionBegan,
+    ConditionEnded,
+    Dial,
+    DialLost,
+    Doubted,
+    Lost,
+    Surrendered,
+    Tick,
+)
+from heartline.core.items import Bounds, Cause, Condition, Gap, Message, Phase, Where
+
+from .sim_client import Mark, Settled, Truth
+from .simulation import Simulation
+
+Checker: TypeAlias = Callable[[Simulation], list[str]]
+
+GRAIN = 0.001
+TICKS_A_SECOND = 130
+"""At most: drains are 10 ms apart, evidence is polled each 50 ms."""
+DIALS_A_MINUTE = 75
+AFTERMATH = 40.0
+"""Seconds in which a fault may still be the reason of what is told: the other end's
+kernel may stay silent for twice as long as the fault lasted."""
+
+PATH_FAULTS = {"blackhole", "inbound", "outbound", "link_down", "suspend"}
+BLAMES = {
+    Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
+    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong"},
+    Cause.CHANNEL_STALLED: {"mute", "freeze", "trickle", *PATH_FAULTS},
+    Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
+    Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
+    Cause.REFUSED: {"refuse", "restart"},
+    Cause.HANDSHAKE_TIMEOUT: {"hang", "freeze", "stall", *PATH_FAULTS},
+    Cause.NAME_RESOLUTION: {"stall", "suspend"},
+}
+"""Which injected faults explain a cause. Told ends come from both sides: the venue's
+own `Link` gives up a client that it cannot hear."""
+
+NEXT: dict[Phase, set[Phase]] = {
+    Phase.IDLE: {Phase.CONNECTING, Phase.BACKOFF, Phase.CLOSED},
+    Phase.CONNECTING: {Phase.SYNCING, Phase.OPEN, Phase.BACKOFF, Phase.CLOSED},
+    Phase.SYNCING: {Phase.OPEN, Phase.BACKOFF, Phase.DRAINING, Phase.CLOSED},
+    Phase.OPEN: {Phase.BACKOFF, Phase.DRAINING, Phase.CLOSED},
+    Phase.BACKOFF: {Phase.CONNECTING, Phase.CLOSED},
+    Phase.DRAINING: {Phase.CLOSED},
+    Phase.CLOSED: set(),
+}
+
+
+@dataclass(slots=True)
+class Episode:
+    """One injected fault, from its mark to its end."""
+
+    mark: Mark
+    from_at: float
+    until_at: float = inf
+    settled: Bounds | None = None
+
+    @property
+    def name(self) -> str:
+        return self.mark.name
+
+    def explains(self, cause: Cause, *, at: float) -> bool:
+        lasted = min(self.until_at, at) - self.from_at
+        over_at = self.until_at + max(AFTERMATH, 2 * lasted)
+        blamed = self.name in BLAMES.get(cause, set())
+        return blamed and self.from_at <= at <= over_at
+
+
+@dataclass(slots=True)
+class Told:
+    """A loss as it was told, and the truth at that moment."""
+
+    at: float
+    lost: Lost
+    truth: Truth
+
+
+@dataclass(slots=True)
+class _Reading:
+    episodes: list[Episode] = field(default_factory=list[Episode])
+    losses: list[Told] = field(default_factory=list[Told])
+
+
+def _read(sim: Simulation) -> _Reading:
+    reading = _Reading()
+    running: dict[str, Episode] = {}
+    truth: Truth | None = None
+    for at, _, value in sim.history:
+        match value:
+            case Mark(on=True):
+                running[value.name] = episode = Episode(value, at)
+                reading.episodes.append(episode)
+            case Mark():
+                running.pop(value.name).until_at = at
+            case Settled():
+                for episode in reading.episodes:
+                    if episode.name == value.name:
+                        episode.settled = value.bounds
+            case Truth():
+                truth = value
+            case Lost():
+                assert truth is not None
+                reading.losses.append(Told(at, value, truth))
+            case _:
+                pass
+    return reading
+
+
+# --- the promises -------------------------------------------------------------------
+
+
+def bound_kept(sim: Simulation) -> list[str]:
+    """From the last sign of life to the verdict, at most the bound then published."""
+    found: list[str] = []
+    reading = _read(sim)
+    for told in reading.losses:
+        lost, truth = told.lost, told.truth
+        if lost.cause not in (Cause.PATH_DEAD, Cause.PEER_FROZEN):
+            continue
+        heard_at = truth.heard_at
+        if lost.cause is Cause.PEER_FROZEN or lost.where is Where.OUTBOUND:
+            heard_at = truth.frame_at
+        allowed = _allowed(sim, reading, told)
+        took = lost.at - heard_at
+        if allowed is not None and took > allowed + GRAIN:
+            found.append(
+                f"{told.at:.3f}: {lost.cause} told {took:.3f} s after the last sign"
+                f" of life, against a bound of {allowed:.3f} s"
+            )
+    return found + _never_told(sim, reading)
+
+
+def _allowed(sim: Simulation, reading: _Reading, told: Told) -> float | None:
+    """The bound at the moment of the fault that explains a loss, if there is one."""
+    lost = told.lost
+    for episode in reversed(reading.episodes):
+        mark = episode.mark
+        if not episode.explains(lost.cause, at=told.at) or mark.epoch != lost.epoch:
+            continue
+        if mark.phase is not Phase.OPEN or not _is_plain(reading, episode, told.at):
+            return None
+        promised = [mark.bounds, *([episode.settled] if episode.settled else [])]
+        if episode.name in ("no_pong", "late_pong"):
+            return None
+        if lost.cause is Cause.PATH_DEAD:
+            return max(bounds.path for bounds in promised)
+        most = max(bounds.peer for bounds in promised)
+        if episode.name == "trickle":
+            policy = sim.terms.liveness
+            most += policy.message_deadline
+        return most
+    return None
+
+
+def _is_plain(reading: _Reading, episode: Episode, until: float) -> bool:
+    """Whether nothing else happened meanwhile: then the bound is to be met exactly."""
+    return not any(
+        other is not episode
+        and other.from_at <= until
+        and other.until_at + max(5.0, other.until_at - other.from_at) >= episode.from_at
+        for other in reading.episodes
+    )
+
+
+def _never_told(sim: Simulation, reading: _Reading) -> list[str]:
+    """A fault that outlasts its bound must not stay unsaid."""
+    found: list[str] = []
+    now = sim.clock.now
+    for episode in reading.episodes:
+        name, mark = episode.name, episode.mark
+        kinds = {"freeze": "peer", "mute": "channel"}
+        kind = kinds.get(name, "path" if name in PATH_FAULTS else "")
+        if not kind or name in ("suspend", "outbound"):
+            continue
+        bounds = (mark.bounds, episode.settled or mark.bounds)
+        match kind:
+            case "path":
+                bound = max(promised.path for promised in bounds)
+            case "peer":
+                bound = max(promised.peer for promised in bounds)
+            case _:
+                bound = max(promised.channels.get(None, inf) for promised in bounds)
+        way = sim.venue.back.delay + 8 * sim.venue.back.jitter
+        latest = episode.from_at + bound + way + 0.1
+        if mark.phase is not Phase.OPEN or latest > min(now, episode.until_at):
+            continue
+        if not _is_plain(reading, episode, latest) or _was_paused(sim, latest):
+            continue
+        told = any(
+            episode.from_at <= at <= latest
+            and isinstance(value, Lost | ChannelStalled | Doubted)
+            and (kind == "channel" or isinstance(value, Lost))
+            for at, _, value in sim.history
+        )
+        if not told:
+            found.append(f"{latest:.3f}: {name} is past its bound {bound:.3f}, unsaid")
+    return found
+
+
+def _was_paused(sim: Simulation, at: float) -> bool:
+    paused = False
+    for when, _, value in sim.history:
+        if when > at:
+            break
+        told = isinstance(value, ConditionBegan | ConditionEnded)
+        if told and value.condition is Condition.PAUSED:
+            paused = isinstance(value, ConditionBegan)
+    return paused
+
+
+def cause_right(sim: Simulation) -> list[str]:
+    """What is blamed was really done, and what is not known to be is not blamed."""
+    found: list[str] = []
+    reading = _read(sim)
+    for at, kind, value in sim.history:
+        if kind != "event" or not isinstance(value, Lost | DialLost):
+            continue
+        if value.cause is Cause.CLOSED_BY_US:
+            continue
+        reasons = [e for e in reading.episodes if e.explains(value.cause, at=at)]
+        if not reasons:
+            found.append(f"{at:.3f}: a false alarm: {value}")
+            continue
+        names = {episode.name for episode in reasons}
+        if value.where is Where.LOCAL and not names & {"link_down", "suspend"}:
+            found.append(f"{at:.3f}: blamed on this host, but it was {names}")
+        if value.where is Where.OUTBOUND and "outbound" not in names:
+            found.append(f"{at:.3f}: blamed on the way out, but it was {names}")
+    return found
+
+
+def suspicions(sim: Simulation) -> int:
+    """How often a healthy link was doubted: allowed, but worth knowing."""
+    episodes = _read(sim).episodes
+    return sum(
+        isinstance(value, Doubted)
+        and not any(e.from_at <= at <= e.until_at + AFTERMATH for e in episodes)
+        for at, _, value in sim.history
+    )
+
+
+def nothing_waits_for_ever(sim: Simulation) -> list[str]:
+    """There is a deadline, and after all faults are over the stream comes back."""
+    found = [f"{at:.3f}: {what}" for at, kind, what in sim.history if kind == "broken"]
+    session = sim.client.session
+    if session.deadline < sim.client_host.now - GRAIN:
+        found.append(f"the deadline {session.deadline:.3f} has passed unseen")
+    patience = sim.terms.backoff.cap + sim.terms.dialling.connect + 5.0
+    quiet_since = max((e.until_at for e in _read(sim).episodes), default=-inf)
+    asked = any(
+        isinstance(value, BackingOff) and at > quiet_since - patience
+        for at, _, value in sim.history
+    )
+    if asked or sim.clock.now - max(quiet_since, sim.began_at) < 2 * patience:
+        return found
+    if session.phase not in (Phase.OPEN, Phase.CLOSED):
+        found.append(f"still {session.phase} long after the last fault")
+    return found
+
+
+def no_hot_loop(sim: Simulation) -> list[str]:
+    """Ticks a second and dials a minute stay bounded, whatever happens."""
+    ticks = Counter(int(at) for at, _, v in sim.history if isinstance(v, Tick))
+    dials = Counter(int(at // 60) for at, _, v in sim.history if isinstance(v, Dial))
+    return [
+        f"{second}: {count} ticks in one second"
+        for second, count in ticks.items()
+        if count > TICKS_A_SECOND
+    ] + [
+        f"{minute * 60}: {count} dials in one minute"
+        for minute, count in dials.items()
+        if count > DIALS_A_MINUTE
+    ]
+
+
+def nothing_lost_in_silence(sim: Simulation) -> list[str]:
+    """Every message comes once and in order, or a gap stands in its place."""
+    found: list[str] = []
+    buffer = sim.client.buffer
+    if buffer.received != buffer.delivered + buffer.dropped + buffer.waiting:
+        found.append(
+            f"{buffer.received} received, {buffer.delivered} delivered,"
+            f" {buffer.dropped} dropped, {buffer.waiting} waiting: they do not add up"
+        )
+    last: int | None = None
+    excused = True
+    told_missing = 0
+    for item in [*sim.client.items, *deepcopy(buffer).take(1 << 60)]:
+        match item:
+            case Gap():
+                excused = True
+                told_missing += item.missing or 0
+            case Message():
+                number = int(item.data)
+                if last is not None and number <= last:
+                    found.append(f"message {number} came after {last}")
+                elif last is not None and number > last + 1 and not excused:
+                    found.append(f"messages {last + 1} to {number - 1} are missing")
+                last, excused = number, False
+            case _:
+                pass
+    if told_missing != buffer.dropped:
+        found.append(f"{buffer.dropped} were dropped, gaps tell of {told_missing}")
+    return found + _tail_missing(sim, last)
+
+
+def _tail_missing(sim: Simulation, last: int | None) -> list[str]:
+    """Of a healthy open stream, only what is on its way may be outstanding."""
+    now, session = sim.clock.now, sim.client.session
+    over_at = max((e.until_at for e in _read(sim).episodes), default=sim.began_at)
+    link = session.link
+    if session.phase is not Phase.OPEN or link is None or now - over_at < AFTERMATH:
+        return []
+    if (
+        Condition.PAUSED in session.conditions
+        or sim.client.host.now < link.opened_at + 10
+    ):
+        return []
+    for number in range(0 if last is None else last + 1, len(sim.venue.sent)):
+        sent = sim.venue.sent[number]
+        if sent.receivers and sent.at < now - 5.0:
+            return [f"message {number}, sent at {sent.at:.3f}, never came"]
+    return []
+
+
+def old_epochs_are_void(sim: Simulation) -> list[str]:
+    """A fact of a link that is gone has no effect but the end of its own socket."""
+    found: list[str] = []
+    epoch = 0
+    void: int | None = None
+    for at, kind, value in sim.history:
+        if kind == "fact":
+            of = getattr(value, "epoch", epoch)
+            void = of if of not in (0, epoch) else None
+        elif isinstance(value, Dial):
+            epoch = value.epoch
+        elif void is None or kind not in ("do", "event", "phase"):
+            continue
+        elif value != Abort(void):
+            found.append(f"{at:.3f}: a fact of epoch {void} led to {value}")
+    return found
+
+
+def phases_legal(sim: Simulation) -> list[str]:
+    found: list[str] = []
+    before = Phase.IDLE
+    for at, kind, value in sim.history:
+        if kind != "phase":
+            continue
+        assert isinstance(value, Phase)
+        if value not in NEXT[before]:
+            found.append(f"{at:.3f}: from {before} to {value}")
+        before = value
+    return found
+
+
+CHECKERS: tuple[Checker, ...] = (
+    bound_kept,
+    cause_right,
+    nothing_waits_for_ever,
+    no_hot_loop,
+    nothing_lost_in_silence,
+    old_epochs_are_void,
+    phases_legal,
+)
+
+
+def complaints(sim: Simulation) -> list[str]:
+    """All that all checkers have to say, and how to see it again."""
+    found = [
+        f"{checker.__name__}: {complaint}"
+        for checker in CHECKERS
+        for complaint in checker(sim)
+    ]
+    if found:
+        found.append(f"replay: python -m heartline.testing.simulation {sim.seed}")
+    return found
+
+
+def surrendered(sim: Simulation) -> Iterator[Surrendered]:
+    """The ends for good in a history: none or one."""
+    for _, _, value in sim.history:
+        if isinstance(value, Surrendered):
+            yield value
