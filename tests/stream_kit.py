@@ -149,16 +149,28 @@ async def watching(url: Any, **options: Any) -> AsyncIterator[Watched]:
             await asyncio.wait([watched.reader])
 
 
+def fill(stream: heartline.Stream) -> int:
+    """Send until the outbox refuses; how many messages it took."""
+    for sent in range(10_000):
+        try:
+            stream.send("x" * 20_000)
+        except heartline.OutboxFull as full:
+            if full.waiting_bytes <= full.limit_bytes:
+                break
+            return sent
+    raise AssertionError("the outbox has no limit, or refuses below it")
+
+
 def seq(message: heartline.Message) -> int:
     return int(json.loads(message.data)["seq"])
 
 
-def check_ledger(items: list[heartline.Item]) -> int:
+def check_ledger(items: list[heartline.Item], *, after: int | None = None) -> int:
     """Every number is there once and in order, or missing where a Gap stands.
 
-    Returns how many are missing between the first and the last message.
+    Returns how many are missing between `after`, or the first message, and the last.
     """
-    last: int | None = None
+    last = after
     gap: list[heartline.Gap] = []
     missing = 0
     for item in items:

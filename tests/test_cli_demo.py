@@ -26,11 +26,18 @@ from heartline.cli.running import Exit
 from heartline.core.events import Connected, Lost, Stalled
 from heartline.core.items import Bounds, Cause, Gap, Phase, Status, Verdict
 from heartline.testing import scenarios
-from heartline.testing.scenarios import FAULTS, TITLES, Beat, Outcome, lethal
+from heartline.testing.scenarios import (
+    FAULTS,
+    TITLES,
+    Beat,
+    Outcome,
+    SideBySide,
+    lethal,
+    repertoire,
+)
 from heartline.testing.scenarios.account import settle
 from heartline.testing.scenarios.doors import most_dials
 from heartline.testing.scenarios.outcome import failed, skipped
-from heartline.testing.scenarios.repertoire import play
 from heartline.testing.scenarios.trial import Trial
 from heartline.ui.story import chapter, progress, table
 
@@ -71,8 +78,8 @@ def test_a_promise_that_cannot_be_kept_is_found_broken(
 ) -> None:
     monkeypatch.setattr(lethal, "TOLD_AT_ONCE", 0.0)
     monkeypatch.setattr(lethal, "WARM_UP", 0.2)
-    monkeypatch.setattr(lethal, "DIAL_TAKES", -10.0)
-    outcome = asyncio.run(play("close", no_suspend))
+    monkeypatch.setattr(lethal, "DIAL_TAKES", -1.5)
+    outcome = asyncio.run(repertoire.play("close", no_suspend))
     assert not outcome.ok
     late, slow = outcome.broken
     assert "after the fault, promised within 0 s" in late
@@ -82,6 +89,25 @@ def test_a_promise_that_cannot_be_kept_is_found_broken(
 
 async def no_suspend(seconds: float) -> float:
     raise AssertionError
+
+
+def test_a_fault_that_this_system_cannot_make_is_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repertoire, "available", lambda: "no socket filters")
+    outcome = asyncio.run(repertoire.play("blackhole-in", no_suspend))
+    assert outcome.skipped == "no socket filters"
+    assert outcome.cause is None
+
+
+def test_a_trial_that_fails_by_itself_is_no_promise_kept() -> None:
+    async def outcomes() -> list[Outcome]:
+        async with SideBySide(["earthquake"], {"earthquake": ""}) as trials:
+            return [outcome async for outcome in trials.outcomes()]
+
+    (outcome,) = asyncio.run(outcomes())
+    assert not outcome.ok
+    assert outcome.broken == ["the trial itself failed: KeyError: 'earthquake'"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

@@ -101,9 +101,7 @@ async def test_tls_with_a_certificate_that_is_trusted(loop: str) -> None:
     sent: list[str | bytes] = [BOOK, b"\x00" * 200_000, "last"]
     async with (
         echoing(tls=server_tls(authority)) as (port, _),
-        watching(
-            f"wss://localhost:{port}/", ssl_context=client_tls(authority)
-        ) as w,
+        watching(f"wss://localhost:{port}/", ssl_context=client_tls(authority)) as w,
     ):
         await w.live()
         for data in sent:
@@ -117,9 +115,7 @@ async def test_tls_with_a_certificate_that_is_trusted(loop: str) -> None:
 async def test_a_certificate_that_is_not_trusted_is_called_tls() -> None:
     async with (
         echoing(tls=server_tls(trustme.CA())) as (port, seen),
-        watching(
-            f"wss://localhost:{port}/", ssl_context=client_tls(trustme.CA())
-        ) as w,
+        watching(f"wss://localhost:{port}/", ssl_context=client_tls(trustme.CA())) as w,
     ):
         failed = await w.told(DialLost, nth=2)  # it may be mended: tried again
         assert failed.cause is heartline.Cause.TLS
@@ -134,9 +130,7 @@ async def test_a_stream_goes_through_a_proxy(kind: str) -> None:
     seen: list[bytes] = []
     proxy = connect_proxy(seen) if kind == "http" else socks5_proxy(map_to="127.0.0.1")
     async with FaultyServer(rate=100) as server, serving(proxy) as proxy_port:
-        async with watching(
-            server.url, proxy=f"{kind}://127.0.0.1:{proxy_port}"
-        ) as w:
+        async with watching(server.url, proxy=f"{kind}://127.0.0.1:{proxy_port}") as w:
             await w.fed(1, messages=5)
             await server.do("close")
             await w.fed(2, messages=5)
@@ -246,17 +240,19 @@ async def test_whoever_refuses_us_is_given_the_time_asked_for(
 @in_loop
 async def test_give_up_after_ends_an_outage() -> None:
     patience: dict[str, Any] = {"base": 0.02, "cap": 0.05, "give_up_after": 0.3}
-    async with FaultyServer(rate=50) as server:
-        async with watching(server.url, backoff=heartline.Backoff(**patience)) as w:
-            await w.fed()
-            server.kill()
-            await w.until(lambda: w.over, "the end")
-            assert isinstance(w.error, heartline.GaveUp)
-            assert w.error.cause == "REFUSED"
-            assert w.error.attempts > 2
-            # The outage that was never over is closed all the same.
-            assert isinstance(w.items[-2], heartline.Gap)
-            assert w.items[-2].until_at - w.items[-2].from_at >= 0.3
+    async with (
+        FaultyServer(rate=50) as server,
+        watching(server.url, backoff=heartline.Backoff(**patience)) as w,
+    ):
+        await w.fed()
+        server.kill()
+        await w.until(lambda: w.over, "the end")
+        assert isinstance(w.error, heartline.GaveUp)
+        assert w.error.cause == "REFUSED"
+        assert w.error.attempts > 2
+        # The outage that was never over is closed all the same.
+        assert isinstance(w.items[-2], heartline.Gap)
+        assert w.items[-2].until_at - w.items[-2].from_at >= 0.3
 
 
 @in_loop

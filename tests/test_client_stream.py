@@ -21,7 +21,15 @@ from heartline.core.events import (
 )
 from heartline.testing import FaultyServer
 from loopback import both_loops
-from stream_kit import FAST, check_ledger, in_loop, seq, watching
+from stream_kit import (
+    FAST,
+    check_ledger,
+    fill,
+    in_loop,
+    seq,
+    until,
+    watching,
+)
 
 
 @contextlib.asynccontextmanager
@@ -99,8 +107,7 @@ async def test_whoever_breaks_off_reading_loses_nothing() -> None:
         waiting = asyncio.create_task(read(1_000_000))
         await server.burst(1)
         _, last = await server.burst(1)
-        while seq_of_last(got) < last:
-            await asyncio.sleep(0.005)
+        await until(lambda: seq_of_last(got) >= last, "the last")
         waiting.cancel()
         await asyncio.wait([waiting])
         _, last = await server.burst(1)
@@ -173,8 +180,7 @@ async def test_what_waits_can_be_read_after_the_end() -> None:
         async with heartline.connect(server.url) as stream:
             await stream.wait_live(5)
             await server.burst(100)
-            while stream.status.counts.messages < 100:
-                await asyncio.sleep(0.005)
+            await until(lambda: stream.status.counts.messages == 100, "all of them")
         items = [item async for item in stream]
         numbers = [seq(m) for m in items if isinstance(m, heartline.Message)]
         assert numbers == list(range(1, 101))
@@ -278,17 +284,6 @@ async def test_what_was_not_sent_is_told_and_not_sent_again() -> None:
         assert (await server.received())[-1] == "fresh"
 
 
-def fill(stream: heartline.Stream) -> int:
-    """Send until the outbox refuses; how many it took. Nothing is taken over it."""
-    for sent in range(10_000):
-        try:
-            stream.send("x" * 20_000)
-        except heartline.OutboxFull as full:
-            assert full.waiting_bytes > full.limit_bytes == 200_000
-            return sent
-    raise AssertionError("the outbox has no limit")
-
-
 # --- what is sent on open ---------------------------------------------------------
 
 
@@ -324,7 +319,10 @@ async def later(messages: list[str]) -> list[str]:
 async def test_what_opens_the_stream_is_sent_after_each_redial(
     on_open: Any, wanted: list[str | bytes]
 ) -> None:
-    async with FaultyServer(rate=0) as server, watching(server.url, on_open=on_open) as w:
+    async with (
+        FaultyServer(rate=0) as server,
+        watching(server.url, on_open=on_open) as w,
+    ):
         await w.live()
         await server.until(lambda c: c.messages == len(wanted) // 2)
         await server.do("close")
@@ -345,7 +343,10 @@ async def test_an_on_open_that_fails_is_tried_again_and_keeps_its_secret() -> No
             raise RuntimeError("login failed for s3cret-token")
         return ["sub"]
 
-    async with FaultyServer(rate=0) as server, watching(server.url, on_open=on_open) as w:
+    async with (
+        FaultyServer(rate=0) as server,
+        watching(server.url, on_open=on_open) as w,
+    ):
         await w.live(3)
         await server.until(lambda c: c.messages == 1)
         losses = w.of(Lost)
@@ -553,8 +554,7 @@ async def test_a_key_that_fails_keeps_its_message() -> None:
         stream.send("welcome")
         await server.until(lambda c: c.messages == 1)
         await server.burst(1000)
-        while stream.status.counts.messages < 1001:
-            await asyncio.sleep(0.005)
+        await until(lambda: stream.status.counts.messages == 1001, "all of them")
         got: list[heartline.Item] = []
         async for item in stream:
             got.append(item)
@@ -601,16 +601,13 @@ async def test_freshness_expires_by_itself() -> None:
         assert not stream.is_fresh(max_age=60)
         async with stream:
             await stream.wait_live(5)
-            while not stream.is_fresh(max_age=1.0):
-                await asyncio.sleep(0.005)
+            await until(lambda: stream.is_fresh(max_age=1.0), "fresh data")
             await server.do("mute")
-            while stream.is_fresh(max_age=0.2):
-                await asyncio.sleep(0.005)
+            await until(lambda: not stream.is_fresh(max_age=0.2), "old data")
             assert stream.is_fresh(max_age=60)
             assert stream.status.live  # the link is; the data are not
             await server.do("reset")
-            while stream.status.live:
-                await asyncio.sleep(0.005)
+            await until(lambda: not stream.status.live, "the loss")
             assert not stream.is_fresh(max_age=60)
             # A new link is not fresh before it has brought something.
             await stream.wait_live(5)

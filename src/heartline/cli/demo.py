@@ -37,13 +37,17 @@ def demo(
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="FAULT", help="Only this fault. May be repeated."),
+        typer.Option(
+            metavar="FAULT",
+            help="Only this fault, by its name in the table. May be repeated.",
+        ),
     ] = None,
 ) -> None:
     """Make every fault on this machine, and show what a stream tells of it.
 
     Nothing is sent over the network. Each fault has a venue and a stream of its own,
-    under the defaults. What is told, and how soon, is held against what was promised:
+    under the defaults; only hang, dns, refuse and flap are given shorter deadlines for
+    a dial, so that they are over soon. What is told, and how soon, is held against what was promised:
     the exit status is 1 if any promise was broken. With --json, `cause` is what was
     told, `told_after_s` is counted from what `since` says, `lost` is what the venue
     numbered and the stream did not deliver, and `reported_lost` what of it lies inside

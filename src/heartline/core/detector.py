@@ -116,10 +116,12 @@ class PathClock:
         self.kernel = kernel
         self.heard_at = now
         self.ladder: Ladder | None = None
-        self.timeout = PROBE_TIMEOUT_CAP
+        self.timeout = self._next_timeout = PROBE_TIMEOUT_CAP
+        self._next_from_at = now
         self.healed = HealedSilence()
         if kernel is not None:
-            self._time(kernel)
+            self._time(kernel, now)
+            self.timeout = self._next_timeout
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Take in what the kernel has heard since it was last asked."""
@@ -128,7 +130,7 @@ class PathClock:
             if self.ladder and kernel.segments_in != self.ladder.segments:
                 self._heal(now - kernel.heard_age, now)
         self.kernel = kernel
-        self._time(kernel)
+        self._time(kernel, now)
 
     def heard(self, *, now: float) -> None:
         """Bytes were read that had not waited out a stall of ours."""
@@ -218,8 +220,10 @@ class PathClock:
 
     def bound(self, silence: float | None, *, now: float) -> float:
         """Seconds from the last segment to the verdict; `silence` of a busy link."""
-        wait = self.patience if silence is None else min(self.patience, silence)
-        return wait + self._verdict_takes(self.timeout, self.ride_through(now=now))
+        timeout = max(self.timeout, self._next_timeout)
+        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        wait = wait if silence is None else min(wait, silence)
+        return wait + self._verdict_takes(timeout, self.ride_through(now=now))
 
     @property
     def ceiling(self) -> float:
@@ -243,11 +247,19 @@ class PathClock:
         self.healed.heal(max(0.0, at - self.ladder.began_at), now=now)
         self.ladder = None
 
-    def _time(self, kernel: Kernel) -> None:
+    def _time(self, kernel: Kernel, now: float) -> None:
+        """Learn the probe timeout. A longer one holds for silences that begin later.
+
+        Else a silence would be judged by a bound that was not published when it began.
+        """
+        if self.heard_at >= self._next_from_at:
+            self.timeout = self._next_timeout
         if kernel.round_trip > 0:
-            self.timeout = probe_timeout(
+            self._next_from_at = now
+            self._next_timeout = probe_timeout(
                 kernel.round_trip, kernel.round_trip_deviation, kernel.min_round_trip
             )
+        self.timeout = min(self.timeout, self._next_timeout)
 
     @staticmethod
     def _looks_local(kernel: Kernel, ladder: Ladder) -> bool:

@@ -10,7 +10,7 @@ from math import inf
 from typing import Literal, TypeAlias
 
 from . import diagnosis
-from .adaptive import RoundTripEstimate
+from .adaptive import LEAST_GAP, RoundTripEstimate
 from .channel import CHANNEL_PATIENCE, ChannelClock
 from .detector import (
     BUSY_FLOOR,
@@ -163,6 +163,19 @@ class Link:
         return None if asked and self.peer.wait is None else self.busy_silence
 
     @property
+    def calm(self) -> bool:
+        """Whether nothing hangs on the next frame: no doubt, no question, no stall."""
+        return (
+            self.peer.wait is None
+            and self.path.ladder is None
+            and self._doubted_at is None
+            and self.unproven_since is None
+            and self.channel.stalled_at is None
+            and not self.channel.asked
+            and not self._draining
+        )
+
+    @property
     def standing(self) -> tuple[Verdict, bool, bool]:
         """What a consumer is told of a link; a change is worth a Status."""
         stalled = self.channel.stalled_at is not None
@@ -185,7 +198,10 @@ class Link:
             return []
         out: list[Output] = []
         if fact.data:
+            gap = now - self.channel.data_at
             after = self.channel.fed(fact.data, now=now)
+            if gap >= LEAST_GAP:
+                self._learn_rhythm(now)
             if after is not None:
                 out.append(
                     ChannelRevived(at=now, epoch=self.epoch, channel=None, after=after)
@@ -341,7 +357,7 @@ class Link:
         oldest = self.pings.oldest_unacknowledged()
         if oldest is None or now - oldest.sent_at < self.policy.outbound_after:
             return None
-        if not oldest.is_lost_outbound(kernel):
+        if not oldest.is_lost_outbound(kernel, answer_takes=self.path.rung, now=now):
             return None
         return diagnosis.outbound_dead(oldest, kernel, now=now)
 

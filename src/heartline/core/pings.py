@@ -19,18 +19,25 @@ class PingOut:
     sent_at: float
     position: int | None = None
     """Where in our byte stream it ends; the peer's kernel has it once acknowledged."""
-    segments: int = 0
+    acked_bytes: int = 0
     retransmits: int = 0
     acked: bool = False
 
-    def is_lost_outbound(self, kernel: Kernel) -> bool:
-        """Resent in vain while segments come in: our own bytes do not arrive."""
+    def is_lost_outbound(
+        self, kernel: Kernel, *, answer_takes: float, now: float
+    ) -> bool:
+        """Resent in vain while segments come in: our own bytes do not arrive.
+
+        What was on its way to us when the ping left proves nothing: segments must
+        have come after an answer was due.
+        """
         resent = kernel.total_retransmits - self.retransmits
         return (
             self.position is not None
             and resent >= OUTBOUND_RETRANSMITS
             and kernel.retransmits > 0
-            and kernel.segments_in != self.segments
+            and kernel.acked_bytes == self.acked_bytes
+            and now - kernel.heard_age >= self.sent_at + answer_takes
             and not window_shut(kernel)
         )
 
@@ -85,7 +92,7 @@ class Pings:
         newest = next(reversed(self._out.values()))
         if newest.position is None:
             newest.position = kernel.acked_bytes + kernel.outstanding_bytes
-            newest.segments = kernel.segments_in
+            newest.acked_bytes = kernel.acked_bytes
             newest.retransmits = kernel.total_retransmits
 
     def acknowledge(self, kernel: Kernel, *, now: float) -> float | None:

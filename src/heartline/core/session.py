@@ -97,6 +97,10 @@ class Session:
         self.slow = SlowConsumer()
         self.past = Past()
 
+    @property
+    def calm(self) -> bool:
+        return self.link is not None and self.link.calm
+
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         """Take one fact; return what is to be done and told, in that order."""
         match fact:

@@ -201,21 +201,17 @@ class Client:
         session = self.session
         if self._is_stalled:
             return
-        # A clock that slept may round to just before the deadline it was armed for.
-        if self.host.now >= session.deadline - 1e-9:
+        if self.host.now >= session.deadline:
             self._tick()
         elif session.deadline < inf:
             self._timer.set(session.deadline)
 
     def _tick(self) -> None:
-        session, host = self.session, self.host
+        host = self.host
         suspended, self._slept_before = host.slept - self._slept_before, host.slept
         epoch, evidence = 0, Evidence()
         if self.end is not None and self._live_epoch:
             epoch, evidence = self._live_epoch, self.end.evidence()
-        early = session.deadline - host.now
-        if 0 < early < 1e-9:
-            session.deadline -= early
         self.feed(Tick(epoch, evidence, suspended if suspended > LATE else 0.0))
 
     @property
@@ -403,6 +399,7 @@ class Client:
     def _on_connected(self, end: End) -> None:
         self._dialled = None
         self.end = self._last_end = end
+        self._paused = False
         end.program = self
         self.feed(Staged(self._dialling, Stage.UPGRADING))
         end.write(300, Frame("upgrade"))

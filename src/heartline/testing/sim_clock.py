@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from itertools import count
-from math import inf
+from math import inf, nextafter
 from typing import Any, TypeAlias
 
 STARTED_AT = 1000.0
@@ -92,7 +92,10 @@ class Timer:
         if due < self._armed_at:
             self._armed_at = due
             host = self._host
-            host.clock.at(due + host.slept, self._fire, due, host)
+            when = due + host.slept
+            while when - host.slept < due:
+                when = nextafter(when, inf)
+            host.clock.at(when, self._fire, due, host)
 
     def stop(self) -> None:
         self.due = inf
@@ -101,8 +104,7 @@ class Timer:
         if armed_at != self._armed_at:
             return
         self._armed_at = inf
-        # Adding and taking away the time asleep may round to just before it.
-        if self.due <= max(self._host.now, armed_at):
+        if self.due <= self._host.now:
             self.due = inf
             self._act()
         elif self.due < inf:

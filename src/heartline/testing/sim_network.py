@@ -356,6 +356,7 @@ class End:
         head.resent, head.sent_at = True, now
         self._total_retransmits += 1
         self._send(Kind.DATA, head)
+        self._resend.set(now + self._timeout())
 
     def _time(self, sample: float) -> None:
         self._deviation += (abs(self._round_trip - sample) - self._deviation) / 4

@@ -12,18 +12,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from heartline.core.events import Evidence, Fact, Output, Tick
+from heartline.core.events import Evidence, Fact, Output, Received, Tick
 
 LATE = 0.1
 """A read this much after the armed deadline means our own loop stood still: the tick
 is given first, so that what is read is known to be old. The machine has its own say."""
 MOST_ARMED = 3600.0
+HEARD_EVERY = 0.02
+"""Reads are told to a calm machine at most this often, and before anything else is:
+each `Received` costs it as much as several messages cost their reader."""
 
 
 class Machine(Protocol):
     """A `Session`, or a `Link` wrapped by its server."""
 
     deadline: float
+
+    @property
+    def calm(self) -> bool:
+        """Whether frames are just one more sign of life: they can be told later."""
+        ...
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
 
@@ -62,6 +70,9 @@ class Pump:
         self._feeding = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = float("inf")
+        self._heard: Received | None = None
+        self._heard_at = 0.0
+        self._tell_heard_at = 0.0
 
     @property
     def suspended(self) -> float:
@@ -71,14 +82,48 @@ class Pump:
     def feed(self, fact: Fact) -> None:
         """Give the machine a fact, obey what it wants, arm its next deadline."""
         self._facts.append(fact)
-        if self._feeding:
-            return
+        if not self._feeding:
+            self._run()
+
+    def heard(
+        self, epoch: int, frames: int, data: int, size_bytes: int, *, now: float
+    ) -> None:
+        """Frames of link `epoch` were read at `now`; tell it now or with the next fact.
+
+        What is kept back is told as of when it was read, so that no clock of the
+        machine is ever behind; and at once while it doubts anything.
+        """
+        heard = self._heard
+        if heard is not None and heard.epoch == epoch:
+            if now < self._tell_heard_at and self.machine.calm:
+                frames, data = frames + heard.frames, data + heard.data
+                size_bytes += heard.size_bytes
+                self._heard = Received(epoch, frames, data, size_bytes)
+                self._heard_at = now
+                return
+            self.flush()
+        self._heard, self._heard_at = Received(epoch, frames, data, size_bytes), now
+        if now >= self._tell_heard_at or not self.machine.calm:
+            self._tell_heard_at = now + HEARD_EVERY
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell what was kept back, so that the machine can be asked."""
+        if self._heard is not None and not self._feeding:
+            self._run()
+
+    def _run(self) -> None:
         self._feeding = True
         told, least_delay = False, LATE
         try:
-            while self._facts:
-                now = self.clock()
-                for output in self.machine.handle(self._facts.popleft(), now=now):
+            while self._facts or self._heard is not None:
+                if self._heard is not None:
+                    fact: Fact = self._heard
+                    now = self._heard_at
+                    self._heard = None
+                else:
+                    fact, now = self._facts.popleft(), self.clock()
+                for output in self.machine.handle(fact, now=now):
                     told = True
                     self._carry_out(output)
             least_delay = 0.0

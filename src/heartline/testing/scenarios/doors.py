@@ -27,9 +27,8 @@ TRY_AGAIN_LATER = 1013
 
 
 async def hang(trial: Trial) -> None:
-    what = (
-        f"the venue takes the connection and never answers; {SHORT.connect:g} s given"
-    )
+    given = f"{SHORT.connect:g} s given here, {Dialling().connect:g} by default"
+    what = f"the venue takes the call and never answers ({given})"
     await _shut_door(trial, "hang", what, Cause.HANDSHAKE_TIMEOUT, None)
 
 
@@ -91,8 +90,8 @@ async def dns(trial: Trial) -> None:
     """
     other = Trial(trial.fault, trial.title)
     async with FaultyServer(rate=RATE) as server:
-        given = f"{SHORT.resolve:g} s given"
-        trial.strike(f"one stream's resolver hangs ({given}); another's knows no name")
+        given = f"{SHORT.resolve:g} s given here, {Dialling().resolve:g} by default"
+        trial.strike(f"one resolver hangs ({given}); another does not know the name")
         other.struck_at = trial.struck_at
         await asyncio.gather(
             _lost_name(trial, NameService(server.port, hangs=True)),
@@ -179,8 +178,8 @@ def _judge_flapping(trial: Trial) -> None:
     trial.expect(len(dials) <= most, f"{len(dials)} attempts, at most {most} wanted")
     trial.tell(
         "stream",
-        f"{len(dials)} attempts in {FLAPPING:g} s, each later than the last; "
-        f"at most {most} allowed",
+        f"{len(dials)} attempts in {FLAPPING:g} s, each after the wait that was "
+        f"announced; at most {most} allowed",
     )
 
 

@@ -1,0 +1,110 @@
+"""The bell that wakes a reader: at once from a callback, in order, and cancellable."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import uvloop
+
+from heartline.client.doorbell import Doorbell
+
+LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+
+
+@LOOPS
+def test_a_ring_from_a_callback_runs_the_waiter_before_it_returns(run) -> None:
+    async def main() -> list[str]:
+        loop, told = asyncio.get_running_loop(), []
+        bell, done = Doorbell(loop), asyncio.Event()
+
+        async def wait() -> None:
+            for _ in range(3):
+                await bell
+                told.append("woken")
+            done.set()
+
+        def ring() -> None:
+            told.append("ring")
+            bell.ring(at_once=True)
+            told.append("returned")
+            if not done.is_set():
+                loop.call_soon(ring)
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        loop.call_soon(ring)
+        await task
+        return told
+
+    assert run(main()) == ["ring", "woken", "returned"] * 3
+
+
+@LOOPS
+def test_a_ring_from_a_task_waits_for_the_next_pass(run) -> None:
+    async def main() -> list[str]:
+        bell, told = Doorbell(asyncio.get_running_loop()), []
+
+        async def wait() -> None:
+            await bell
+            told.append("woken")
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        bell.ring(at_once=True)
+        told.append("returned")
+        await task
+        return told
+
+    assert run(main()) == ["returned", "woken"]
+
+
+@LOOPS
+@pytest.mark.parametrize("rung_first", [False, True])
+def test_a_cancelled_waiter_is_told_and_the_bell_can_be_used_again(
+    run, rung_first: bool
+) -> None:
+    async def main() -> None:
+        bell = Doorbell(asyncio.get_running_loop())
+
+        async def wait() -> None:
+            await bell
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        if rung_first:
+            bell.ring()
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not bell.awaited
+        again = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        assert bell.awaited
+        asyncio.get_running_loop().call_soon(lambda: bell.ring(at_once=True))
+        await asyncio.wait_for(again, 5)
+
+    run(main())
+
+
+@LOOPS
+def test_a_timeout_around_the_wait_works_as_with_a_future(run) -> None:
+    async def main() -> None:
+        bell = Doorbell(asyncio.get_running_loop())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await bell
+        assert not bell.awaited
+
+    run(main())
+
+
+@LOOPS
+def test_nobody_waiting_is_no_trouble(run) -> None:
+    async def main() -> None:
+        bell = Doorbell(asyncio.get_running_loop())
+        bell.ring()
+        bell.ring(at_once=True)
+        assert not bell.awaited
+
+    run(main())
