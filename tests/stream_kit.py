@@ -138,7 +138,7 @@ async def watching(url: Any, **options: Any) -> AsyncIterator[Watched]:
     options.setdefault("backoff", FAST)
     stream = watched.stream = heartline.connect(url, on_event=on_event, **options)
     # Tests share hosts and ports in time; their dials are no storm.
-    stream._session._neighbours = Neighbours()
+    stream._driver.session._neighbours = Neighbours()
     async with stream:
         watched.reader = asyncio.create_task(watched.read())
         try:
@@ -147,6 +147,11 @@ async def watching(url: Any, **options: Any) -> AsyncIterator[Watched]:
             await stream.aclose()
             watched.reader.cancel()
             await asyncio.wait([watched.reader])
+
+
+def check_clean(w: Watched) -> None:
+    """Nothing was doubted, but perhaps what a stall of this very loop put in doubt."""
+    assert w.of(events.Stalled) or w.of(events.Doubted) == []
 
 
 def fill(stream: heartline.Stream) -> int:

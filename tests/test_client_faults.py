@@ -112,7 +112,7 @@ async def dead_path(*, inbound: bool, outbound: bool, where: str) -> None:
         promised = w.stream.status.bounds.path
         at = time.monotonic()
         if inbound:
-            sock = w.stream._carrier.socket
+            sock = w.stream.socket
             assert sock is not None
             drop_inbound(sock)
         if outbound:
@@ -265,7 +265,7 @@ async def test_a_stall_of_our_own_is_ours_and_kills_no_link(loop: str) -> None:
     async with FaultyServer(rate=100) as server, watching(server.url) as w:
         await w.fed(messages=50)
         before = len(w.messages)
-        due_in = w.stream._session.deadline - time.monotonic()
+        due_in = w.stream._driver.session.deadline - time.monotonic()
         time.sleep(max(0.8, due_in + 0.3))  # noqa: ASYNC251 - the stall is the test
         assert not w.stream.is_fresh(max_age=0.5)
         stalled = await w.told(Stalled)

@@ -20,14 +20,13 @@ from heartline.core.events import (
     Surrendered,
 )
 from heartline.testing import FaultyServer
-from loopback import both_loops
+from loopback import both_loops, until
 from stream_kit import (
     FAST,
     check_ledger,
     fill,
     in_loop,
     seq,
-    until,
     watching,
 )
 

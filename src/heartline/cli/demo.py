@@ -47,11 +47,13 @@ def demo(
 
     Nothing is sent over the network. Each fault has a venue and a stream of its own,
     under the defaults; only hang, dns, refuse and flap are given shorter deadlines for
-    a dial, so that they are over soon. What is told, and how soon, is held against what was promised:
-    the exit status is 1 if any promise was broken. With --json, `cause` is what was
-    told, `told_after_s` is counted from what `since` says, `lost` is what the venue
-    numbered and the stream did not deliver, and `reported_lost` what of it lies inside
-    a reported gap. A fault that this system cannot make is `skipped`, with the reason.
+    a dial, so that they are over soon. What is told, and how soon, is held against what
+    was promised: the exit status is 1 if any promise was broken.
+
+    With --json, `cause` is what was told, `told_after_s` is counted from what `since`
+    says, `lost` is what the venue numbered and the stream did not deliver, and
+    `reported_lost` what of it lies inside a reported gap. A fault that this system
+    cannot make is `skipped`, with the reason.
     """
     from heartline.testing.scenarios import FAULTS
 
@@ -96,7 +98,7 @@ async def _tell(trials: SideBySide, faults: int) -> list[Outcome]:
     """The story as it unfolds, then the table and the sum."""
     from rich.console import Console
 
-    from heartline.ui.story import chapter, table
+    from heartline.ui.story import NARROW, chapter, table
 
     console = Console(
         width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False
@@ -110,6 +112,8 @@ async def _tell(trials: SideBySide, faults: int) -> list[Outcome]:
             outcomes.append(outcome)
             console.print(chapter(chapter_of(outcome)))
     console.print(table([entry_of(it) for it in outcomes], width=console.width))
+    if console.width < NARROW:
+        console.print()
     took = time.monotonic() - began_at
     good = all(outcome.ok for outcome in outcomes)
     console.print(closing_words(outcomes, took), style="green" if good else "red")

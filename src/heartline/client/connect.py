@@ -18,6 +18,7 @@ from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 from heartline.wire.resolve import Resolver, SystemResolver
 
+from .driver import Driver
 from .heartbeat import Heartbeat
 from .observers import Observers
 from .route import Headers, Opening, Route, Url
@@ -89,7 +90,7 @@ def connect(
     observers = Observers(
         name or venue, on_event=on_event, journal=journal, metrics=metrics
     )
-    return Stream(route, terms, inbox=inbox or Inbox(), observers=observers)
+    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=observers))
 
 
 def _check_size(field: str, value: int) -> None:

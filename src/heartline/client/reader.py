@@ -1,0 +1,86 @@
+"""The consumer's end of a stream: what waits for it, and how it is woken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from heartline.core.inbox import Buffer, Inbox
+from heartline.core.items import Gap, Item, Message, Status
+from heartline.errors import UsageError
+
+from .doorbell import Doorbell
+
+TAKE = 4096
+"""Messages handed to the consumer at once, about: whole reads are not cut."""
+
+
+class Reader:
+    """One consumer's place in a stream. `relieve` is called when it took something."""
+
+    def __init__(self, inbox: Inbox, *, relieve: Callable[[], None]) -> None:
+        self.buffer = Buffer(inbox)
+        self._relieve = relieve
+        self._current: Iterator[Item] = iter(())
+        self._bell: Doorbell | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._bell = Doorbell(loop)
+
+    def put(self, messages: list[Message], size_bytes: int) -> int:
+        """Take the messages of one read; how many left undelivered because of it."""
+        return self.buffer.put(messages, size_bytes)
+
+    def note(self, item: Gap | Status) -> None:
+        self.buffer.note(item)
+
+    def wake(self, *, at_once: bool = False) -> None:
+        if self._bell is not None:
+            self._bell.ring(at_once=at_once)
+
+    def end(self, error: BaseException | None) -> None:
+        """Nothing more will come; what waits can be read, then `error` is raised."""
+        self._ended = True
+        self._error = error
+        self.wake()
+
+    async def items(self) -> AsyncIterator[Item]:
+        while True:
+            for item in self._current:
+                yield item
+            if self.buffer.empty and not await self._wait():
+                return
+            self._current = iter(self._take())
+
+    async def batches(self) -> AsyncIterator[list[Item]]:
+        rest = list(self._current)
+        if rest:
+            yield rest
+        while True:
+            if self.buffer.empty and not await self._wait():
+                return
+            yield self._take()
+
+    def _take(self) -> list[Item]:
+        batch = self.buffer.take(TAKE)
+        self._relieve()
+        return batch
+
+    async def _wait(self) -> bool:
+        """Wait for something to read; False at the end, which may raise its reason."""
+        bell = self._bell
+        if bell is None:
+            raise UsageError(
+                "stream", wanted="iteration inside `async with`", got="none"
+            )
+        while self.buffer.empty:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return False
+            if bell.awaited:
+                raise UsageError("stream", wanted="one consumer", got="another")
+            await bell
+        return True
