@@ -108,3 +108,22 @@ def test_nobody_waiting_is_no_trouble(run) -> None:
         assert not bell.awaited
 
     run(main())
+
+
+@LOOPS
+def test_a_cancelled_waiter_is_told_though_another_waits_before_it_wakes(run) -> None:
+    async def main() -> None:
+        bell = Doorbell(asyncio.get_running_loop())
+
+        async def wait() -> None:
+            await bell
+
+        first = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        first.cancel("enough")
+        asyncio.get_running_loop().call_soon(bell.ring)
+        await bell  # in the same step, so before the first has woken
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await first
+
+    run(main())

@@ -17,7 +17,6 @@ import pytest
 import heartline
 from heartline import Cause, Condition, Phase, Verdict
 from heartline.core.events import (
-    BackingOff,
     ChannelStalled,
     Cleared,
     ConditionBegan,
@@ -441,10 +440,10 @@ async def test_a_server_that_accepts_and_closes_is_dialled_with_patience() -> No
         await server.do("flap", code=1001)
         began = time.monotonic()
         async with watching(server.url, backoff=eager) as w:
-            await w.told(BackingOff, nth=20)
-            await w.until(lambda: len(w.of(Connecting)) >= 12, "dials", 15)
+            await w.until(lambda: len(w.of(Connecting)) >= 11, "dials", 15)
             took = time.monotonic() - began
             # Ten at once, then one a second: the budget of dials to one host.
+            assert took >= 1.0
             assert len(w.of(Connecting)) <= 10 + took + 1
             attempts = [e.attempt for e in w.of(Connected)]
             assert attempts == list(range(1, len(attempts) + 1))

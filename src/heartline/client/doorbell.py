@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
 
-_Wakeup = Callable[["Doorbell"], object]
+_Wakeup = Callable[["Doorbell | _Cancelled"], object]
 
 
 class Doorbell:
@@ -26,7 +26,6 @@ class Doorbell:
 
     __slots__ = (
         "_asyncio_future_blocking",
-        "_cancelled",
         "_context",
         "_loop",
         "_wakeup",
@@ -37,14 +36,12 @@ class Doorbell:
         self._loop = loop
         self._wakeup: _Wakeup | None = None
         self._context: Context | None = None
-        self._cancelled: str | None = None
 
     @property
     def awaited(self) -> bool:
         return self._wakeup is not None
 
     def __await__(self) -> Generator[Any, None, None]:
-        self._cancelled = None
         self._asyncio_future_blocking = True
         yield self
 
@@ -80,13 +77,26 @@ class Doorbell:
 
     def cancel(self, msg: object = None) -> bool:
         """Called when the waiting task is cancelled: it is woken with the news."""
-        if self._wakeup is None:
+        wakeup, context = self._take()
+        if wakeup is None:
             return False
-        self._cancelled = "" if msg is None else str(msg)
-        self.ring()
+        # Not by way of this bell: another task may wait for it before that one wakes.
+        self._loop.call_soon(wakeup, _Cancelled(msg), context=context)
         return True
 
     def result(self) -> None:
-        if self._cancelled is not None:
-            reason, self._cancelled = self._cancelled, None
-            raise asyncio.CancelledError(*([reason] if reason else []))
+        """It rang."""
+
+
+class _Cancelled:
+    """What a task is woken with, instead of the bell, when it was cancelled."""
+
+    __slots__ = ("_reason",)
+
+    def __init__(self, reason: object) -> None:
+        self._reason = reason
+
+    def result(self) -> None:
+        if self._reason is None:
+            raise asyncio.CancelledError
+        raise asyncio.CancelledError(self._reason)

@@ -103,7 +103,6 @@ class Driver:
         self._errands = Errands(self._failed)
         self._told: tuple[object, ...] = ()
         self._paused = False
-        self._size_bytes = 0
         self.sent = 0
         self._unsent = 0
         heartbeat = route.heartbeat
@@ -128,7 +127,7 @@ class Driver:
         self.pump.feed(Start())
 
     async def drop(self) -> None:
-        """Let go of everything, whatever state it is in; bounded by `Dialling.close`."""
+        """Let go of everything, in whatever state; bounded by `Dialling.close`."""
         pump = self.pump
         assert pump is not None
         self._drop_everything()
@@ -180,32 +179,35 @@ class Driver:
         pump = self.pump
         assert pump is not None
         now = pump.clock()
-        if pump.is_late(now):
-            pump.tick()
         if self._is_answer is not None:
             data = self._without_answers(carrier, data)
-        epoch = carrier.epoch
-        pump.heard(epoch, frames, len(data), size_bytes, now=now)
-        link = self.session.link
-        if not data or link is None or link.epoch != epoch:
+        epoch, count = carrier.epoch, len(data)
+        calm = pump.hears(epoch, frames, count, size_bytes, now=now)
+        age = 0.0
+        if not calm:
+            pump.heard(epoch, frames, count, size_bytes, now=now)
+            link = self.session.link
+            if link is None or link.epoch != epoch:
+                return
+            age = link.stale_for(now=now)
+        if not data:
             return
-        age = link.stale_for(now=now)
         ages = repeat(age) if age else _NOT_OLD
         messages = list(
             map(Message, data, repeat(now), _NO_CHANNEL, repeat(epoch), ages)
         )
-        if self.session.phase is Phase.SYNCING:
-            if self._early.put(messages, size_bytes):
-                pump.feed(Overflowed(0, disconnect=True))
-            return
-        self._take_in(carrier, messages, size_bytes)
+        if not (calm and self.reader.hand(messages, size_bytes)):
+            self._take_in(carrier, messages, size_bytes)
         # Last of all: the reader's own code may run inside this call.
         self.reader.wake(at_once=True)
 
     def _take_in(
         self, carrier: Carrier, messages: list[Message], size_bytes: int
     ) -> None:
-        self._size_bytes += size_bytes
+        if self.session.phase is Phase.SYNCING:
+            if self._early.put(messages, size_bytes):
+                self.on_fact(Overflowed(0, disconnect=True))
+            return
         dropped = self.reader.put(messages, size_bytes)
         if dropped or self.reader.buffer.full:
             self._overflow(carrier, dropped)
@@ -397,7 +399,7 @@ class Driver:
         counts = Counts(
             messages=buffer.received,
             delivered=buffer.delivered,
-            size_bytes=self._size_bytes,
+            size_bytes=self.reader.buffer.received_bytes,
             sent=self.sent,
             unsent=self._unsent + waiting,
         )

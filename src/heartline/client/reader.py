@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import cast
 
 from heartline.core.inbox import Buffer, Inbox
 from heartline.core.items import Gap, Item, Message, Status
@@ -23,6 +24,8 @@ class Reader:
         self._relieve = relieve
         self._current: Iterator[Item] = iter(())
         self._bell: Doorbell | None = None
+        self._handed: list[Message] | None = None
+        self._handed_bytes = 0
         self._ended = False
         self._error: BaseException | None = None
 
@@ -32,6 +35,19 @@ class Reader:
     def put(self, messages: list[Message], size_bytes: int) -> int:
         """Take the messages of one read; how many left undelivered because of it."""
         return self.buffer.put(messages, size_bytes)
+
+    def hand(self, messages: list[Message], size_bytes: int) -> bool:
+        """Give one read straight to a consumer that waits with nothing to read.
+
+        False if there is none; then it has to be `put`. Follow either with `wake`.
+        """
+        bell = self._bell
+        if bell is None or not bell.awaited or self._handed is not None:
+            return False
+        if not self.buffer.empty:
+            return False
+        self._handed, self._handed_bytes = messages, size_bytes
+        return True
 
     def note(self, item: Gap | Status) -> None:
         self.buffer.note(item)
@@ -50,37 +66,46 @@ class Reader:
         while True:
             for item in self._current:
                 yield item
-            if self.buffer.empty and not await self._wait():
+            batch = self._next() or await self._wait()
+            if not batch:
                 return
-            self._current = iter(self._take())
+            self._current = iter(batch)
 
     async def batches(self) -> AsyncIterator[list[Item]]:
         rest = list(self._current)
         if rest:
             yield rest
-        while True:
-            if self.buffer.empty and not await self._wait():
-                return
-            yield self._take()
+        while batch := self._next() or await self._wait():
+            yield batch
 
-    def _take(self) -> list[Item]:
-        batch = self.buffer.take(TAKE)
+    def _next(self) -> list[Item] | None:
+        """What waits longest; what was handed over came before the rest."""
+        handed, buffer = self._handed, self.buffer
+        if handed is not None:
+            self._handed = None
+            buffer.pass_by(len(handed), self._handed_bytes)
+            return cast("list[Item]", handed)
+        if buffer.empty:
+            return None
+        batch = buffer.take(TAKE)
         self._relieve()
         return batch
 
-    async def _wait(self) -> bool:
-        """Wait for something to read; False at the end, which may raise its reason."""
+    async def _wait(self) -> list[Item] | None:
+        """Wait for something to read; None at the end, which may raise its reason."""
         bell = self._bell
         if bell is None:
             raise UsageError(
                 "stream", wanted="iteration inside `async with`", got="none"
             )
-        while self.buffer.empty:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                return False
+        while True:
             if bell.awaited:
                 raise UsageError("stream", wanted="one consumer", got="another")
-            await bell
-        return True
+            if not self._ended:
+                await bell
+            if batch := self._next():
+                return batch
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return None

@@ -16,6 +16,7 @@ class ChannelClock:
 
     __slots__ = (
         "_arrivals",
+        "_from_at",
         "_gap_is_ours",
         "_probed",
         "contract",
@@ -28,6 +29,7 @@ class ChannelClock:
     def __init__(self, contract: Freshness | None, *, now: float) -> None:
         self.contract = contract
         self.data_at = now
+        self._from_at = now
         self.fresh_at: float | None = None
         """The last data that had not waited out a stall of ours; None before any."""
         self.count = 0
@@ -56,13 +58,9 @@ class ChannelClock:
         self.count += messages
         self._gap_is_ours = True
 
-    def forgive(self) -> None:
-        """The present silence is of our making; it teaches nothing."""
-        self._gap_is_ours = True
-
     def resume(self, *, now: float) -> None:
-        """Reading was paused by us: the contract starts anew."""
-        self.data_at = now
+        """The silence up to here was of our making: the contract starts anew."""
+        self._from_at = now
         self._gap_is_ours = True
 
     def rare_silence(self, *, per_minute: float, now: float) -> float | None:
@@ -72,15 +70,20 @@ class ChannelClock:
 
     @property
     def due_at(self) -> float:
-        return inf if self.contract is None else self.data_at + self.contract.every
+        return inf if self.contract is None else self._base_at + self.contract.every
+
+    @property
+    def _base_at(self) -> float:
+        """Where the present silence begins to count."""
+        return max(self.data_at, self._from_at)
 
     @property
     def asked(self) -> bool:
         """Whether proof of the link was asked for in the present silence."""
-        return self._probed == self.data_at
+        return self._probed == self._base_at
 
     def ask(self) -> None:
-        self._probed = self.data_at
+        self._probed = self._base_at
 
     def stall(self) -> None:
         self.stalled_at = self.data_at
@@ -90,7 +93,7 @@ class ChannelClock:
         """When the link is made anew for its channel's sake."""
         if self.contract is None or not self.contract.redial:
             return inf
-        return self.data_at + 2 * self.contract.every + CHANNEL_PATIENCE
+        return self._base_at + 2 * self.contract.every + CHANNEL_PATIENCE
 
     def next_at(self, *, proven: bool, now: float) -> float:
         """When the contract wants a look again; `proven`: the link has answered."""

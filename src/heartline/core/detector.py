@@ -23,8 +23,11 @@ segment on a path without delay (measured, HZ=250): timer wheel and two ticks.""
 LOCAL_AFTER = 0.150
 """Our own interface is blamed after this long with its signature (measured)."""
 OUTBOUND_RETRANSMITS = 2
+LEAST_RESEND = 0.2
+"""The kernel resends after this and a round trip, and as long again (measured)."""
 REPROOF_WITHIN = 0.5
 """A frozen peer is accused only if its kernel acknowledged a probe this recently."""
+LARGEST_SEGMENT = 65_535
 BUSY_FLOOR = 0.2
 POLL = 0.05
 """How often evidence is read while a verdict hangs on it."""
@@ -115,6 +118,8 @@ class PathClock:
         self.policy = policy
         self.kernel = kernel
         self.heard_at = now
+        self.silence = 0.0
+        """The last silence of the kernel that has ended."""
         self.ladder: Ladder | None = None
         self.timeout = self._next_timeout = PROBE_TIMEOUT_CAP
         self._next_from_at = now
@@ -126,7 +131,9 @@ class PathClock:
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Take in what the kernel has heard since it was last asked."""
         if self.kernel is None or kernel.segments_in != self.kernel.segments_in:
+            silent_since = self.heard_at
             self.heard_at = max(self.heard_at, now - kernel.heard_age)
+            self.silence = self.heard_at - silent_since
             if self.ladder and kernel.segments_in != self.ladder.segments:
                 self._heal(now - kernel.heard_age, now)
         self.kernel = kernel
@@ -156,7 +163,8 @@ class PathClock:
             self.doubt(now=now)
 
     def pinged(self, *, now: float) -> None:
-        if self.ladder:
+        """Count a rung; what else is asked beyond the last one puts nothing off."""
+        if self.ladder and self.ladder.pings < self.policy.pings:
             self.ladder.pings += 1
             self.ladder.last_ping_at = now
 
@@ -239,7 +247,10 @@ class PathClock:
 
     def _verdict_takes(self, timeout: float, ride_through: float) -> float:
         climb = self.policy.pings * (timeout + DELAYED_ACK)
-        outbound = self.policy.outbound_after
+        # At one, two and four of these the kernel resends; the third must fail too
+        # where the second came before a segment told that the way to us works.
+        resends = 4 * (LEAST_RESEND + timeout) + timeout + DELAYED_ACK + POLL
+        outbound = max(self.policy.outbound_after, resends)
         return max(ride_through, climb, outbound) + TIMER_SLACK
 
     def _heal(self, at: float, now: float) -> None:
@@ -276,11 +287,17 @@ class PathClock:
 def window_shut(kernel: Kernel) -> bool:
     """The peer's kernel answers, but takes no more of our bytes.
 
-    Where the window is not told: bytes wait though nothing is on its way.
+    A window smaller than a segment is left unused while more than that waits (RFC
+    9293 section 3.8.6.2.1), and looks like this until the first window probe. Where
+    the window is not told: bytes wait though nothing is on its way.
     """
-    if kernel.send_window_bytes is None:
-        return kernel.unsent_bytes > 0 and kernel.unacked_segments == 0
-    return kernel.send_window_bytes == 0 and kernel.outstanding_bytes > 0
+    held = kernel.unsent_bytes > 0 and kernel.unacked_segments == 0
+    window = kernel.send_window_bytes
+    if window is None:
+        return held
+    if held and window < min(kernel.unsent_bytes, LARGEST_SEGMENT):
+        return True
+    return window == 0 and kernel.outstanding_bytes > 0
 
 
 @dataclass(slots=True)
@@ -308,6 +325,8 @@ class PeerClock:
         self._received = 0
         self._received_at = now
         self._resumed_at = now
+        self.excused_until = now
+        """Till then the peer's kernel may hold its frames back."""
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Note progress: moving bytes are no frames yet, but they are not silence."""
@@ -336,6 +355,13 @@ class PeerClock:
         if self.wait:
             self.wait.proven_at = at
 
+    def excuse(self, silence: float, *, now: float) -> None:
+        """The path is back after `silence`; the peer's kernel may not know it yet.
+
+        It resends at doubling intervals, so for as long again nothing may come.
+        """
+        self.excused_until = max(self.excused_until, now + silence)
+
     def forgive(self) -> None:
         """A stall or a pause of ours lies behind us: ask again before judging."""
         self.wait = None
@@ -354,7 +380,8 @@ class PeerClock:
     def suspect_at(self, *, now: float) -> float:
         """When a wait becomes a doubt: half of what the peer is allowed."""
         assert self.wait is not None
-        return self.wait.began_at + self.allowance(now=now) / 2
+        began_at = max(self.wait.began_at, self.excused_until)
+        return began_at + self.allowance(now=now) / 2
 
     def ask_at(self, kernel: Kernel | None, *, now: float) -> float:
         """When the next ping of a wait is due."""
@@ -386,11 +413,12 @@ class PeerClock:
         wait = self.wait
         assert wait is not None
         allowance = self.allowance(now=now)
+        began_at = max(wait.began_at, self.excused_until)
         moved_at = self._received_at
         if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
             moved_at = max(moved_at, self._acked_at)
-        if moved_at <= wait.began_at:
-            return wait.began_at + allowance
+        if moved_at <= began_at:
+            return began_at + allowance
         waited_since = max(self.frame_at, self._resumed_at)
         latest = waited_since + self.policy.message_deadline
-        return max(min(moved_at + allowance, latest), wait.began_at + allowance)
+        return max(min(moved_at + allowance, latest), began_at + allowance)

@@ -104,6 +104,7 @@ class Buffer:
         self.dropped = 0
         self.delivered = 0
         self.received = 0
+        self.received_bytes = 0
         self._runs: deque[_Run | _Note] = deque()
         self._notes = 0
         self._conflate_at = policy.limit
@@ -134,6 +135,7 @@ class Buffer:
             self._append_hole(_hole(messages))
             return len(messages)
         self.received += len(messages)
+        self.received_bytes += size_bytes
         self.waiting += len(messages)
         self.waiting_bytes += size_bytes
         self._runs.append(_Run(messages, size_bytes))
@@ -147,6 +149,12 @@ class Buffer:
                 return self._conflate()
             case Overflow.BLOCK | Overflow.DISCONNECT:
                 return 0
+
+    def pass_by(self, messages: int, size_bytes: int) -> None:
+        """Count what went straight to a consumer that had nothing else to read."""
+        self.received += messages
+        self.received_bytes += size_bytes
+        self.delivered += messages
 
     def note(self, item: Gap | Status) -> None:
         """Put a Gap or Status at its place; only too many in a row are merged."""

@@ -108,6 +108,8 @@ class Link:
         self._rhythm_of: float | None = None
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
+        self._reads_old = False
+        """What waited out a pause of ours tells nothing of the path as it is now."""
 
     def open(self, *, now: float) -> list[Output]:
         """The first ping tells the round trip and whether the peer answers pings."""
@@ -209,13 +211,15 @@ class Link:
         if fact.frames:
             out += self._prove(now)
         elif fact.size_bytes:
-            self.path.heard(now=now)
+            if not self._reads_old:
+                self.path.heard(now=now)
             self.peer.moved(now=now)
         return out
 
     def _prove(self, now: float) -> list[Output]:
         """A frame that had not waited out a stall of ours: path and peer live."""
-        self.path.heard(now=now)
+        if not self._reads_old:
+            self.path.heard(now=now)
         self.peer.framed(now=now)
         return self._clear(now)
 
@@ -273,6 +277,7 @@ class Link:
             return []
         after, self._paused_at = now - self._paused_at, None
         self._measured_from = now
+        self._reads_old = True
         self.peer.resume(now=now)
         self.channel.resume(now=now)
         return [self._ended(Condition.PAUSED, after, now)]
@@ -288,6 +293,7 @@ class Link:
             self._draining += 1
             return []
         self._draining = 0
+        self._reads_old = False
         kernel = self.kernel = fact.evidence.kernel
         self.waiting = fact.evidence.waiting
         if kernel is not None:
@@ -314,7 +320,7 @@ class Link:
         """Our own loop was late: what ran out meanwhile ran out for us, not them."""
         self._draining = 1
         self._measured_from = now
-        self.channel.forgive()
+        self.channel.resume(now=now)
         self.path.forgive(now=now)
         self.peer.forgive()
         if self.unproven_since is None:

@@ -22,22 +22,36 @@ class PingOut:
     acked_bytes: int = 0
     retransmits: int = 0
     acked: bool = False
+    heard_retransmits: int | None = None
+    """Retransmissions so far when a segment first came though the answer did not."""
+    resent_at: float | None = None
+    """When a retransmission was noticed after that."""
+
+    def watch(self, kernel: Kernel, *, answer_takes: float, now: float) -> None:
+        """Note whether the way to us works while this ping stays unacknowledged.
+
+        What was on its way to us when it left proves nothing, and a path that has just
+        come back must have had a chance to carry the ping again.
+        """
+        if self.heard_retransmits is None:
+            if now - kernel.heard_age >= self.sent_at + answer_takes:
+                self.heard_retransmits = kernel.total_retransmits
+        elif self.resent_at is None:
+            if kernel.total_retransmits > self.heard_retransmits:
+                self.resent_at = now
 
     def is_lost_outbound(
         self, kernel: Kernel, *, answer_takes: float, now: float
     ) -> bool:
-        """Resent in vain while segments come in: our own bytes do not arrive.
-
-        What was on its way to us when the ping left proves nothing: segments must
-        have come after an answer was due.
-        """
+        """Resent in vain while segments come in: our own bytes do not arrive."""
         resent = kernel.total_retransmits - self.retransmits
         return (
             self.position is not None
+            and self.resent_at is not None
+            and now >= self.resent_at + answer_takes
             and resent >= OUTBOUND_RETRANSMITS
             and kernel.retransmits > 0
             and kernel.acked_bytes == self.acked_bytes
-            and now - kernel.heard_age >= self.sent_at + answer_takes
             and not window_shut(kernel)
         )
 

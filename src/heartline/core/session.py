@@ -99,7 +99,9 @@ class Session:
 
     @property
     def calm(self) -> bool:
-        return self.link is not None and self.link.calm
+        """Whether the next frames change nothing that anybody waits for."""
+        opened = self.phase is Phase.OPEN
+        return opened and self.link is not None and self.link.calm
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         """Take one fact; return what is to be done and told, in that order."""

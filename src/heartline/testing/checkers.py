@@ -45,7 +45,8 @@ kernel may stay silent for twice as long as the fault lasted."""
 PATH_FAULTS = {"blackhole", "inbound", "outbound", "link_down", "suspend"}
 BLAMES = {
     Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
-    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong"},
+    # After a suspend the program at the other end may have closed and be gone.
+    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong", "suspend"},
     Cause.CHANNEL_STALLED: {"mute", "freeze", "trickle", *PATH_FAULTS},
     Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
     Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
@@ -337,9 +338,10 @@ def _tail_missing(sim: Simulation, last: int | None) -> list[str]:
         or sim.client.host.now < link.opened_at + 10
     ):
         return []
+    opened_at = link.opened_at + sim.client_host.slept
     for number in range(0 if last is None else last + 1, len(sim.venue.sent)):
         sent = sim.venue.sent[number]
-        if sent.receivers and sent.at < now - 5.0:
+        if sent.receivers and opened_at < sent.at < now - 5.0:
             return [f"message {number}, sent at {sent.at:.3f}, never came"]
     return []
 

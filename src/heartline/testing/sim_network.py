@@ -1,9 +1,9 @@
 """A simulated network and the kernels at its ends: TCP as far as a detector sees it.
 
 Modelled after what Linux does: cumulative acknowledgements delayed by 40 ms, a
-retransmission ladder of 0.2, 0.4, 0.8 s on top of the round trip, one segment in
-flight while it climbs, keepalive on an idle link, zero windows and their probes, one
-answer to an empty probe each 0.5 s. Not modelled: congestion control, TLP.
+retransmission ladder of 0.2, 0.4, 0.8 s after the first sending, one segment in flight
+while it climbs, keepalive on an idle link, zero windows and their probes, one
+answer to an empty probe each 0.5 s. Not modelled: congestion control.
 """
 
 from __future__ import annotations
@@ -262,8 +262,9 @@ class End:
             return
         if self._flight:
             head = self._flight[0]
+            # The first one is a loss probe: the ladder begins with the second.
+            self._retransmits += head.resent or self.host.down
             head.resent, head.sent_at = True, now
-            self._retransmits += 1
             if not self.host.down:
                 self._total_retransmits += 1
                 self._send(Kind.DATA, head)

@@ -70,9 +70,10 @@ class Pump:
         self._feeding = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = float("inf")
-        self._heard: Received | None = None
-        self._heard_at = 0.0
-        self._tell_heard_at = 0.0
+        self._calm = False
+        self._heard_epoch = self._heard_frames = 0
+        self._heard_data = self._heard_bytes = 0
+        self._heard_at = self._tell_heard_at = 0.0
 
     @property
     def suspended(self) -> float:
@@ -85,44 +86,47 @@ class Pump:
         if not self._feeding:
             self._run()
 
+    def hears(
+        self, epoch: int, frames: int, data: int, size_bytes: int, *, now: float
+    ) -> bool:
+        """Count a read at `now` that the calm machine need not be told of yet.
+
+        False if it has to be: then give it to `heard`. What is counted is told as of
+        when it was read, and before any other fact, so that no clock of the machine
+        is ever behind.
+        """
+        if now >= self._tell_heard_at or epoch != self._heard_epoch or not self._calm:
+            return False
+        self._heard_frames += frames
+        self._heard_data += data
+        self._heard_bytes += size_bytes
+        self._heard_at = now
+        return True
+
     def heard(
         self, epoch: int, frames: int, data: int, size_bytes: int, *, now: float
     ) -> None:
-        """Frames of link `epoch` were read at `now`; tell it now or with the next fact.
-
-        What is kept back is told as of when it was read, so that no clock of the
-        machine is ever behind; and at once while it doubts anything.
-        """
-        heard = self._heard
-        if heard is not None and heard.epoch == epoch:
-            if now < self._tell_heard_at and self.machine.calm:
-                frames, data = frames + heard.frames, data + heard.data
-                size_bytes += heard.size_bytes
-                self._heard = Received(epoch, frames, data, size_bytes)
-                self._heard_at = now
-                return
-            self.flush()
-        self._heard, self._heard_at = Received(epoch, frames, data, size_bytes), now
-        if now >= self._tell_heard_at or not self.machine.calm:
-            self._tell_heard_at = now + HEARD_EVERY
-            self.flush()
+        """Tell the machine of a read at `now`, and of those counted before it."""
+        if self.is_late(now):
+            self.tick()
+        self.flush()
+        self._heard_epoch, self._heard_frames = epoch, frames
+        self._heard_data, self._heard_bytes = data, size_bytes
+        self._heard_at = now
+        self._tell_heard_at = now + HEARD_EVERY
+        self.flush()
 
     def flush(self) -> None:
         """Tell what was kept back, so that the machine can be asked."""
-        if self._heard is not None and not self._feeding:
+        if self._heard_frames and not self._feeding:
             self._run()
 
     def _run(self) -> None:
         self._feeding = True
         told, least_delay = False, LATE
         try:
-            while self._facts or self._heard is not None:
-                if self._heard is not None:
-                    fact: Fact = self._heard
-                    now = self._heard_at
-                    self._heard = None
-                else:
-                    fact, now = self._facts.popleft(), self.clock()
+            while self._facts or self._heard_frames:
+                fact, now = self._next()
                 for output in self.machine.handle(fact, now=now):
                     told = True
                     self._carry_out(output)
@@ -131,9 +135,19 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
+            self._calm = self.machine.calm
             self._arm(least_delay)
         if told:
             self._settle()
+
+    def _next(self) -> tuple[Fact, float]:
+        """The next fact and its time: what was read first, then what else arose."""
+        if not self._heard_frames:
+            return self._facts.popleft(), self.clock()
+        frames, self._heard_frames = self._heard_frames, 0
+        heard = Received(self._heard_epoch, frames, self._heard_data, self._heard_bytes)
+        self._heard_data = self._heard_bytes = 0
+        return heard, self._heard_at
 
     def tick(self) -> None:
         """Read the evidence and let the machine judge."""
