@@ -331,18 +331,20 @@ class Link:
         return [event, *self._ping(now)]
 
     def _observe(self, kernel: Kernel, now: float) -> None:
+        ladder = self.path.ladder
         self.path.observe(kernel, now=now)
+        if ladder and self.path.ladder is None and ladder.pings > 1:
+            self.peer.excuse(self.path.silence, now=now)
         self.peer.observe(kernel, now=now)
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is not None:
+            oldest.watch(kernel, answer_takes=self.path.rung, now=now)
         proven_at = self.pings.acknowledge(kernel, now=now)
         if proven_at is not None:
             self.peer.proven(at=proven_at)
 
     def _learn_rhythm(self, now: float) -> None:
         policy, data_at = self.policy, self.channel.data_at
-        if self._paused:
-            self.busy_silence, self._rhythm_of = None, None
-            self.peer.busy = False
-            return
         if self._rhythm_of == data_at:
             # A silence is judged by what was promised when it began.
             return
@@ -501,7 +503,8 @@ class Link:
         silent_since = self.channel.data_at
         if self.busy_silence is None or self._probed_silence_of == silent_since:
             return due
-        return min(due, silent_since + self.busy_silence)
+        # Data that waited out a pause of ours was read later than it was heard.
+        return min(due, min(silent_since, self.path.heard_at) + self.busy_silence)
 
     def _ping_due(self, now: float) -> float:
         """When a question is due that no doubt of the path asks."""

@@ -36,9 +36,10 @@ class PingOut:
         if self.heard_retransmits is None:
             if now - kernel.heard_age >= self.sent_at + answer_takes:
                 self.heard_retransmits = kernel.total_retransmits
-        elif self.resent_at is None:
-            if kernel.total_retransmits > self.heard_retransmits:
-                self.resent_at = now
+        elif (
+            self.resent_at is None and kernel.total_retransmits > self.heard_retransmits
+        ):
+            self.resent_at = now
 
     def is_lost_outbound(
         self, kernel: Kernel, *, answer_takes: float, now: float

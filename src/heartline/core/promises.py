@@ -13,7 +13,8 @@ def bounds(link: Link, *, now: float) -> Bounds:
     policy, silence = link.policy, link.peer_silence
     wait = policy.ping_every if silence is None else silence
     reproof = link.path.rung + POLL + TIMER_SLACK
-    peer = wait + link.peer.allowance(now=now) + reproof
+    excused = max(0.0, link.peer.excused_until - now)
+    peer = max(wait, excused) + link.peer.allowance(now=now) + reproof
     if link.no_pong_at is not None:
         peer = policy.no_pong_silence + TIMER_SLACK
     path = peer if link.kernel is None else link.path.bound(link.path_silence, now=now)
