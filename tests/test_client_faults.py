@@ -337,6 +337,27 @@ async def test_a_blocking_inbox_pauses_and_loses_nothing() -> None:
 
 
 @in_loop
+async def test_a_link_lost_during_a_pause_is_told_and_the_next_is_read() -> None:
+    inbox = heartline.Inbox(limit=100, policy="block")
+    async with FaultyServer(rate=200) as server, watching(server.url, inbox=inbox) as w:
+        await w.fed()
+        w.gate.clear()
+        await server.burst(1000)
+        await w.until(lambda: Condition.PAUSED in w.stream.status.conditions, "a pause")
+        promised = w.stream.status.bounds.path
+        at = time.monotonic()
+        await server.do("reset")
+        await lost_since(w, at, promised)
+        await w.until(
+            lambda: Condition.PAUSED in w.stream.status.conditions, "another pause"
+        )
+        w.gate.set()
+        await recovered(w, server)
+        await w.until(lambda: not w.stream.status.conditions, "the end of it")
+        assert [gap.reason for gap in w.gaps] == ["outage"]
+
+
+@in_loop
 async def test_an_inbox_that_disconnects_keeps_what_it_has() -> None:
     inbox = heartline.Inbox(limit=500, policy="disconnect")
     async with FaultyServer(rate=0) as server, watching(server.url, inbox=inbox) as w:

@@ -237,6 +237,27 @@ async def test_whoever_refuses_us_is_given_the_time_asked_for(
                 assert (await server.counts()).connections == 1
 
 
+@pytest.mark.parametrize("code", [1001, 1008])
+@in_loop
+async def test_a_token_that_the_peer_echoes_gets_no_further(code: int) -> None:
+    token = "s3cret-token-0123456789"
+    async with (
+        FaultyServer(rate=0) as server,
+        watching(f"{server.url}?token={token}", headers={"X-Key": token[::-1]}) as w,
+    ):
+        await w.live()
+        reason = f"bad {token} {token[::-1]}"
+        await server.do("close", code=code, reason=reason)
+        lost = await w.told(Lost)
+        assert lost.status == code
+        assert lost.reason.startswith("bad ")
+        if code == 1008:
+            await w.until(lambda: w.over, "the end")
+        told = f"{w.events} {w.items} {w.stream.status} {w.error!r} {w.error}"
+        assert token not in told
+        assert token[::-1] not in told
+
+
 @in_loop
 async def test_give_up_after_ends_an_outage() -> None:
     patience: dict[str, Any] = {"base": 0.02, "cap": 0.05, "give_up_after": 0.3}

@@ -88,6 +88,7 @@ def test_fragments_are_joined_around_control_frames() -> None:
         (masked(0x2, b"x" * 101), 1009),
         (masked(0x2, b"x" * 60, fin=False) + masked(0x0, b"x" * 60), 1009),
     ],
+    ids=range(11),  # the masks in the bytes are drawn anew in every process
 )
 def test_a_violation_has_the_code_of_the_standard(stream: bytes, code: int) -> None:
     with pytest.raises(Violation) as violation:

@@ -1,8 +1,8 @@
 """Silence and answers -> ALIVE, SUSPECT or DEAD. Judges and adapts; never sends.
 
-Two clocks run on a link and neither waits for the other. The path's clock runs from
-the last segment the kernel received; the peer's from the last complete frame. Each
-says when it wants a probe, when it doubts, and when it is sure.
+Two clocks run on a link and neither waits for the other. The path's clock is here and
+runs from the last segment the kernel received; the peer's, in `peer.py`, from the last
+complete frame. Each says when it wants a probe, when it doubts, and when it is sure.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class PathClock:
 
     def __init__(self, policy: Liveness, *, kernel: Kernel | None, now: float) -> None:
         self.policy = policy
-        self.kernel = kernel
+        self.kernel: Kernel | None = kernel
         self.heard_at = now
         self.silence = 0.0
         """The last silence of the kernel that has ended."""
@@ -298,127 +298,3 @@ def window_shut(kernel: Kernel) -> bool:
     if held and window < min(kernel.unsent_bytes, LARGEST_SEGMENT):
         return True
     return window == 0 and kernel.outstanding_bytes > 0
-
-
-@dataclass(slots=True)
-class Wait:
-    """One wait for the peer: a probe is out and no complete frame has come since."""
-
-    began_at: float
-    last_ping_at: float
-    proven_at: float | None = None
-    """When the peer's kernel last acknowledged a probe of this wait."""
-
-
-class PeerClock:
-    """Judges the program at the other end by the complete frames it sends."""
-
-    def __init__(self, policy: Liveness, *, now: float) -> None:
-        self.policy = policy
-        self.frame_at = now
-        self.wait: Wait | None = None
-        self.busy = False
-        """Whether the link's data has a rhythm: then less patience is needed."""
-        self.healed = HealedSilence()
-        self._acked = 0
-        self._acked_at = now
-        self._received = 0
-        self._received_at = now
-        self._resumed_at = now
-        self.excused_until = now
-        """Till then the peer's kernel may hold its frames back."""
-
-    def observe(self, kernel: Kernel, *, now: float) -> None:
-        """Note progress: moving bytes are no frames yet, but they are not silence."""
-        if kernel.acked_bytes != self._acked:
-            self._acked, self._acked_at = kernel.acked_bytes, now
-        if kernel.received_bytes != self._received:
-            self._received, self._received_at = kernel.received_bytes, now
-
-    def moved(self, *, now: float) -> None:
-        """Bytes of a frame were read that is not complete yet."""
-        self._received_at = now
-
-    def framed(self, *, now: float) -> None:
-        self.frame_at = now
-        if self.wait:
-            self.healed.heal(now - self.wait.began_at, now=now)
-            self.wait = None
-
-    def pinged(self, *, now: float) -> None:
-        if self.wait is None:
-            self.wait = Wait(began_at=now, last_ping_at=now)
-        else:
-            self.wait.last_ping_at = now
-
-    def proven(self, *, at: float) -> None:
-        if self.wait:
-            self.wait.proven_at = at
-
-    def excuse(self, silence: float, *, now: float) -> None:
-        """The path is back after `silence`; the peer's kernel may not know it yet.
-
-        It resends at doubling intervals, so for as long again nothing may come.
-        """
-        self.excused_until = max(self.excused_until, now + silence)
-
-    def forgive(self) -> None:
-        """A stall or a pause of ours lies behind us: ask again before judging."""
-        self.wait = None
-
-    def resume(self, *, now: float) -> None:
-        """Reading goes on after a pause of ours: bytes may move again."""
-        self.wait = None
-        self._resumed_at = now
-
-    def allowance(self, *, now: float) -> float:
-        """Seconds a probe may stay unanswered, stretched by what has healed."""
-        policy = self.policy
-        least = policy.peer_busy if self.busy else policy.peer_idle
-        return min(max(least, 4 * self.healed.length(now=now)), policy.peer_max)
-
-    def suspect_at(self, *, now: float) -> float:
-        """When a wait becomes a doubt: half of what the peer is allowed."""
-        assert self.wait is not None
-        began_at = max(self.wait.began_at, self.excused_until)
-        return began_at + self.allowance(now=now) / 2
-
-    def ask_at(self, kernel: Kernel | None, *, now: float) -> float:
-        """When the next ping of a wait is due."""
-        wait = self.wait
-        assert wait is not None
-        if kernel is None:
-            # Nothing but answers counts here, so the questions share the time.
-            share = self.allowance(now=now) / self.policy.pings
-            return wait.last_ping_at + max(share, PROBE_TIMEOUT_CAP)
-        # The peer's kernel must have proven itself shortly before the verdict; a
-        # proof that stays out is asked for again, and the path will be judged.
-        reproof_at = self.overdue_at(kernel, now=now) - REPROOF_WITHIN / 2
-        return max(reproof_at, wait.last_ping_at + REPROOF_WITHIN)
-
-    def is_accused(self, kernel: Kernel, *, now: float) -> bool:
-        """Whether an overdue answer is the fault of the peer: its kernel lives."""
-        wait = self.wait
-        assert wait is not None
-        if window_shut(kernel):
-            return kernel.probes_unanswered < OUTBOUND_RETRANSMITS
-        return wait.proven_at is not None and now - wait.proven_at <= REPROOF_WITHIN
-
-    def overdue_at(self, kernel: Kernel | None, *, now: float) -> float:
-        """When the present wait ends badly, if nothing more is heard.
-
-        Bytes that still move put it off, up to the message deadline: a large message
-        on a slow link, or our own backlog in front of the probe, is not a dead peer.
-        """
-        wait = self.wait
-        assert wait is not None
-        allowance = self.allowance(now=now)
-        began_at = max(wait.began_at, self.excused_until)
-        moved_at = self._received_at
-        if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
-            moved_at = max(moved_at, self._acked_at)
-        if moved_at <= began_at:
-            return began_at + allowance
-        waited_since = max(self.frame_at, self._resumed_at)
-        latest = waited_since + self.policy.message_deadline
-        return max(min(moved_at + allowance, latest), began_at + allowance)

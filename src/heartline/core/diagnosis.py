@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .detector import Ladder, Wait
+from .detector import Ladder
 from .events import Kernel
 from .items import Cause, Where
+from .peer import Wait
 from .pings import PingOut
 
 

@@ -9,17 +9,10 @@ from __future__ import annotations
 from math import inf
 from typing import Literal, TypeAlias
 
-from . import diagnosis
-from .adaptive import LEAST_GAP, RoundTripEstimate
-from .channel import CHANNEL_PATIENCE, ChannelClock
-from .detector import (
-    BUSY_FLOOR,
-    POLL,
-    REPROOF_WITHIN,
-    Liveness,
-    PathClock,
-    PeerClock,
-)
+from .adaptive import LEAST_GAP
+from .channel import CHANNEL_PATIENCE
+from .clocks import Clocks
+from .detector import Liveness
 from .diagnosis import Finding
 from .events import (
     Answered,
@@ -44,7 +37,6 @@ from .events import (
     Tick,
 )
 from .items import Condition, Verdict
-from .pings import Pings
 from .subscriptions import Beats, Freshness
 
 SETTLE = 0.020
@@ -79,33 +71,28 @@ class Link:
         kernel = evidence.kernel if evidence else None
         self.epoch = epoch
         self.policy = policy
-        self.kernel = kernel
         self.opened_at = now
         self.deadline = now
         self.verdict = Verdict.ALIVE
         self.found: Finding | None = None
-        self.path = PathClock(policy, kernel=kernel, now=now)
-        self.peer = PeerClock(policy, now=now)
-        self.channel = ChannelClock(freshness, now=now)
-        self.pings = Pings(epoch)
-        self.round_trip = RoundTripEstimate()
+        self.clocks = Clocks(
+            epoch, policy=policy, kernel=kernel, freshness=freshness, now=now
+        )
+        self.path = self.clocks.path
+        self.peer = self.clocks.peer
+        self.channel = self.clocks.channel
+        self.pings = self.clocks.pings
+        self.round_trip = self.clocks.round_trip
         self.frames = self.beats = 0
         self.waiting = 0
         """Messages in the outbox when the evidence was last read."""
         self.unproven_since: float | None = None
         """Set by a stall of ours, until a frame proves the link again."""
         self.stalled_for = 0.0
-        self.no_pong_at: float | None = None
-        self.busy_silence: float | None = None
-        """A silence that is rare on this link; None while its data has no rhythm."""
         self._beats = beats
         self._beat_at = now + beats.every if beats else inf
         self._beat_out_at: float | None = None
-        self._paused_at: float | None = None
-        self._doubted_at: float | None = None
         self._draining = 0
-        self._probed_silence_of: float | None = None
-        self._rhythm_of: float | None = None
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
         self._reads_old = False
@@ -126,7 +113,7 @@ class Link:
         holds = self._draining > 0 or now > self.deadline
         match fact:
             case Received():
-                settled = self._probed_silence_of != self.channel.data_at
+                settled = not self.clocks.asked
                 out = self._on_received(fact, now)
                 if settled and not self.channel.asked:
                     # Frames only ever put deadlines off; the tick finds out by itself.
@@ -149,20 +136,9 @@ class Link:
         return out
 
     @property
-    def path_silence(self) -> float | None:
-        """The silence of data that brings the path in doubt; None if nothing does.
-
-        Each silence is asked about once: after the answer only the kernel counts.
-        """
-        asked = self._probed_silence_of == self.channel.data_at
-        answered = asked and self.path.ladder is None
-        return None if answered else self.busy_silence
-
-    @property
-    def peer_silence(self) -> float | None:
-        """The same for the peer."""
-        asked = self._probed_silence_of == self.channel.data_at
-        return None if asked and self.peer.wait is None else self.busy_silence
+    def kernel(self) -> Kernel | None:
+        """The evidence of the last tick."""
+        return self.clocks.kernel
 
     @property
     def calm(self) -> bool:
@@ -170,7 +146,7 @@ class Link:
         return (
             self.peer.wait is None
             and self.path.ladder is None
-            and self._doubted_at is None
+            and self.clocks.doubted_at is None
             and self.unproven_since is None
             and self.channel.stalled_at is None
             and not self.channel.asked
@@ -203,7 +179,7 @@ class Link:
             gap = now - self.channel.data_at
             after = self.channel.fed(fact.data, now=now)
             if gap >= LEAST_GAP:
-                self._learn_rhythm(now)
+                self.clocks.learn_rhythm(now=now)
             if after is not None:
                 out.append(
                     ChannelRevived(at=now, epoch=self.epoch, channel=None, after=after)
@@ -224,12 +200,12 @@ class Link:
         return self._clear(now)
 
     def _clear(self, now: float) -> list[Output]:
-        began_at = self._doubted_at
+        began_at = self.clocks.doubted_at
         if began_at is None:
             began_at = self.unproven_since
         if began_at is None:
             return []
-        self._doubted_at = self.unproven_since = None
+        self.clocks.doubted_at = self.unproven_since = None
         self.verdict = Verdict.ALIVE
         return [Cleared(at=now, epoch=self.epoch, after=now - began_at)]
 
@@ -251,8 +227,8 @@ class Link:
 
     def _answered(self, took: float, now: float) -> list[Output]:
         out: list[Output] = []
-        if self.no_pong_at is not None:
-            after, self.no_pong_at = now - self.no_pong_at, None
+        if self.clocks.no_pong_at is not None:
+            after, self.clocks.no_pong_at = now - self.clocks.no_pong_at, None
             out.append(self._ended(Condition.NO_PONG, after, now))
         if now - took >= self._measured_from - CLOCK_GRAIN and not self._is_stale(now):
             self.round_trip.add(took)
@@ -262,20 +238,20 @@ class Link:
     def _on_pinged(self, fact: Pinged, now: float) -> list[Output]:
         kernel = fact.evidence.kernel
         if kernel is not None:
-            self._observe(kernel, now)
+            self.clocks.observe(kernel, now=now)
             self.pings.place(kernel)
         return []
 
     def _on_paused(self, now: float) -> list[Output]:
-        self._paused_at = now
+        self.clocks.paused_at = now
         self.peer.forgive()
         began = ConditionBegan(at=now, epoch=self.epoch, condition=Condition.PAUSED)
         return [began]
 
     def _on_resumed(self, now: float) -> list[Output]:
-        if self._paused_at is None:
+        if self.clocks.paused_at is None:
             return []
-        after, self._paused_at = now - self._paused_at, None
+        after, self.clocks.paused_at = now - self.clocks.paused_at, None
         self._measured_from = now
         self._reads_old = True
         self.peer.resume(now=now)
@@ -288,29 +264,29 @@ class Link:
         lag = max(0.0, now - self.deadline) + fact.suspended
         if lag > self.policy.stall_after:
             return self._on_stall(lag, fact.suspended, now)
-        unread = fact.evidence.unread_bytes > 0 and not self._paused
+        unread = fact.evidence.unread_bytes > 0 and not self.clocks.paused
         if unread and self._draining < MOST_DRAINS:
             self._draining += 1
             return []
         self._draining = 0
         self._reads_old = False
-        kernel = self.kernel = fact.evidence.kernel
+        kernel = self.clocks.kernel = fact.evidence.kernel
         self.waiting = fact.evidence.waiting
         if kernel is not None:
-            self._observe(kernel, now)
-        self._learn_rhythm(now)
-        found = self._judge_path(kernel, now) or self._judge_peer(kernel, now)
+            self.clocks.observe(kernel, now=now)
+        self.clocks.learn_rhythm(now=now)
+        found = self.clocks.find(now=now)
         out: list[Output] = []
         if found is None:
             out += self._beat(now)
             out += self._climb(now)
-            if now >= self._ping_due(now):
+            if now >= self.clocks.ping_due(now=now):
                 out += self._ping(now)
-            if now >= self._suspect_at(now):
+            if now >= self.clocks.suspect_at(now=now):
                 out += self._doubt("peer", now - self.peer.frame_at, now)
             out += self._judge_pongs(now)
             out += self._judge_channel(now)
-            found = self._judge_contract(now)
+            found = self.clocks.find_stalled_channel(now=now)
         if found:
             self.found = found
             self.verdict = Verdict.DEAD
@@ -330,73 +306,16 @@ class Link:
         # What the peer sent meanwhile is in the socket; a ping tells the rest.
         return [event, *self._ping(now)]
 
-    def _observe(self, kernel: Kernel, now: float) -> None:
-        ladder = self.path.ladder
-        self.path.observe(kernel, now=now)
-        if ladder and self.path.ladder is None and ladder.pings > 1:
-            self.peer.excuse(self.path.silence, now=now)
-        self.peer.observe(kernel, now=now)
-        oldest = self.pings.oldest_unacknowledged()
-        if oldest is not None:
-            oldest.watch(kernel, answer_takes=self.path.rung, now=now)
-        proven_at = self.pings.acknowledge(kernel, now=now)
-        if proven_at is not None:
-            self.peer.proven(at=proven_at)
-
-    def _learn_rhythm(self, now: float) -> None:
-        policy, data_at = self.policy, self.channel.data_at
-        if self._rhythm_of == data_at:
-            # A silence is judged by what was promised when it began.
-            return
-        self._rhythm_of = data_at
-        silence = self.channel.rare_silence(per_minute=policy.rare_per_minute, now=now)
-        if silence is not None:
-            silence = max(silence, BUSY_FLOOR, 4 * self.round_trip.smoothed)
-            silence = silence if silence < policy.ping_every else None
-        self.busy_silence = silence
-        self.peer.busy = self.busy_silence is not None
-
-    def _judge_path(self, kernel: Kernel | None, now: float) -> Finding | None:
-        if kernel is None:
-            return None
-        where = self.path.judge(now=now)
-        if where and self.path.ladder:
-            return diagnosis.path_dead(where, self.path.ladder, kernel, now=now)
-        oldest = self.pings.oldest_unacknowledged()
-        if oldest is None or now - oldest.sent_at < self.policy.outbound_after:
-            return None
-        if not oldest.is_lost_outbound(kernel, answer_takes=self.path.rung, now=now):
-            return None
-        return diagnosis.outbound_dead(oldest, kernel, now=now)
-
-    def _judge_peer(self, kernel: Kernel | None, now: float) -> Finding | None:
-        wait = self.peer.wait
-        if self._paused or wait is None:
-            return None
-        silence = now - self.peer.frame_at
-        if self.no_pong_at is not None:
-            patient = silence < self.policy.no_pong_silence
-            return None if patient else diagnosis.peer_unresponsive(silence)
-        if now < self.peer.overdue_at(kernel, now=now):
-            return None
-        if kernel is None:
-            asked = len(self.pings)
-            enough = asked >= self.policy.pings
-            return diagnosis.silent_without_kernel(asked, silence) if enough else None
-        if not self.peer.is_accused(kernel, now=now):
-            return None
-        return diagnosis.peer_frozen(wait, kernel, silence, now=now)
-
     def _judge_channel(self, now: float) -> list[Output]:
         """A channel past its contract is told once the link has answered after it."""
         channel = self.channel
-        if now < channel.due_at or channel.stalled_at is not None or self._paused:
+        if now < channel.due_at or channel.stalled_at is not None or self.clocks.paused:
             return []
         if not channel.asked:
             channel.ask()
             return self._ping(now)
         silence = now - channel.data_at
-        if self._channel_proven:
+        if self.clocks.channel_proven:
             assert channel.contract is not None
             channel.stall()
             return [
@@ -412,19 +331,11 @@ class Link:
             return self._doubt("channel", silence, now)
         return []
 
-    def _judge_contract(self, now: float) -> Finding | None:
-        channel = self.channel
-        if channel.stalled_at is None or now < channel.given_up_at or self._paused:
-            return None
-        assert channel.contract is not None
-        silence = now - channel.data_at
-        return diagnosis.channel_stalled(silence, channel.contract.every)
-
     def _judge_pongs(self, now: float) -> list[Output]:
         """Data flows and pongs do not: a condition, and a reason to stop asking."""
-        if now < self._no_pong_due():
+        if now < self.clocks.no_pong_due():
             return []
-        self.no_pong_at = now
+        self.clocks.no_pong_at = now
         self.peer.forgive()
         return [ConditionBegan(at=now, epoch=self.epoch, condition=Condition.NO_PONG)]
 
@@ -443,11 +354,9 @@ class Link:
     def _climb(self, now: float) -> list[Output]:
         """Begin to doubt the path, or ask once more while nothing is heard at all."""
         if self.path.ladder is None:
-            if now < self._path_doubt_at():
+            if now < self.clocks.path_doubt_at():
                 return []
-            self._probed_silence_of = self.channel.data_at
-            if self.kernel is not None:
-                self.path.doubt(now=now)
+            self.clocks.doubt_path(now=now)
             return self._ping(now)
         if not self.path.wants_ping(now=now):
             return []
@@ -457,18 +366,14 @@ class Link:
         ]
 
     def _ping(self, now: float) -> list[Output]:
-        payload = self.pings.send(now=now)
-        self.path.pinged(now=now)
-        if not self._paused:
-            self.peer.pinged(now=now)
-        return [Ping(self.epoch, payload)]
+        return [Ping(self.epoch, self.clocks.pinged(now=now))]
 
     def _doubt(
         self, of: Literal["path", "peer", "channel"], silence: float, now: float
     ) -> list[Output]:
-        if self._doubted_at is not None:
+        if self.clocks.doubted_at is not None:
             return []
-        self._doubted_at = now
+        self.clocks.doubted_at = now
         self.verdict = Verdict.SUSPECT
         return [Doubted(at=now, epoch=self.epoch, of=of, silence=silence)]
 
@@ -479,90 +384,16 @@ class Link:
 
     # --- when ------------------------------------------------------------------------
 
-    @property
-    def _paused(self) -> bool:
-        return self._paused_at is not None
-
     def _is_stale(self, now: float) -> bool:
         """Whether what is read at `now` has waited out a stall of our own."""
         if self._draining and self.unproven_since is not None:
             return True
         return now - self.deadline > self.policy.stall_after
 
-    @property
-    def _channel_proven(self) -> bool:
-        return self.no_pong_at is not None or self.peer.frame_at >= self.channel.due_at
-
-    def _suspect_at(self, now: float) -> float:
-        if self._doubted_at is not None or self.no_pong_at is not None:
-            return inf
-        return inf if self.peer.wait is None else self.peer.suspect_at(now=now)
-
-    def _path_doubt_at(self) -> float:
-        due = self.path.doubt_at() if self.kernel is not None else inf
-        silent_since = self.channel.data_at
-        if self.busy_silence is None or self._probed_silence_of == silent_since:
-            return due
-        # Data that waited out a pause of ours was read later than it was heard.
-        return min(due, min(silent_since, self.path.heard_at) + self.busy_silence)
-
-    def _ping_due(self, now: float) -> float:
-        """When a question is due that no doubt of the path asks."""
-        policy, last_at = self.policy, self.pings.last_at
-        if self.no_pong_at is not None:
-            # Asking is of no use, but a last word before the verdict is fair.
-            last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
-            return max(last_word_at, last_at + policy.ping_every)
-        due = max(self.peer.frame_at, last_at) + policy.ping_every
-        due = min(due, last_at + policy.measure_every)
-        if self.peer.wait is None or self._paused:
-            return due
-        return min(due, self.peer.ask_at(self.kernel, now=now))
-
-    def _no_pong_due(self) -> float:
-        oldest = self.pings.oldest()
-        if oldest is None or self.no_pong_at is not None:
-            return inf
-        delivered = oldest.acked or self.kernel is None
-        fed_at, due = self.channel.fresh_at, oldest.sent_at + self.policy.peer_idle
-        # Data soon after the ping may have been on its way before the peer froze.
-        if not delivered or fed_at is None or fed_at < due:
-            return inf
-        return due
-
     def _next_deadline(self, now: float) -> float:
         if self.found:
             return inf
         if self._draining:
             return now + (SETTLE if self._draining == 1 else DRAIN)
-        due = min(
-            self._beat_at,
-            self._ping_due(now),
-            self._suspect_at(now),
-            self._no_pong_due(),
-            self._path_next_at(now),
-            self._peer_next_at(now),
-        )
-        if self.channel.contract is not None and not self._paused:
-            proven = self._channel_proven
-            due = min(due, self.channel.next_at(proven=proven, now=now))
+        due = min(self._beat_at, self.clocks.next_at(now=now))
         return max(due, now + LEAST_STEP)
-
-    def _path_next_at(self, now: float) -> float:
-        if self.path.ladder is None:
-            due = self._path_doubt_at()
-        else:
-            due = self.path.next_at(now=now)
-        oldest = self.pings.oldest_unacknowledged()
-        if oldest is None or self.kernel is None:
-            return due
-        outbound_at = oldest.sent_at + self.policy.outbound_after
-        return min(due, outbound_at if outbound_at > now else now + POLL)
-
-    def _peer_next_at(self, now: float) -> float:
-        if self.peer.wait is None or self._paused:
-            return inf
-        if self.no_pong_at is not None:
-            return max(self.peer.frame_at + self.policy.no_pong_silence, now + POLL)
-        overdue_at = self.peer.overdue_at(self.kernel, now=now)
-        return overdue_at if overdue_at > now else now + POLL

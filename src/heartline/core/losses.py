@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .backoff import Backoff
 from .diagnosis import Finding
-from .events import Ended, Lost
+from .events import DialFailed, DialLost, Ended, Lost, Surrendered
 from .items import Cause, Where
 from .link import Link
 from .promises import bounds
+from .terms import Trouble
 
 
 def lost(
@@ -33,6 +34,31 @@ def lost(
         bound=None if ended else _bound_of(link, finding.cause, now),
         unsent=ended.unsent if ended else link.waiting,
         unconfirmed_bytes=ended.unconfirmed_bytes if ended else unconfirmed,
+    )
+
+
+def dial_lost(fact: DialFailed, *, attempt: int, now: float) -> DialLost:
+    return DialLost(
+        at=now,
+        epoch=fact.epoch,
+        attempt=attempt,
+        cause=fact.cause,
+        where=fact.where,
+        status=fact.status,
+        reason=fact.reason,
+    )
+
+
+def surrendered(
+    trouble: Trouble, *, epoch: int, attempts: int, now: float
+) -> Surrendered:
+    return Surrendered(
+        at=now,
+        epoch=epoch,
+        cause=trouble.cause,
+        status=trouble.status,
+        reason=trouble.evidence,
+        attempts=attempts,
     )
 
 

@@ -44,6 +44,13 @@ class Neighbours:
         # Two ports of one host share its path; they say nothing about ours.
         self._doubts[who] = (host.rpartition(":")[0] or host, now)
 
+    def watch(self, who: int, host: str, *, doubted_at: float | None) -> None:
+        """Note how link `who` stands: in doubt since then, or not at all."""
+        if doubted_at is None:
+            self.clear(who)
+        else:
+            self.doubt(who, host, now=doubted_at)
+
     def clear(self, who: int) -> None:
         """Link `who` has heard something, or has ended by a word."""
         self._doubts.pop(who, None)

@@ -10,14 +10,16 @@ from .link import Link
 
 def bounds(link: Link, *, now: float) -> Bounds:
     """Seconds of each kind of silence until it is told, as things stand at `now`."""
-    policy, silence = link.policy, link.peer_silence
+    policy, silence = link.policy, link.clocks.peer_silence
     wait = policy.ping_every if silence is None else silence
     reproof = link.path.rung + POLL + TIMER_SLACK
     excused = max(0.0, link.peer.excused_until - now)
     peer = max(wait, excused) + link.peer.allowance(now=now) + reproof
-    if link.no_pong_at is not None:
+    if link.clocks.no_pong_at is not None:
         peer = policy.no_pong_silence + TIMER_SLACK
-    path = peer if link.kernel is None else link.path.bound(link.path_silence, now=now)
+    path = peer
+    if link.kernel is not None:
+        path = link.path.bound(link.clocks.path_silence, now=now)
     return Bounds(path=path, peer=peer, channels=_channels(link))
 
 

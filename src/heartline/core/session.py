@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 from .attempt import Attempt
+from .conditions import Conditions
 from .diagnosis import Finding
 from .events import (
     Abort,
@@ -17,13 +18,10 @@ from .events import (
     BackingOff,
     CaughtUp,
     Close,
-    ConditionBegan,
-    ConditionEnded,
     Connected,
     Connecting,
     Dial,
     DialFailed,
-    DialLost,
     DialSucceeded,
     Ended,
     Evidence,
@@ -41,17 +39,17 @@ from .events import (
     Start,
     Stop,
     Stopped,
-    Surrendered,
     Sync,
     Synced,
     Tick,
 )
 from .gaps import Ledger
-from .items import Cause, Condition, Phase, Where
+from .items import Cause, Phase, Where
 from .link import Link
-from .losses import lost, was_useful
+from .losses import dial_lost, lost, surrendered, was_useful
 from .neighbours import Neighbours
 from .overflow import SlowConsumer
+from .recovery import Recovery
 from .terms import Past, Terms, Trouble
 
 
@@ -75,25 +73,19 @@ class Session:
         self.epoch = 0
         self.link: Link | None = None
         self.deadline = inf
-        self.failures = 0
-        """Attempts and links that ended since the stream was last useful."""
         self.attempts = 0
-        self.outages = 0
         self.trouble: Trouble | None = None
-        self.conditions: dict[Condition, float] = {}
+        self.conditions = Conditions()
         self.ledger = Ledger()
         self.address = ""
         self.retry_at: float | None = None
-        self._draw = draw
+        self.recovery = Recovery(terms.backoff, draw)
         self._neighbours = neighbours or Neighbours()
         self._who = who
         self._attempt: Attempt | None = None
         self._step_by = inf
         """When the present phase runs out of time, where it is one that can."""
         self._dial_paid = False
-        self._down_since: float | None = None
-        self._silent_since: float | None = None
-        """The last sign of life of the last OPEN link; None while OPEN."""
         self.slow = SlowConsumer()
         self.past = Past()
 
@@ -127,7 +119,9 @@ class Session:
             case Overflowed():
                 out = self._on_overflowed(fact, now)
             case CaughtUp():
-                out = self._learn(self.slow.caught_up(epoch=self.epoch, now=now))
+                out = self.conditions.learn(
+                    self.slow.caught_up(epoch=self.epoch, now=now)
+                )
         self.deadline = self._next_deadline()
         return out
 
@@ -145,7 +139,7 @@ class Session:
         self.phase = Phase.CONNECTING
         self.retry_at = None
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
-        attempt = self.failures + 1
+        attempt = self.recovery.failures + 1
         return [
             Dial(self.epoch, attempt),
             Connecting(at=now, epoch=self.epoch, attempt=attempt),
@@ -159,7 +153,7 @@ class Session:
     def _on_dialled(self, fact: DialSucceeded, now: float) -> list[Output]:
         if self.link is not None and self.link.epoch == fact.epoch:
             return []
-        if not self._is_current(fact.epoch, Phase.CONNECTING):
+        if self._attempt is None or self._attempt.epoch != fact.epoch:
             # Too late: the attempt was given up. Its socket must not stay behind.
             return [Abort(fact.epoch)]
         terms = self.terms
@@ -180,9 +174,8 @@ class Session:
         return [*self.link.open(now=now), Sync(self.epoch)]
 
     def _on_synced(self, fact: Synced, now: float) -> list[Output]:
-        if not self._is_current(fact.epoch, Phase.SYNCING):
-            return []
-        return self._open(now)
+        syncing = fact.epoch == self.epoch and self.phase is Phase.SYNCING
+        return self._open(now) if syncing else []
 
     def _open(self, now: float) -> list[Output]:
         link = self.link
@@ -192,8 +185,7 @@ class Session:
         self.phase = Phase.OPEN
         self._step_by = inf
         link.channel.resume(now=now)
-        silent_since, self._silent_since = self._silent_since, None
-        self._down_since = None
+        outage = self.recovery.open(now=now)
         self.trouble = None
         out += self._close_gap(now)
         out.append(
@@ -201,33 +193,23 @@ class Session:
                 at=now,
                 epoch=self.epoch,
                 address=self.address,
-                attempt=self.failures + 1,
-                outage=0.0 if silent_since is None else now - silent_since,
+                attempt=self.recovery.failures + 1,
+                outage=outage,
                 kernel=link.kernel is not None,
             )
         )
         return out
 
     def _on_dial_failed(self, fact: DialFailed, now: float) -> list[Output]:
-        if not self._is_current(fact.epoch, Phase.CONNECTING):
+        if self._attempt is None or self._attempt.epoch != fact.epoch:
             return []
-        return self._fail_dial(fact, now)
-
-    def _fail_dial(self, fact: DialFailed, now: float) -> list[Output]:
         self._attempt = None
-        since_at = self._silent_since
+        since_at = self.recovery.silent_since
         self.trouble = Trouble(
             fact.cause, fact.where, fact.status, fact.reason, since_at
         )
-        event = DialLost(
-            at=now,
-            epoch=self.epoch,
-            attempt=self.failures + 1,
-            cause=fact.cause,
-            where=fact.where,
-            status=fact.status,
-            reason=fact.reason,
-        )
+        attempt = self.recovery.failures + 1
+        event = dial_lost(fact, attempt=attempt, now=now)
         return [event, *self._retreat(now, fact.retry_after)]
 
     # --- losing ------------------------------------------------------------------
@@ -260,12 +242,11 @@ class Session:
         out: list[Output] = [event]
         if ended is None:
             out.insert(0, Abort(self.epoch))
-        out += self._end_link_conditions(now)
+        out += self.conditions.end_link(epoch=self.epoch, now=now)
         if was_useful(link, self.terms.backoff):
-            self.failures = 0
+            self.recovery.failures = 0
         if self.phase is Phase.OPEN:
-            self.outages += 1
-            self._silent_since = event.since_at
+            self.recovery.lose(since_at=event.since_at)
         if self.phase is Phase.OPEN or link.channel.count:
             # Frames come in order: whatever was sent before the last one is here.
             self.ledger.lose_link(self.epoch, heard_at=link.peer.frame_at)
@@ -275,38 +256,20 @@ class Session:
 
     def _retreat(self, now: float, retry_after: float | None) -> list[Output]:
         """After a loss or a failed dial: wait for the next attempt, or give up."""
-        trouble, backoff = self.trouble, self.terms.backoff
+        trouble = self.trouble
         assert trouble is not None
-        self.failures += 1
-        self._down_since = now if self._down_since is None else self._down_since
-        patience = backoff.give_up_after
-        spent = patience is not None and now - self._down_since >= patience
-        if spent or backoff.is_final(trouble.cause, trouble.status):
-            return self._surrender(trouble, now)
-        delay = backoff.delay(
-            self.failures,
-            draw=self._draw(),
-            status=trouble.status,
-            retry_after=retry_after,
-        )
-        return self._wait(delay, now)
+        delay = self.recovery.fail(trouble, retry_after=retry_after, now=now)
+        if delay is not None:
+            return self._wait(delay, now)
+        attempts, epoch = self.recovery.failures, self.epoch
+        event = surrendered(trouble, epoch=epoch, attempts=attempts, now=now)
+        return [*self._last_words(now), self._closed(event)]
 
     def _wait(self, delay: float, now: float) -> list[Output]:
         self.phase = Phase.BACKOFF
         self.retry_at = self._step_by = now + delay
-        attempt = self.failures + 1
+        attempt = self.recovery.failures + 1
         return [BackingOff(at=now, epoch=self.epoch, attempt=attempt, delay=delay)]
-
-    def _surrender(self, trouble: Trouble, now: float) -> list[Output]:
-        event = Surrendered(
-            at=now,
-            epoch=self.epoch,
-            cause=trouble.cause,
-            status=trouble.status,
-            reason=trouble.evidence,
-            attempts=self.failures,
-        )
-        return [*self._close_gap(now), self._closed(event)]
 
     # --- stopping ----------------------------------------------------------------
 
@@ -321,7 +284,8 @@ class Session:
         return [Close(self.epoch, fact.code, fact.reason)]
 
     def _finish(self, now: float) -> list[Output]:
-        out = self._end_link_conditions(now) + self._close_gap(now)
+        out = self.conditions.end_link(epoch=self.epoch, now=now)
+        out += self._last_words(now)
         if self.link is not None:
             self.past.add(self.link)
         self.link = None
@@ -329,10 +293,15 @@ class Session:
 
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
+        self._neighbours.clear(self._who)
         self.retry_at = None
         self._attempt = None
         self._step_by = inf
         return event
+
+    def _last_words(self, now: float) -> list[Output]:
+        """What is still untold of losses when the stream ends."""
+        return [*self.slow.tell(epoch=self.epoch, now=now), *self._close_gap(now)]
 
     def _close_gap(self, now: float) -> list[Output]:
         gap = self.ledger.regain_link(now=now)
@@ -370,12 +339,9 @@ class Session:
             fact = Tick(link.epoch, Evidence(link.kernel), fact.suspended)
         out: list[Output] = []
         if now >= link.deadline or fact.suspended:
-            out = self._learn(link.handle(fact, now=now))
-            if link.path.ladder is None:
-                self._neighbours.clear(self._who)
-            else:
-                began_at = link.path.ladder.began_at
-                self._neighbours.doubt(self._who, self.terms.host, now=began_at)
+            out = self.conditions.learn(link.handle(fact, now=now))
+            doubted_at = link.path.ladder.began_at if link.path.ladder else None
+            self._neighbours.watch(self._who, self.terms.host, doubted_at=doubted_at)
         if link.found:
             return out + self._lose(link.found, now)
         if now >= self._step_by:
@@ -392,7 +358,7 @@ class Session:
             attempt.extend(lag, now=now)
             event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=fact.suspended)
             return [event]
-        return [Abort(self.epoch), *self._fail_dial(attempt.failure(), now)]
+        return [Abort(self.epoch), *self._on_dial_failed(attempt.failure(), now)]
 
     def _next_deadline(self) -> float:
         match self.phase:
@@ -422,39 +388,14 @@ class Session:
         if isinstance(fact, Received) and fact.data and self.phase is Phase.SYNCING:
             # What is missing is missing before this data: the gap stands there.
             out = self._close_gap(now)
-        return out + self._learn(link.handle(fact, now=now))
-
-    def _learn(self, out: list[Output]) -> list[Output]:
-        for event in out:
-            if isinstance(event, ConditionBegan):
-                self.conditions[event.condition] = event.at
-            elif isinstance(event, ConditionEnded):
-                self.conditions.pop(event.condition, None)
-        return out
-
-    def _end_link_conditions(self, now: float) -> list[Output]:
-        """Conditions of a link end with it; the consumer's slowness does not."""
-        out: list[Output] = []
-        for condition in (Condition.NO_PONG, Condition.PAUSED):
-            began_at = self.conditions.pop(condition, None)
-            if began_at is not None:
-                out.append(
-                    ConditionEnded(
-                        at=now,
-                        epoch=self.epoch,
-                        condition=condition,
-                        after=now - began_at,
-                    )
-                )
-        return out
+        return out + self.conditions.learn(link.handle(fact, now=now))
 
     def _on_overflowed(self, fact: Overflowed, now: float) -> list[Output]:
-        out = self._learn(self.slow.overflowed(fact, epoch=self.epoch, now=now))
+        out = self.conditions.learn(
+            self.slow.overflowed(fact, epoch=self.epoch, now=now)
+        )
         draining = self.phase is Phase.DRAINING
         if fact.disconnect and self.link is not None and not draining:
             slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
             out += self._lose(slow, now)
         return out
-
-    def _is_current(self, epoch: int, phase: Phase) -> bool:
-        return epoch == self.epoch and self.phase is phase

@@ -69,6 +69,7 @@ class Carrier:
         self._eyes: KernelEyes | None = None
         self._deflater: Deflater | None = None
         self._ended = False
+        self._reads = True
         self._lingering: asyncio.TimerHandle | None = None
 
     def listen(
@@ -106,10 +107,12 @@ class Carrier:
 
     def pause_reading(self) -> None:
         if self._transport is not None and not self._ended:
+            self._reads = False
             self._transport.underlying_transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._transport is not None and not self._ended:
+            self._reads = True
             self._transport.underlying_transport.resume_reading()
 
     def send(self, data: str | bytes) -> None:
@@ -155,6 +158,9 @@ class Carrier:
         if self._eyes is None:
             return Evidence()
         evidence = self._eyes.read()
+        if not self._reads and self._transport is not None and self._eyes.was_reset():
+            # A transport that does not read would not find out before it writes.
+            self._transport.underlying_transport.abort()
         waiting = self.outbox.waiting if self.outbox else 0
         if waiting:
             return Evidence(evidence.kernel, evidence.unread_bytes, waiting)

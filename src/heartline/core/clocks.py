@@ -1,0 +1,253 @@
+"""The clocks of one link, read together: what they find, what they want, and when.
+
+Nothing here sends or tells; a link does, when it has asked.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from . import diagnosis
+from .adaptive import RoundTripEstimate
+from .channel import ChannelClock
+from .detector import (
+    BUSY_FLOOR,
+    POLL,
+    REPROOF_WITHIN,
+    Liveness,
+    PathClock,
+    window_shut,
+)
+from .diagnosis import Finding
+from .events import Kernel
+from .peer import PeerClock
+from .pings import Pings
+from .subscriptions import Freshness
+
+
+class Clocks:
+    """Path, peer and channel of one link, and the pings that are out on it."""
+
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        policy: Liveness,
+        kernel: Kernel | None,
+        freshness: Freshness | None,
+        now: float,
+    ) -> None:
+        self.policy = policy
+        self.kernel = kernel
+        """The evidence of the last tick; None where the system gives none."""
+        self.path = PathClock(policy, kernel=kernel, now=now)
+        self.peer = PeerClock(policy, now=now)
+        self.channel = ChannelClock(freshness, now=now)
+        self.pings = Pings(epoch)
+        self.round_trip = RoundTripEstimate()
+        self.doubted_at: float | None = None
+        self.no_pong_at: float | None = None
+        self.paused_at: float | None = None
+        self.busy_silence: float | None = None
+        """A silence that is rare on this link; None while its data has no rhythm."""
+        self._rhythm_of: float | None = None
+        self._asked_of: float | None = None
+        """The silence of data, by its beginning, that has been asked about."""
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the present silence of data has been asked about."""
+        return self._asked_of == self.channel.data_at
+
+    @property
+    def path_silence(self) -> float | None:
+        """The silence of data that brings the path in doubt; None if nothing does.
+
+        Each silence is asked about once: after the answer only the kernel counts.
+        """
+        return None if self.asked and not self.path.ladder else self.busy_silence
+
+    @property
+    def peer_silence(self) -> float | None:
+        """The same for the peer."""
+        return None if self.asked and not self.peer.wait else self.busy_silence
+
+    # --- what is learned -----------------------------------------------------------
+
+    def observe(self, kernel: Kernel, *, now: float) -> None:
+        """Let every clock take in the evidence."""
+        ladder, rung = self.path.ladder, self.path.rung
+        self.path.observe(kernel, now=now)
+        healed = ladder is not None and self.path.ladder is None
+        away = healed and ladder and self.path.heard_at > ladder.began_at + rung
+        if away and not window_shut(kernel):
+            # Not just a late look at a prompt answer: the path was really away. With
+            # a shut window it was not: its probes are answered at doubling intervals.
+            self.peer.excuse(self.path.silence, now=now)
+        self.peer.observe(kernel, now=now)
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is not None:
+            oldest.watch(kernel, answer_takes=self.path.rung, now=now)
+        proven_at = self.pings.acknowledge(kernel, now=now)
+        if proven_at is not None:
+            self.peer.proven(at=proven_at)
+
+    def learn_rhythm(self, *, now: float) -> None:
+        """Find out which silence of data is rare, once for each silence.
+
+        A silence is judged by what was promised when it began.
+        """
+        policy, data_at = self.policy, self.channel.data_at
+        if self._rhythm_of == data_at:
+            return
+        self._rhythm_of = data_at
+        silence = self.channel.rare_silence(per_minute=policy.rare_per_minute, now=now)
+        if silence is not None:
+            silence = max(silence, BUSY_FLOOR, 4 * self.round_trip.smoothed)
+            silence = silence if silence < policy.ping_every else None
+        self.busy_silence = silence
+        self.peer.busy = self.busy_silence is not None
+
+    def doubt_path(self, *, now: float) -> None:
+        """Begin to doubt the path, and note which silence of data is asked about."""
+        self._asked_of = self.channel.data_at
+        if self.kernel is not None:
+            self.path.doubt(now=now)
+
+    def pinged(self, *, now: float) -> bytes:
+        """Count a ping on every clock; its payload."""
+        payload = self.pings.send(now=now)
+        self.path.pinged(now=now)
+        if not self.paused:
+            self.peer.pinged(now=now)
+        return payload
+
+    # --- what is found -------------------------------------------------------------
+
+    def find(self, *, now: float) -> Finding | None:
+        """Judge path and peer, in this order, by the last evidence."""
+        return self._judge_path(now) or self._judge_peer(now)
+
+    def find_stalled_channel(self, *, now: float) -> Finding | None:
+        """Judge the contract: told stalled, and as long again without data."""
+        channel = self.channel
+        if channel.stalled_at is None or now < channel.given_up_at or self.paused:
+            return None
+        assert channel.contract is not None
+        silence = now - channel.data_at
+        return diagnosis.channel_stalled(silence, channel.contract.every)
+
+    def _judge_path(self, now: float) -> Finding | None:
+        kernel = self.kernel
+        if kernel is None:
+            return None
+        where = self.path.judge(now=now)
+        if where and self.path.ladder:
+            return diagnosis.path_dead(where, self.path.ladder, kernel, now=now)
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is None or now - oldest.sent_at < self.policy.outbound_after:
+            return None
+        if not oldest.is_lost_outbound(kernel, answer_takes=self.path.rung, now=now):
+            return None
+        return diagnosis.outbound_dead(oldest, kernel, now=now)
+
+    def _judge_peer(self, now: float) -> Finding | None:
+        wait, kernel = self.peer.wait, self.kernel
+        if self.paused or wait is None:
+            return None
+        silence = now - self.peer.frame_at
+        if self.no_pong_at is not None:
+            patient = silence < self.policy.no_pong_silence
+            return None if patient else diagnosis.peer_unresponsive(silence)
+        if now < self.peer.overdue_at(kernel, now=now):
+            return None
+        if kernel is None:
+            asked = len(self.pings)
+            enough = asked >= self.policy.pings
+            return diagnosis.silent_without_kernel(asked, silence) if enough else None
+        if not self.peer.is_accused(kernel, now=now):
+            return None
+        return diagnosis.peer_frozen(wait, kernel, silence, now=now)
+
+    # --- when ------------------------------------------------------------------------
+
+    @property
+    def channel_proven(self) -> bool:
+        """Whether the link has answered after its channel was due."""
+        return self.no_pong_at is not None or self.peer.frame_at >= self.channel.due_at
+
+    def suspect_at(self, *, now: float) -> float:
+        """When the peer is to be doubted."""
+        if self.doubted_at is not None or self.no_pong_at is not None:
+            return inf
+        return inf if self.peer.wait is None else self.peer.suspect_at(now=now)
+
+    def path_doubt_at(self) -> float:
+        """When the path is to be doubted, by the kernel's silence or the data's."""
+        due = self.path.doubt_at() if self.kernel is not None else inf
+        if self.busy_silence is None or self.asked:
+            return due
+        # Data that waited out a pause of ours was read later than it was heard.
+        silent_since = min(self.channel.data_at, self.path.heard_at)
+        return min(due, silent_since + self.busy_silence)
+
+    def ping_due(self, *, now: float) -> float:
+        """When a question is due that no doubt of the path asks."""
+        policy, last_at = self.policy, self.pings.last_at
+        if self.no_pong_at is not None:
+            # Asking is of no use, but a last word before the verdict is fair.
+            last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
+            return max(last_word_at, last_at + policy.ping_every)
+        due = max(self.peer.frame_at, last_at) + policy.ping_every
+        due = min(due, last_at + policy.measure_every)
+        if self.peer.wait is None or self.paused:
+            return due
+        return min(due, self.peer.ask_at(self.kernel, now=now))
+
+    def no_pong_due(self) -> float:
+        """When it is certain that data flows and pongs do not; inf until then."""
+        oldest = self.pings.oldest()
+        if oldest is None or self.no_pong_at is not None:
+            return inf
+        delivered = oldest.acked or self.kernel is None
+        fed_at, due = self.channel.fresh_at, oldest.sent_at + self.policy.peer_idle
+        # Data soon after the ping may have been on its way before the peer froze.
+        if not delivered or fed_at is None or fed_at < due:
+            return inf
+        return due
+
+    def next_at(self, *, now: float) -> float:
+        """When the next look is due; may lie in the past."""
+        due = min(
+            self.ping_due(now=now),
+            self.suspect_at(now=now),
+            self.no_pong_due(),
+            self._path_next_at(now),
+            self._peer_next_at(now),
+        )
+        if self.channel.contract is None or self.paused:
+            return due
+        return min(due, self.channel.next_at(proven=self.channel_proven, now=now))
+
+    def _path_next_at(self, now: float) -> float:
+        if self.path.ladder is None:
+            due = self.path_doubt_at()
+        else:
+            due = self.path.next_at(now=now)
+        oldest = self.pings.oldest_unacknowledged()
+        if oldest is None or self.kernel is None:
+            return due
+        outbound_at = oldest.sent_at + self.policy.outbound_after
+        return min(due, outbound_at if outbound_at > now else now + POLL)
+
+    def _peer_next_at(self, now: float) -> float:
+        if self.peer.wait is None or self.paused:
+            return inf
+        if self.no_pong_at is not None:
+            return max(self.peer.frame_at + self.policy.no_pong_silence, now + POLL)
+        overdue_at = self.peer.overdue_at(self.kernel, now=now)
+        return overdue_at if overdue_at > now else now + POLL
