@@ -250,4 +250,6 @@ class Clocks:
         if self.no_pong_at is not None:
             return max(self.peer.frame_at + self.policy.no_pong_silence, now + POLL)
         overdue_at = self.peer.overdue_at(self.kernel, now=now)
-        return overdue_at if overdue_at > now else now + POLL
+        if overdue_at <= now or self.peer.is_behind_backlog(self.path.kernel):
+            return now + POLL
+        return overdue_at

@@ -6,13 +6,14 @@ from .channel import CHANNEL_PATIENCE
 from .detector import DELAYED_ACK, POLL, TIMER_SLACK
 from .items import Bounds
 from .link import Link
+from .peer import KERNEL_TAKES
 
 
 def bounds(link: Link, *, now: float) -> Bounds:
     """Seconds of each kind of silence until it is told, as things stand at `now`."""
     policy, silence = link.policy, link.clocks.peer_silence
     wait = policy.ping_every if silence is None else silence
-    reproof = link.path.rung + POLL + TIMER_SLACK
+    reproof = link.path.rung + POLL + TIMER_SLACK + KERNEL_TAKES
     excused = max(0.0, link.peer.excused_until - now)
     peer = max(wait, excused) + link.peer.allowance(now=now) + reproof
     if link.clocks.no_pong_at is not None:
@@ -26,7 +27,7 @@ def bounds(link: Link, *, now: float) -> Bounds:
 def ceilings(link: Link) -> Bounds:
     """What `bounds` can grow to on this link, whatever it learns."""
     policy = link.policy
-    reproof = link.path.timeout_cap + DELAYED_ACK + POLL + TIMER_SLACK
+    reproof = link.path.timeout_cap + DELAYED_ACK + POLL + TIMER_SLACK + KERNEL_TAKES
     asked = policy.ping_every + policy.peer_max + reproof
     peer = max(asked, policy.no_pong_silence + TIMER_SLACK)
     path = peer if link.kernel is None else link.path.ceiling

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
 from math import inf
 from typing import TypeAlias
 
@@ -27,9 +26,9 @@ from heartline.core.events import (
     Surrendered,
     Tick,
 )
-from heartline.core.items import Bounds, Cause, Condition, Gap, Message, Phase, Where
+from heartline.core.items import Cause, Condition, Gap, Message, Phase, Where
 
-from .sim_client import Mark, Settled, Truth
+from .sim_history import AFTERMATH, PATH_FAULTS, Episode, Reading, Told, read
 from .simulation import Simulation
 
 Checker: TypeAlias = Callable[[Simulation], list[str]]
@@ -38,25 +37,6 @@ GRAIN = 0.001
 TICKS_A_SECOND = 130
 """At most: drains are 10 ms apart, evidence is polled each 50 ms."""
 DIALS_A_MINUTE = 75
-AFTERMATH = 40.0
-"""Seconds in which a fault may still be the reason of what is told: the other end's
-kernel may stay silent for twice as long as the fault lasted."""
-
-PATH_FAULTS = {"blackhole", "inbound", "outbound", "link_down", "suspend"}
-BLAMES = {
-    Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
-    # After a suspend the program at the other end may have closed and be gone.
-    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong", "suspend"},
-    Cause.CHANNEL_STALLED: {"mute", "freeze", "trickle", *PATH_FAULTS},
-    Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
-    Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
-    Cause.REFUSED: {"refuse", "restart"},
-    Cause.HANDSHAKE_TIMEOUT: {"hang", "freeze", "stall", *PATH_FAULTS},
-    Cause.NAME_RESOLUTION: {"stall", "suspend"},
-}
-"""Which injected faults explain a cause. Told ends come from both sides: the venue's
-own `Link` gives up a client that it cannot hear."""
-
 NEXT: dict[Phase, set[Phase]] = {
     Phase.IDLE: {Phase.CONNECTING, Phase.BACKOFF, Phase.CLOSED},
     Phase.CONNECTING: {Phase.SYNCING, Phase.OPEN, Phase.BACKOFF, Phase.CLOSED},
@@ -68,73 +48,13 @@ NEXT: dict[Phase, set[Phase]] = {
 }
 
 
-@dataclass(slots=True)
-class Episode:
-    """One injected fault, from its mark to its end."""
-
-    mark: Mark
-    from_at: float
-    until_at: float = inf
-    settled: Bounds | None = None
-
-    @property
-    def name(self) -> str:
-        return self.mark.name
-
-    def explains(self, cause: Cause, *, at: float) -> bool:
-        lasted = min(self.until_at, at) - self.from_at
-        over_at = self.until_at + max(AFTERMATH, 2 * lasted)
-        blamed = self.name in BLAMES.get(cause, set())
-        return blamed and self.from_at <= at <= over_at
-
-
-@dataclass(slots=True)
-class Told:
-    """A loss as it was told, and the truth at that moment."""
-
-    at: float
-    lost: Lost
-    truth: Truth
-
-
-@dataclass(slots=True)
-class _Reading:
-    episodes: list[Episode] = field(default_factory=list[Episode])
-    losses: list[Told] = field(default_factory=list[Told])
-
-
-def _read(sim: Simulation) -> _Reading:
-    reading = _Reading()
-    running: dict[str, Episode] = {}
-    truth: Truth | None = None
-    for at, _, value in sim.history:
-        match value:
-            case Mark(on=True):
-                running[value.name] = episode = Episode(value, at)
-                reading.episodes.append(episode)
-            case Mark():
-                running.pop(value.name).until_at = at
-            case Settled():
-                for episode in reading.episodes:
-                    if episode.name == value.name:
-                        episode.settled = value.bounds
-            case Truth():
-                truth = value
-            case Lost():
-                assert truth is not None
-                reading.losses.append(Told(at, value, truth))
-            case _:
-                pass
-    return reading
-
-
 # --- the promises -------------------------------------------------------------------
 
 
 def bound_kept(sim: Simulation) -> list[str]:
     """From the last sign of life to the verdict, at most the bound then published."""
     found: list[str] = []
-    reading = _read(sim)
+    reading = read(sim.history)
     for told in reading.losses:
         lost, truth = told.lost, told.truth
         if lost.cause not in (Cause.PATH_DEAD, Cause.PEER_FROZEN):
@@ -152,7 +72,7 @@ def bound_kept(sim: Simulation) -> list[str]:
     return found + _never_told(sim, reading)
 
 
-def _allowed(sim: Simulation, reading: _Reading, told: Told) -> float | None:
+def _allowed(sim: Simulation, reading: Reading, told: Told) -> float | None:
     """The bound at the moment of the fault that explains a loss, if there is one."""
     lost = told.lost
     for episode in reversed(reading.episodes):
@@ -174,7 +94,7 @@ def _allowed(sim: Simulation, reading: _Reading, told: Told) -> float | None:
     return None
 
 
-def _is_plain(reading: _Reading, episode: Episode, until: float) -> bool:
+def _is_plain(reading: Reading, episode: Episode, until: float) -> bool:
     """Whether nothing else happened meanwhile: then the bound is to be met exactly."""
     return not any(
         other is not episode
@@ -184,7 +104,7 @@ def _is_plain(reading: _Reading, episode: Episode, until: float) -> bool:
     )
 
 
-def _never_told(sim: Simulation, reading: _Reading) -> list[str]:
+def _never_told(sim: Simulation, reading: Reading) -> list[str]:
     """A fault that outlasts its bound must not stay unsaid."""
     found: list[str] = []
     now = sim.clock.now
@@ -224,16 +144,20 @@ def _was_paused(sim: Simulation, at: float) -> bool:
     for when, _, value in sim.history:
         if when > at:
             break
-        told = isinstance(value, ConditionBegan | ConditionEnded)
-        if told and value.condition is Condition.PAUSED:
-            paused = isinstance(value, ConditionBegan)
+        match value:
+            case ConditionBegan(condition=Condition.PAUSED):
+                paused = True
+            case ConditionEnded(condition=Condition.PAUSED):
+                paused = False
+            case _:
+                pass
     return paused
 
 
 def cause_right(sim: Simulation) -> list[str]:
     """What is blamed was really done, and what is not known to be is not blamed."""
     found: list[str] = []
-    reading = _read(sim)
+    reading = read(sim.history)
     for at, kind, value in sim.history:
         if kind != "event" or not isinstance(value, Lost | DialLost):
             continue
@@ -253,7 +177,7 @@ def cause_right(sim: Simulation) -> list[str]:
 
 def suspicions(sim: Simulation) -> int:
     """How often a healthy link was doubted: allowed, but worth knowing."""
-    episodes = _read(sim).episodes
+    episodes = read(sim.history).episodes
     return sum(
         isinstance(value, Doubted)
         and not any(e.from_at <= at <= e.until_at + AFTERMATH for e in episodes)
@@ -268,7 +192,7 @@ def nothing_waits_for_ever(sim: Simulation) -> list[str]:
     if session.deadline < sim.client_host.now - GRAIN:
         found.append(f"the deadline {session.deadline:.3f} has passed unseen")
     patience = sim.terms.backoff.cap + sim.terms.dialling.connect + 5.0
-    quiet_since = max((e.until_at for e in _read(sim).episodes), default=-inf)
+    quiet_since = max((e.until_at for e in read(sim.history).episodes), default=-inf)
     asked = any(
         isinstance(value, BackingOff) and at > quiet_since - patience
         for at, _, value in sim.history
@@ -307,7 +231,7 @@ def nothing_lost_in_silence(sim: Simulation) -> list[str]:
     last: int | None = None
     excused = True
     told_missing = 0
-    for item in [*sim.client.items, *deepcopy(buffer).take(1 << 60)]:
+    for item in [*sim.client.consumer.items, *deepcopy(buffer).take(1 << 60)]:
         match item:
             case Gap():
                 excused = True
@@ -329,7 +253,9 @@ def nothing_lost_in_silence(sim: Simulation) -> list[str]:
 def _tail_missing(sim: Simulation, last: int | None) -> list[str]:
     """Of a healthy open stream, only what is on its way may be outstanding."""
     now, session = sim.clock.now, sim.client.session
-    over_at = max((e.until_at for e in _read(sim).episodes), default=sim.began_at)
+    over_at = max(
+        (e.until_at for e in read(sim.history).episodes), default=sim.began_at
+    )
     link = session.link
     if session.phase is not Phase.OPEN or link is None or now - over_at < AFTERMATH:
         return []

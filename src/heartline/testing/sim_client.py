@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from math import inf
-from typing import NamedTuple, TypeAlias
 
 from heartline.core.events import (
     Abort,
@@ -48,7 +49,6 @@ from heartline.core.items import (
     Cause,
     Condition,
     Counts,
-    Item,
     Message,
     Phase,
 )
@@ -57,53 +57,17 @@ from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
 
-from .sim_clock import Host, Timer
+from .sim_clock import Host, Loop, Timer
+from .sim_consumer import Consumer
+from .sim_dial import Dialled, refusal
+from .sim_history import Entry, Truth
 from .sim_network import End, Frame
-from .sim_venue import Dialled, Venue
+from .sim_venue import Venue
 
 LATE = 0.1
 READ_BYTES = 262_144
 LOOP_PASS = 0.0001
-TAKE = 4096
 PONG_BYTES = 10
-CONSUMED_EVERY = 0.1
-
-
-class Truth(NamedTuple):
-    """What nobody in the simulation knows, noted when a link is lost or doubted."""
-
-    epoch: int
-    heard_at: float
-    """Last segment the client's kernel received, on the client's clock."""
-    frame_at: float
-    """Last complete frame the client's program read."""
-    data_at: float
-    stalled: float
-    """Seconds the client's own loop stood still, in all."""
-
-
-class Mark(NamedTuple):
-    """A fault began or ended."""
-
-    name: str
-    on: bool
-    host_at: float
-    """The moment on the client's clock, which a suspend stops."""
-    epoch: int
-    phase: Phase
-    bounds: Bounds
-    stalled: float
-
-
-class Settled(NamedTuple):
-    """The bounds once what was on its way when a fault began has arrived."""
-
-    name: str
-    bounds: Bounds
-
-
-Entry: TypeAlias = tuple[float, str, object]
-"""When; fact, do, event, item, phase, fault, bounds, truth or broken; what."""
 
 
 class Client:
@@ -123,15 +87,15 @@ class Client:
     ) -> None:
         self.host = host
         self.history = history
-        self.items: list[Item] = []
+        self.loop = Loop(host)
         self.buffer = Buffer(inbox)
+        self.consumer = Consumer(
+            host, self.buffer, loop=self.loop, relieve=self._relieve
+        )
         self.session = Session(terms, draw=dice.random, neighbours=neighbours, who=who)
-        self.speed: float | None = None
-        """Messages a second that the consumer takes; None is all, at once."""
         self.resolving = 0.003
         self.opening = 0.001
         """Seconds it takes to find the words sent on open."""
-        self.stalled = 0.0
         self.heard_frame_at = self.heard_data_at = host.now
         self.end: End | None = None
         self._last_end: End | None = None
@@ -144,13 +108,10 @@ class Client:
         self._facts: deque[Fact] = deque()
         self._feeding = False
         self._timer = Timer(host, self._fire)
-        self._stalled_until = -inf
         self._paused = False
         self._slept_before = 0.0
         self._told: tuple[object, ...] = ()
         self._phase = Phase.IDLE
-        self._consuming = False
-        self._later = host.clock.at
 
     # --- what the scenario does ---------------------------------------------------
 
@@ -162,9 +123,7 @@ class Client:
 
     def stall(self, seconds: float) -> None:
         """The program's own loop stands still; the kernel goes on."""
-        now = self.host.now
-        self.stalled += max(0.0, now + seconds - max(self._stalled_until, now))
-        self._stalled_until = max(self._stalled_until, now + seconds)
+        self.loop.stand_still(seconds)
         self._after(seconds, self._wake_up)
 
     def bounds(self) -> Bounds:
@@ -199,7 +158,7 @@ class Client:
 
     def _fire(self) -> None:
         session = self.session
-        if self._is_stalled:
+        if self.loop.stands_still:
             return
         if self.host.now >= session.deadline:
             self._tick()
@@ -214,13 +173,9 @@ class Client:
             epoch, evidence = self._live_epoch, self.end.evidence()
         self.feed(Tick(epoch, evidence, suspended if suspended > LATE else 0.0))
 
-    @property
-    def _is_stalled(self) -> bool:
-        return self.host.now < self._stalled_until - 1e-9
-
     def _wake_up(self) -> None:
         """The stall is over: timers and sockets are looked at in either order."""
-        if self._is_stalled:
+        if self.loop.stands_still:
             return
         if self._dice.random() < 0.5:
             self._fire()
@@ -229,20 +184,20 @@ class Client:
             self.on_readable()
             self._fire()
 
-    def _after(self, seconds: float, act: object, argument: object = None) -> None:
-        assert callable(act)
-        self._later(
-            self.host.clock.now + seconds,
-            lambda given: act() if given is None else act(given),
-            argument,
-            self.host,
-        )
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        clock = self.host.clock
+        clock.at(clock.now + seconds, lambda _: act(), None, self.host)
 
     # --- the socket ------------------------------------------------------------------
 
     def on_readable(self) -> None:
         end = self.end
-        if end is None or self._is_stalled or self._paused or not end.unread_bytes:
+        if (
+            end is None
+            or self.loop.stands_still
+            or self._paused
+            or not end.unread_bytes
+        ):
             return
         waiting = end.unread_bytes
         frames = end.read(READ_BYTES)
@@ -251,8 +206,8 @@ class Client:
             self._after(LOOP_PASS, self.on_readable)
 
     def on_reset(self) -> None:
-        if self._is_stalled:
-            self._after(self._stalled_until - self.host.now, self.on_reset)
+        if self.loop.stands_still:
+            self._after(self.loop.stands_still_for, self.on_reset)
             return
         self._end(Cause.RESET, None, "connection reset")
 
@@ -308,7 +263,7 @@ class Client:
             self.feed(Overflowed(dropped))
         if self.buffer.full:
             self._overflow(epoch)
-        self._consume()
+        self.consumer.wake()
 
     def _overflow(self, epoch: int) -> None:
         if self._inbox.policy is Overflow.BLOCK and not self._paused:
@@ -352,7 +307,7 @@ class Client:
             end.heard_at if end is not None else self.heard_frame_at,
             self.heard_frame_at,
             self.heard_data_at,
-            self.stalled,
+            self.loop.stood_still,
         )
 
     def _do(self, command: Command) -> None:
@@ -360,11 +315,11 @@ class Client:
         match command:
             case Dial():
                 self._dialling = command.epoch
-                self._after(self.resolving, self._connect, command.epoch)
+                self._after(self.resolving, partial(self._connect, command.epoch))
             case Abort():
                 self._abort(command.epoch)
             case Sync():
-                self._after(self.opening, self._sync, command.epoch)
+                self._after(self.opening, partial(self._sync, command.epoch))
             case Ping() if end is not None and epoch == command.epoch:
                 end.write(PONG_BYTES, Frame("ping", command.payload))
                 self.feed(Pinged(epoch, end.evidence()))
@@ -385,12 +340,12 @@ class Client:
         if end is not None:
             end.abort()
 
-    def _sync(self, epoch: object) -> None:
+    def _sync(self, epoch: int) -> None:
         if self.end is not None and epoch == self._live_epoch:
             self.end.write(100, Frame("subscribe"))
             self.feed(Synced(self._live_epoch, 1))
 
-    def _connect(self, epoch: object) -> None:
+    def _connect(self, epoch: int) -> None:
         if epoch != self._dialling:
             return
         self.feed(Staged(self._dialling, Stage.CONNECTING))
@@ -423,10 +378,7 @@ class Client:
             return
         self.end, self._dialling = None, 0
         end.abort()
-        status = first.value if first.kind == "refused" else None
-        assert not isinstance(status, bytes)
-        cause = Cause.REFUSED if status else Cause.CLOSED_BY_PEER
-        self.feed(DialFailed(epoch, cause, first.text, status or 1006))
+        self.feed(refusal(epoch, first))
 
     # --- the consumer -----------------------------------------------------------------
 
@@ -447,29 +399,7 @@ class Client:
         status = snapshot(session, now=self.host.now, traffic=counts)
         self.buffer.note(status)
         self._note("item", status)
-        self._consume()
-
-    def _consume(self) -> None:
-        if self._consuming:
-            return
-        self._consuming = True
-        if self.speed is None:
-            self._after(0.0, self._take)
-        else:
-            self._after(CONSUMED_EVERY, self._take)
-
-    def _take(self) -> None:
-        self._consuming = False
-        if self._is_stalled:
-            self._consuming = True
-            self._after(self._stalled_until - self.host.now, self._take)
-            return
-        most = TAKE if self.speed is None else round(self.speed * CONSUMED_EVERY)
-        if most > 0:
-            self.items += self.buffer.take(most)
-            self._relieve()
-        if not self.buffer.empty:
-            self._consume()
+        self.consumer.wake()
 
     def _relieve(self) -> None:
         if self._paused and self.buffer.half_empty and self._live_epoch:

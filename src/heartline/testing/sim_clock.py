@@ -76,6 +76,34 @@ class Host:
         self.awake_at = self.clock.now + seconds
 
 
+class Loop:
+    """The event loop of one program; while it stands still its kernel goes on."""
+
+    __slots__ = ("_host", "_until", "stood_still")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._until = -inf
+        self.stood_still = 0.0
+        """Seconds in all."""
+
+    @property
+    def stands_still_for(self) -> float:
+        """Seconds it will go on to stand still; 0 while it runs."""
+        left = self._until - self._host.now
+        return left if left > 1e-9 else 0.0
+
+    @property
+    def stands_still(self) -> bool:
+        return self.stands_still_for > 0
+
+    def stand_still(self, seconds: float) -> None:
+        longer = seconds - self.stands_still_for
+        if longer > 0:
+            self.stood_still += longer
+            self._until = self._host.now + seconds
+
+
 class Timer:
     """One deadline of a host, on the host's own clock; cheap to move later."""
 

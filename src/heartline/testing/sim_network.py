@@ -131,6 +131,7 @@ class End:
         self._early: dict[int, Packet] = {}
         self._unread: deque[_Chunk] = deque()
         self._retransmits = self._total_retransmits = self._probes = 0
+        self._window_probes = 0
         self._silent_since = host.now
         self._round_trip = self._least = round_trip
         self._deviation = round_trip / 2
@@ -220,6 +221,7 @@ class End:
                 self._silent_since = self.host.now
             flying = _Flying(self._sent, size_bytes, frames, self.host.now)
             self._flight.append(flying)
+            self._window_probes = 0
             self._sent += size_bytes
             self._send(Kind.DATA, flying)
         if (self._flight or self._queue) and self._resend.due > 1e9:
@@ -250,7 +252,7 @@ class End:
 
     def _timeout(self) -> float:
         first = LEAST_TIMEOUT + self._round_trip
-        tries = self._retransmits if self._flight else self._probes
+        tries = self._retransmits if self._flight else self._window_probes
         return float(min(first * 2.0 ** min(tries, 20), MOST_TIMEOUT))
 
     def _on_resend(self) -> None:
@@ -269,7 +271,9 @@ class End:
                 self._total_retransmits += 1
                 self._send(Kind.DATA, head)
         elif self._sent - self._acked >= self._window or self.host.down:
+            # Answered or not, each probe of a shut window waits twice as long.
             self._probes += 1
+            self._window_probes += 1
             self._send(Kind.WINDOW_PROBE)
         else:
             self._push()

@@ -24,7 +24,8 @@ from heartline.core.events import (
 from heartline.core.link import Link
 
 from .sim_clock import Clock, Host, Timer
-from .sim_network import SYN_RETRIES, End, Frame, Way
+from .sim_dial import Dialled
+from .sim_network import End, Frame, Way
 
 MESSAGE_BYTES = 120
 PONG_BYTES = 10
@@ -154,10 +155,19 @@ class Venue:
     def dial(
         self, connected: Callable[[End], None], refused: Callable[[], None]
     ) -> Dialled:
-        return Dialled(self, self._client_host, connected, refused)
+        return Dialled(
+            self._client_host,
+            towards=self.towards,
+            back=self.back,
+            accept=self._accept,
+            connected=connected,
+            refused=refused,
+        )
 
-    def accept(self) -> tuple[End, End]:
-        """Make both ends of a connection; the client's is not in use yet."""
+    def _accept(self) -> End | None:
+        """Make both ends of a connection; the client's, which is not in use yet."""
+        if not self.manners.listens:
+            return None
         round_trip = self.towards.delay + self.back.delay
         ends: list[End] = []
         for host, way in (
@@ -177,7 +187,7 @@ class Venue:
         there.open()
         self._accepted += 1
         there.program = VenueLink(self, there, self._accepted)
-        return here, there
+        return here
 
     # --- data -----------------------------------------------------------------------
 
@@ -211,58 +221,6 @@ class Venue:
                     return 0.002
                 self._burst = min(200, int(self.dice.expovariate(1 / 20)))
                 return 0.2 * self.dice.paretovariate(1.5)
-
-
-class Dialled:
-    """One attempt to connect, as the client's kernel sees it: SYN and its retries."""
-
-    def __init__(
-        self,
-        venue: Venue,
-        host: Host,
-        connected: Callable[[End], None],
-        refused: Callable[[], None],
-    ) -> None:
-        self._venue = venue
-        self._connected = connected
-        self._refused = refused
-        self._over = False
-        self._retries = iter(SYN_RETRIES)
-        self._began_at = host.now
-        self._host = host
-        self._retry = Timer(host, self._send)
-        self._send()
-
-    def give_up(self) -> None:
-        self._over = True
-        self._retry.stop()
-
-    def _send(self) -> None:
-        if self._over:
-            return
-        if not self._host.down:
-            self._venue.towards.carry(None, self._arrive)
-        wait = next(self._retries, None)
-        if wait is not None:
-            self._retry.set(self._began_at + wait)
-
-    def _arrive(self, _: object) -> None:
-        venue = self._venue
-        if not venue.manners.listens:
-            venue.back.carry(None, self._answer)
-            return
-        here, _there = venue.accept()
-        venue.back.carry(here, self._answer)
-
-    def _answer(self, here: object) -> None:
-        if self._over or self._host.asleep or self._host.down:
-            return
-        self.give_up()
-        if isinstance(here, End):
-            here.open()
-            self._connected(here)
-        else:
-            self._refused()
 
 
 class VenueLink:

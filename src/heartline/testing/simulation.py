@@ -24,8 +24,9 @@ from heartline.core.neighbours import Neighbours
 from heartline.core.terms import Terms
 from heartline.errors import UsageError
 
-from .sim_client import Client, Entry, Mark, Settled
+from .sim_client import Client
 from .sim_clock import Clock, Host
+from .sim_history import Entry, Mark, Settled
 from .sim_network import DELAYED_ACK
 from .sim_venue import Pongs, Traffic, Venue
 
@@ -133,7 +134,7 @@ class Simulation:
             session.epoch,
             session.phase,
             self.client.bounds(),
-            self.client.stalled,
+            self.client.loop.stood_still,
         )
         self.history.append((self.clock.now, "fault", mark))
 

@@ -72,7 +72,7 @@ def swarm(seed: int, *, seconds: float = SECONDS) -> Simulation:
     if dice.random() < 0.1:
         manners.unsolicited_every = 0.3
     if limit < 65_536:
-        sim.client.speed = dice.choice((None, 10.0, 30.0, 100.0))
+        sim.client.consumer.speed = dice.choice((None, 10.0, 30.0, 100.0))
     sim.client.opening = dice.choice((0.0, 0.05, 2.0))
     sim.client.start()
     _order_faults(sim, dice, seconds)

@@ -1,0 +1,129 @@
+"""What a simulation writes down, and how it is read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple, TypeAlias
+
+from heartline.core.events import Lost
+from heartline.core.items import Bounds, Cause, Phase
+
+AFTERMATH = 40.0
+"""Seconds in which a fault may still be the reason of what is told: the other end's
+kernel may stay silent for twice as long as the fault lasted."""
+
+PATH_FAULTS = {"blackhole", "inbound", "outbound", "link_down", "suspend"}
+BLAMES = {
+    Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
+    # After a suspend the program at the other end may have closed and be gone.
+    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong", "suspend"},
+    Cause.CHANNEL_STALLED: {"mute", "freeze", "trickle", *PATH_FAULTS},
+    Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
+    Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
+    Cause.REFUSED: {"refuse", "restart"},
+    Cause.HANDSHAKE_TIMEOUT: {"hang", "freeze", "stall", *PATH_FAULTS},
+    Cause.NAME_RESOLUTION: {"stall", "suspend"},
+}
+"""Which injected faults explain a cause. Told ends come from both sides: the venue's
+own `Link` gives up a client that it cannot hear."""
+
+
+class Truth(NamedTuple):
+    """What nobody in the simulation knows, noted when a link is lost or doubted."""
+
+    epoch: int
+    heard_at: float
+    """Last segment the client's kernel received, on the client's clock."""
+    frame_at: float
+    """Last complete frame the client's program read."""
+    data_at: float
+    stalled: float
+    """Seconds the client's own loop stood still, in all."""
+
+
+class Mark(NamedTuple):
+    """A fault began or ended."""
+
+    name: str
+    on: bool
+    host_at: float
+    """The moment on the client's clock, which a suspend stops."""
+    epoch: int
+    phase: Phase
+    bounds: Bounds
+    stalled: float
+
+
+class Settled(NamedTuple):
+    """The bounds once what was on its way when a fault began has arrived."""
+
+    name: str
+    bounds: Bounds
+
+
+Entry: TypeAlias = tuple[float, str, object]
+"""When; fact, do, event, item, phase, fault, bounds, truth or broken; what."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """One injected fault, from its mark to its end."""
+
+    mark: Mark
+    from_at: float
+    until_at: float = inf
+    settled: Bounds | None = None
+
+    @property
+    def name(self) -> str:
+        return self.mark.name
+
+    def explains(self, cause: Cause, *, at: float) -> bool:
+        lasted = min(self.until_at, at) - self.from_at
+        over_at = self.until_at + max(AFTERMATH, 2 * lasted)
+        blamed = self.name in BLAMES.get(cause, set())
+        return blamed and self.from_at <= at <= over_at
+
+
+@dataclass(slots=True)
+class Told:
+    """A loss as it was told, and the truth at that moment."""
+
+    at: float
+    lost: Lost
+    truth: Truth
+
+
+@dataclass(slots=True)
+class Reading:
+    """A history as checkers need it."""
+
+    episodes: list[Episode] = field(default_factory=list[Episode])
+    losses: list[Told] = field(default_factory=list[Told])
+
+
+def read(history: list[Entry]) -> Reading:
+    """Find the faults and the losses in a history."""
+    reading = Reading()
+    running: dict[str, Episode] = {}
+    truth: Truth | None = None
+    for at, _, value in history:
+        match value:
+            case Mark(on=True):
+                running[value.name] = episode = Episode(value, at)
+                reading.episodes.append(episode)
+            case Mark():
+                running.pop(value.name).until_at = at
+            case Settled():
+                for episode in reading.episodes:
+                    if episode.name == value.name:
+                        episode.settled = value.bounds
+            case Truth():
+                truth = value
+            case Lost():
+                assert truth is not None
+                reading.losses.append(Told(at, value, truth))
+            case _:
+                pass
+    return reading
