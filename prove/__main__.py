@@ -182,7 +182,11 @@ def main() -> int:
     if "calm" in proofs:
         found["calm"] = asyncio.run(calm(asked.calm_seconds, asked.seed))
         row = found["calm"]
-        _say(f"calm: {row['messages']} messages, {row['false_alarms']} false alarms")
+        _say(
+            f"calm: {row['messages']} messages of {len(row['streams'])} streams at"
+            f" {row['speed']:g}x for {row['seconds']:g} s beside {row['busy_loops']}"
+            f" busy loops, seed {row['seed']}: {row['false_alarms']} false alarms"
+        )
         broken += ["calm"] if row["false_alarms"] else []
     path.write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "prove.md").write_text(_markdown(found))

@@ -57,15 +57,12 @@ def connect(
     counts as OPEN. `on_event` is given every event at once, also while the consumer is
     behind; it must not block. `journal` is a file that gets every event as a line of
     JSON; `metrics` a Prometheus registry that gets this stream's series, until it is
-    closed. Everything is logged to the logger `heartline`. `name` is what all of them
-    call this stream; by default the URL's host and port.
+    closed. The logger is `heartline`. `name` is what all of them call this stream.
 
     Sizes are bytes of payload, inclusive: a message of exactly `max_message_bytes` is
     delivered, compressed or not. Raises `UsageError` for what cannot be.
     """
     venue = _venue_of(url)
-    _check_size("outbox_limit_bytes", outbox_limit_bytes)
-    _check_size("max_message_bytes", max_message_bytes)
     route = Route(
         url=url,
         headers=headers or {},
@@ -91,11 +88,6 @@ def connect(
         name or venue, on_event=on_event, journal=journal, metrics=metrics
     )
     return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=observers))
-
-
-def _check_size(field: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(field, wanted="at least 1", got=value)
 
 
 def _venue_of(url: Url) -> str:

@@ -54,7 +54,7 @@ class Heartbeat:
             exact = answer
             return lambda data: data == exact
         if isinstance(answer, Mapping):
-            return _contains(answer)
+            return _contains(answer)  # pyright: ignore[reportUnknownArgumentType]
         return answer
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from heartline.core.items import Cause
 from heartline.errors import HeartlineError, UsageError, WireError
@@ -41,6 +41,11 @@ class Route:
     max_message_bytes: int
     outbox_limit_bytes: int
 
+    def __post_init__(self) -> None:
+        for name in ("outbox_limit_bytes", "max_message_bytes"):
+            if getattr(self, name) < 1:
+                raise UsageError(name, wanted="at least 1", got=getattr(self, name))
+
     @property
     def syncs(self) -> bool:
         return callable(self.on_open) or len(self.on_open) > 0
@@ -51,7 +56,7 @@ class Route:
         Tokens expire: what was good for the first dial may be refused on the next.
         """
         url = await _fresh("url", self.url)
-        if not isinstance(url, str):
+        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError("url", wanted="str", got=type(url).__name__)
         return Target(
             url=url,
@@ -79,9 +84,7 @@ async def _fresh(name: str, source: T | Callable[[], T | Awaitable[T]]) -> T:
         return source
     try:
         made = source()
-        if inspect.isawaitable(made):
-            return await made
-        return made
+        return cast(T, await made if inspect.isawaitable(made) else made)
     except HeartlineError:
         raise
     except Exception as error:

@@ -230,14 +230,19 @@ class PathClock:
         """Seconds from the last segment to the verdict; `silence` of a busy link."""
         timeout = max(self.timeout, self._next_timeout)
         wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
-        wait = wait if silence is None else min(wait, silence)
-        return wait + self._verdict_takes(timeout, self.ride_through(now=now))
+        takes = self._climb_takes(timeout, self.ride_through(now=now))
+        if silence is None:
+            return wait + takes + TIMER_SLACK
+        # Only where data is missed can the way out be dead alone and be found here.
+        takes = max(takes, self._resending_takes(timeout))
+        return min(wait, silence) + takes + TIMER_SLACK
 
     @property
     def ceiling(self) -> float:
         policy, most = self.policy, self.timeout_cap
         wait = policy.kernel_interval + KEEPALIVE_GRACE + most
-        return wait + self._verdict_takes(most, policy.ride_through_max)
+        climb = self._climb_takes(most, policy.ride_through_max)
+        return wait + max(climb, self._resending_takes(most)) + TIMER_SLACK
 
     @property
     def timeout_cap(self) -> float:
@@ -245,13 +250,14 @@ class PathClock:
         least = 0.0 if self.kernel is None else self.kernel.min_round_trip
         return max(PROBE_TIMEOUT_CAP, 3 * least)
 
-    def _verdict_takes(self, timeout: float, ride_through: float) -> float:
-        climb = self.policy.pings * (timeout + DELAYED_ACK)
+    def _climb_takes(self, timeout: float, ride_through: float) -> float:
+        return max(ride_through, self.policy.pings * (timeout + DELAYED_ACK))
+
+    def _resending_takes(self, timeout: float) -> float:
         # At one, two and four of these the kernel resends; the third must fail too
         # where the second came before a segment told that the way to us works.
         resends = 4 * (LEAST_RESEND + timeout) + timeout + DELAYED_ACK + POLL
-        outbound = max(self.policy.outbound_after, resends)
-        return max(ride_through, climb, outbound) + TIMER_SLACK
+        return max(self.policy.outbound_after, resends)
 
     def _heal(self, at: float, now: float) -> None:
         assert self.ladder is not None

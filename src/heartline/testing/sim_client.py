@@ -121,6 +121,11 @@ class Client:
     def stop(self) -> None:
         self.feed(Stop())
 
+    def send(self, size_bytes: int) -> None:
+        """Write one message of so many bytes; nothing without a link."""
+        if self.end is not None and self._live_epoch:
+            self.end.write(size_bytes, Frame("order"))
+
     def stall(self, seconds: float) -> None:
         """The program's own loop stands still; the kernel goes on."""
         self.loop.stand_still(seconds)

@@ -1,0 +1,388 @@
+"""What the core promises, each as a function that asserts it for one random case.
+
+The dice decide the case: hypothesis throws them in the tests of the promises, a plain
+`random.Random` in the tests that plant faults. No property waits: time is virtual.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from math import inf
+from typing import Any
+
+from msgspec import Struct
+
+from heartline.core.detector import Liveness
+from heartline.core.events import (
+    Abort,
+    ConditionBegan,
+    Dial,
+    DialSucceeded,
+    Lost,
+    Ping,
+    Received,
+    Stalled,
+    Tick,
+)
+from heartline.core.inbox import Inbox
+from heartline.core.items import Bounds, Cause, Condition, Phase, Status, Where
+from heartline.core.link import Link
+from heartline.core.subscriptions import Freshness
+from heartline.core.terms import Terms
+from heartline.testing import checkers
+from heartline.testing.sim_venue import Pongs, Traffic
+from heartline.testing.simulation import HOST, Simulation
+from heartline.testing.swarm import swarm
+
+Property = Callable[[random.Random], None]
+
+ROUND_TRIPS = (0.0002, 0.02, 0.1, 0.2)
+PATIENT = Liveness(ping_every=1e6, measure_every=1e6, kernel_interval=1000)
+"""Of a venue that never finds anything."""
+ARRIVED = 0.25
+"""What was on its way when a fault began has arrived after so many seconds."""
+SLACK = 0.1
+
+
+def stream(
+    dice: random.Random,
+    *,
+    traffic: Traffic | None = None,
+    rate: float = 20.0,
+    freshness: Freshness | None = None,
+    inbox: Inbox | None = None,
+    round_trip: float | None = None,
+    venue_watches: bool = True,
+) -> Simulation:
+    """A stream that has just been started, over a path without loss."""
+    sim = Simulation(
+        dice.randrange(1 << 30),
+        terms=Terms(host=HOST, freshness=freshness),
+        inbox=inbox,
+        venue_liveness=None if venue_watches else PATIENT,
+    )
+    sim.path(round_trip=round_trip or dice.choice(ROUND_TRIPS))
+    idle_or_busy = (Traffic.IDLE, Traffic.STEADY, Traffic.MARKET)
+    sim.venue.manners.traffic = traffic or dice.choice(idle_or_busy)
+    sim.venue.manners.rate = rate
+    sim.client.start()
+    return sim
+
+
+def told(sim: Simulation, kind: type[Any]) -> list[Any]:
+    return [v for _, what, v in sim.history if what == "event" and isinstance(v, kind)]
+
+
+def promised(sim: Simulation) -> Bounds:
+    bounds: Bounds = sim.client.bounds()
+    return bounds
+
+
+def no_complaints(sim: Simulation) -> None:
+    assert checkers.complaints(sim) == []
+
+
+# --- detection has a bound -----------------------------------------------------------
+
+
+def the_path_bound_is_kept(dice: random.Random) -> None:
+    sim = stream(dice)
+    sim.run(dice.uniform(0.5, 40.0))
+    sim.fault(dice.choice(("blackhole", "inbound", "link_down")), seconds=60.0)
+    before = promised(sim).path
+    sim.run(ARRIVED)
+    sim.run(max(before, promised(sim).path))
+    assert [lost.cause for lost in told(sim, Lost)] == [Cause.PATH_DEAD]
+    no_complaints(sim)
+
+
+def the_peer_bound_is_kept(dice: random.Random) -> None:
+    sim = stream(dice)
+    sim.run(dice.uniform(0.5, 40.0))
+    sim.fault("freeze", seconds=60.0)
+    before = promised(sim).peer
+    sim.run(ARRIVED)
+    sim.run(max(before, promised(sim).peer))
+    assert [lost.cause for lost in told(sim, Lost)] == [Cause.PEER_FROZEN]
+    no_complaints(sim)
+
+
+def the_channel_bound_is_kept(dice: random.Random) -> None:
+    every = dice.uniform(0.5, 5.0)
+    contract = Freshness(every=every, redial=False)
+    sim = stream(dice, traffic=Traffic.STEADY, freshness=contract)
+    sim.run(dice.uniform(0.5, 20.0))
+    sim.fault("mute", seconds=60.0)
+    sim.run(every + 0.2 + SLACK)
+    no_complaints(sim)
+    assert told(sim, Lost) == []
+
+
+def a_fault_between_acknowledgement_and_pong_is_found_in_time(
+    dice: random.Random,
+) -> None:
+    """The peer's kernel has the ping, its program has not answered: no clock waits."""
+    sim = stream(dice, traffic=Traffic.IDLE, round_trip=0.02)
+    sim.venue.manners.pongs, sim.venue.manners.pong_delay = Pongs.LATE, 1.0
+    while not (link := sim.client.session.link) or len(link.pings) == 0:
+        sim.run(0.01)
+    sim.run(dice.choice((0.0, 10.0, 20.0)))
+    while not link.pings.oldest() or link.pings.last_at < sim.client_host.now - 0.01:
+        sim.run(0.005)
+    sim.run(dice.uniform(0.08, 0.9))
+    assert len(link.pings) == 1
+    sim.fault("blackhole", seconds=30.0)
+    sim.run(promised(sim).path + SLACK)
+    assert [lost.cause for lost in told(sim, Lost)] == [Cause.PATH_DEAD]
+    assert checkers.bound_kept(sim) == []
+
+
+def trickled_bytes_hold_the_peer_only_to_the_message_deadline(
+    dice: random.Random,
+) -> None:
+    sim = stream(dice, traffic=Traffic.STEADY, round_trip=0.02)
+    sim.run(dice.uniform(15.0, 30.0))
+    bound, deadline = promised(sim).peer, sim.terms.liveness.message_deadline
+    assert bound < deadline
+    sim.venue.manners.pongs = Pongs.NONE
+    sim.fault("trickle", seconds=60.0)
+    sim.run(deadline + bound + SLACK)
+    (lost,) = told(sim, Lost)
+    took = lost.at - lost.since_at
+    assert lost.cause is Cause.PEER_FROZEN
+    assert deadline - 1e-6 <= took <= deadline + bound
+
+
+def bounds_stay_under_their_ceilings(dice: random.Random) -> None:
+    sim = swarm(dice.randrange(1 << 20), seconds=60.0)
+    for _, _, status in sim.history:
+        if isinstance(status, Status):
+            assert status.bounds.path <= status.ceilings.path + 1e-9
+            assert status.bounds.peer <= status.ceilings.peer + 1e-9
+            assert status.bounds.channels == status.ceilings.channels
+
+
+# --- the right thing is blamed -----------------------------------------------------------
+
+
+def a_shut_window_that_is_answered_blames_the_peer(dice: random.Random) -> None:
+    sim = stream(dice, traffic=Traffic.STEADY)
+    sim.run(dice.uniform(10.0, 30.0))
+    sim.fault("freeze", seconds=120.0)
+    sim.run(0.01)
+    for _ in range(dice.randrange(5, 9)):
+        sim.client.send(65_536)
+    sim.run(60.0)
+    assert told(sim, Lost)[0].cause is Cause.PEER_FROZEN
+
+
+def a_shut_window_that_nobody_answers_blames_the_path(dice: random.Random) -> None:
+    sim = stream(dice, traffic=Traffic.IDLE)
+    sim.run(dice.uniform(10.5, 18.0))
+    sim.fault("freeze", seconds=120.0)
+    for _ in range(6):
+        sim.client.send(65_536)
+    sim.run(0.3)
+    link = sim.client.session.link
+    assert link is not None
+    sim.fault("blackhole", seconds=120.0)
+    sim.run(60.0)
+    assert told(sim, Lost)[0].cause is Cause.PATH_DEAD
+
+
+def links_that_die_together_blame_this_host(dice: random.Random) -> None:
+    first = stream(dice)
+    others = [
+        Simulation(n, terms=Terms(host=f"{n}.example"), beside=first)
+        for n in range(1, dice.randrange(2, 4))
+    ]
+    for other in others:
+        other.venue.manners.traffic = dice.choice((Traffic.IDLE, Traffic.STEADY))
+        other.path(round_trip=dice.choice(ROUND_TRIPS))
+        other.client.start()
+    first.run(dice.uniform(6.0, 30.0))
+    for sim in (first, *others):
+        sim.fault("blackhole", seconds=30.0)
+    first.run(6.0)
+    losses = [lost for sim in (first, *others) for lost in told(sim, Lost)]
+    assert {lost.cause for lost in losses} == {Cause.PATH_DEAD}
+    last = max(losses, key=lambda lost: lost.at)
+    assert last.where is Where.LOCAL
+
+
+def without_pongs_there_is_no_verdict_and_no_more_question(
+    dice: random.Random,
+) -> None:
+    sim = stream(dice, traffic=Traffic.STEADY)
+    sim.venue.manners.pongs = Pongs.NONE
+    sim.run(10.0)
+    assert [e.condition for e in told(sim, ConditionBegan)] == [Condition.NO_PONG]
+    asked = pings(sim)
+    sim.run(dice.uniform(30.0, 120.0))
+    assert told(sim, Lost) == []
+    assert pings(sim) == asked
+    patience = sim.terms.liveness.no_pong_silence
+    sim.fault("freeze", seconds=100.0)
+    sim.run(patience - 1.0)
+    assert told(sim, Lost) == []
+    sim.run(1.0 + SLACK + 0.1)
+    assert [lost.cause for lost in told(sim, Lost)] == [Cause.PEER_FROZEN]
+
+
+# --- we are never the false alarm ---------------------------------------------------------
+
+
+def a_late_tick_judges_nothing(dice: random.Random) -> None:
+    """Even with a verdict at hand: what ran out while we stood still is void."""
+    sim = stream(dice)
+    sim.run(dice.uniform(1.0, 30.0))
+    sim.fault(dice.choice(("blackhole", "freeze")), seconds=60.0)
+    sim.run(dice.uniform(0.0, 13.0))
+    link = sim.client.session.link
+    if link is None:
+        return
+    link, before = deepcopy(link), link.verdict
+    lag = dice.choice((0.101, 0.5, 3.0, 60.0, 3600.0))
+    end = sim.client.end
+    assert end is not None
+    late = Tick(link.epoch, end.evidence())
+    out = link.handle(late, now=link.deadline + lag)
+    assert [event.lag for event in out if isinstance(event, Stalled)]
+    assert link.found is None
+    assert link.verdict is before
+    assert link.deadline < inf
+
+
+def a_stall_of_ours_kills_no_healthy_link(dice: random.Random) -> None:
+    sim = stream(dice, venue_watches=False)
+    sim.run(dice.uniform(0.5, 30.0))
+    sim.fault("stall", seconds=dice.choice((0.05, 0.15, 1.0, 3.0, 8.0)))
+    sim.run(30.0)
+    assert told(sim, Lost) == []
+    no_complaints(sim)
+
+
+def a_pause_holds_the_peers_clock_and_not_the_paths(dice: random.Random) -> None:
+    inbox = Inbox(limit=10, policy="block")
+    sim = stream(dice, traffic=Traffic.STEADY, inbox=inbox, venue_watches=False)
+    sim.client.consumer.speed = 0.0
+    sim.run(10.0)
+    assert Condition.PAUSED in sim.client.session.conditions
+    sim.fault("freeze", seconds=dice.uniform(5.0, 10.0))
+    sim.run(20.0)
+    assert told(sim, Lost) == []
+    sim.fault("blackhole", seconds=60.0)
+    sim.run(promised(sim).path + SLACK + 0.1)
+    assert [lost.cause for lost in told(sim, Lost)] == [Cause.PATH_DEAD]
+    assert checkers.bound_kept(sim) == []
+
+
+# --- cheap, and never for ever --------------------------------------------------------------
+
+
+def heartbeats_stay_in_their_budget(dice: random.Random) -> None:
+    traffic = dice.choice((Traffic.IDLE, Traffic.STEADY, Traffic.MARKET))
+    budget = 8 if traffic is Traffic.IDLE else 6
+    sim = stream(dice, traffic=traffic, rate=50.0)
+    sim.run(60.0)
+    for _ in range(2):
+        before = pings(sim)
+        sim.run(60.0)
+        assert pings(sim) - before <= budget
+    assert told(sim, Lost) == []
+
+
+def a_tick_always_moves_the_deadline(dice: random.Random) -> None:
+    """By a millisecond at least, whatever was done to the stream."""
+    sim = swarm(dice.randrange(1 << 20), seconds=dice.uniform(1.0, 60.0))
+    session = sim.client.session
+    end = sim.client.end
+    for _ in range(200):
+        due = session.deadline
+        if due == inf:
+            assert session.phase in (Phase.IDLE, Phase.CLOSED)
+            return
+        now = max(due, sim.client_host.now)
+        evidence = Tick(session.epoch) if end is None else None
+        fact = evidence or Tick(session.epoch, end.evidence() if end else None)  # type: ignore[arg-type]
+        session.handle(fact, now=now)
+        assert session.deadline >= now + 0.001 - 1e-9
+
+
+def random_histories_keep_every_promise(dice: random.Random) -> None:
+    no_complaints(swarm(dice.randrange(1 << 20), seconds=90.0))
+
+
+# --- the past has no say ---------------------------------------------------------------------
+
+
+def facts_of_an_old_epoch_change_nothing(dice: random.Random) -> None:
+    sim = stream(dice)
+    sim.run(dice.uniform(1.0, 10.0))
+    sim.fault("close", value=1001.0)
+    sim.run(dice.uniform(0.0, 6.0))
+    session = sim.client.session
+    if session.epoch < 2:
+        return
+    old = session.epoch - 1
+    for fact in old_facts(sim, old):
+        before = everything(session)
+        out = session.handle(fact, now=sim.client_host.now)
+        assert everything(session) == before, fact
+        allowed = [Abort(old)] if isinstance(fact, DialSucceeded) else []
+        assert out == allowed, fact
+
+
+def old_facts(sim: Simulation, old: int) -> Iterator[Any]:
+    """Every fact that names an epoch, as the link `old` told it."""
+    for kind in {type(v): v for _, what, v in sim.history if what == "fact"}.values():
+        if getattr(kind, "epoch", 0) and not isinstance(kind, Tick):
+            fields = {name: getattr(kind, name) for name in kind.__struct_fields__}
+            yield type(kind)(**{**fields, "epoch": old})
+    yield Received(old, 1, 1, 100)
+
+
+def everything(value: Any) -> Any:
+    """All that is reachable from `value`, as something that can be compared."""
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return [everything(item) for item in value]
+    if isinstance(value, dict):
+        return [(key, everything(item)) for key, item in value.items()]
+    if isinstance(value, Struct) or not type(value).__module__.startswith("heartline"):
+        return value
+    names = set(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        names |= set(vars(kind).get("__slots__", ()))
+    return [(name, everything(getattr(value, name, None))) for name in sorted(names)]
+
+
+def pings(sim: Simulation) -> int:
+    return sum(isinstance(v, Ping) for _, what, v in sim.history if what == "do")
+
+
+def dials(sim: Simulation) -> int:
+    return sum(isinstance(v, Dial) for _, what, v in sim.history if what == "do")
+
+
+SIMULATED: tuple[Property, ...] = (
+    the_path_bound_is_kept,
+    the_peer_bound_is_kept,
+    the_channel_bound_is_kept,
+    a_fault_between_acknowledgement_and_pong_is_found_in_time,
+    trickled_bytes_hold_the_peer_only_to_the_message_deadline,
+    bounds_stay_under_their_ceilings,
+    a_shut_window_that_is_answered_blames_the_peer,
+    a_shut_window_that_nobody_answers_blames_the_path,
+    links_that_die_together_blame_this_host,
+    without_pongs_there_is_no_verdict_and_no_more_question,
+    a_late_tick_judges_nothing,
+    a_stall_of_ours_kills_no_healthy_link,
+    a_pause_holds_the_peers_clock_and_not_the_paths,
+    heartbeats_stay_in_their_budget,
+    a_tick_always_moves_the_deadline,
+    random_histories_keep_every_promise,
+    facts_of_an_old_epoch_change_nothing,
+)
