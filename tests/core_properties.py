@@ -21,6 +21,7 @@ from heartline.core.events import (
     ConditionBegan,
     Dial,
     DialSucceeded,
+    Evidence,
     Lost,
     Ping,
     Received,
@@ -29,7 +30,6 @@ from heartline.core.events import (
 )
 from heartline.core.inbox import Inbox
 from heartline.core.items import Bounds, Cause, Condition, Phase, Status, Where
-from heartline.core.link import Link
 from heartline.core.subscriptions import Freshness
 from heartline.core.terms import Terms
 from heartline.testing import checkers
@@ -85,7 +85,7 @@ def no_complaints(sim: Simulation) -> None:
     assert checkers.complaints(sim) == []
 
 
-# --- detection has a bound -----------------------------------------------------------
+# --- detection has a bound --------------------------------------------------------
 
 
 def the_path_bound_is_kept(dice: random.Random) -> None:
@@ -165,7 +165,7 @@ def bounds_stay_under_their_ceilings(dice: random.Random) -> None:
             assert status.bounds.channels == status.ceilings.channels
 
 
-# --- the right thing is blamed -----------------------------------------------------------
+# --- the right thing is blamed ----------------------------------------------------
 
 
 def a_shut_window_that_is_answered_blames_the_peer(dice: random.Random) -> None:
@@ -213,17 +213,19 @@ def links_that_die_together_blame_this_host(dice: random.Random) -> None:
     assert last.where is Where.LOCAL
 
 
-def without_pongs_there_is_no_verdict_and_no_more_question(
+def without_pongs_there_is_no_verdict_and_hardly_a_question(
     dice: random.Random,
 ) -> None:
     sim = stream(dice, traffic=Traffic.STEADY)
     sim.venue.manners.pongs = Pongs.NONE
     sim.run(10.0)
     assert [e.condition for e in told(sim, ConditionBegan)] == [Condition.NO_PONG]
-    asked = pings(sim)
-    sim.run(dice.uniform(30.0, 120.0))
+    asked, seconds = pings(sim), dice.uniform(30.0, 120.0)
+    sim.run(seconds)
     assert told(sim, Lost) == []
-    assert pings(sim) == asked
+    # They may come back, and that must be noticed.
+    every = sim.terms.liveness.measure_every
+    assert pings(sim) - asked <= seconds / every + 1
     patience = sim.terms.liveness.no_pong_silence
     sim.fault("freeze", seconds=100.0)
     sim.run(patience - 1.0)
@@ -232,7 +234,7 @@ def without_pongs_there_is_no_verdict_and_no_more_question(
     assert [lost.cause for lost in told(sim, Lost)] == [Cause.PEER_FROZEN]
 
 
-# --- we are never the false alarm ---------------------------------------------------------
+# --- we are never the false alarm -------------------------------------------------
 
 
 def a_late_tick_judges_nothing(dice: random.Random) -> None:
@@ -280,18 +282,17 @@ def a_pause_holds_the_peers_clock_and_not_the_paths(dice: random.Random) -> None
     assert checkers.bound_kept(sim) == []
 
 
-# --- cheap, and never for ever --------------------------------------------------------------
+# --- cheap, and never for ever ----------------------------------------------------
 
 
 def heartbeats_stay_in_their_budget(dice: random.Random) -> None:
     traffic = dice.choice((Traffic.IDLE, Traffic.STEADY, Traffic.MARKET))
     budget = 8 if traffic is Traffic.IDLE else 6
     sim = stream(dice, traffic=traffic, rate=50.0)
-    sim.run(60.0)
-    for _ in range(2):
-        before = pings(sim)
-        sim.run(60.0)
-        assert pings(sim) - before <= budget
+    sim.run(30.0)
+    before, minutes = pings(sim), 2
+    sim.run(60.0 * minutes)
+    assert pings(sim) - before <= budget * minutes
     assert told(sim, Lost) == []
 
 
@@ -306,17 +307,16 @@ def a_tick_always_moves_the_deadline(dice: random.Random) -> None:
             assert session.phase in (Phase.IDLE, Phase.CLOSED)
             return
         now = max(due, sim.client_host.now)
-        evidence = Tick(session.epoch) if end is None else None
-        fact = evidence or Tick(session.epoch, end.evidence() if end else None)  # type: ignore[arg-type]
-        session.handle(fact, now=now)
-        assert session.deadline >= now + 0.001 - 1e-9
+        seen = Evidence() if end is None else end.evidence()
+        session.handle(Tick(session.epoch, seen), now=now)
+        assert session.deadline >= now + 0.001 - 1e-9, session.phase
 
 
 def random_histories_keep_every_promise(dice: random.Random) -> None:
     no_complaints(swarm(dice.randrange(1 << 20), seconds=90.0))
 
 
-# --- the past has no say ---------------------------------------------------------------------
+# --- the past has no say ----------------------------------------------------------
 
 
 def facts_of_an_old_epoch_change_nothing(dice: random.Random) -> None:
@@ -377,7 +377,7 @@ SIMULATED: tuple[Property, ...] = (
     a_shut_window_that_is_answered_blames_the_peer,
     a_shut_window_that_nobody_answers_blames_the_path,
     links_that_die_together_blame_this_host,
-    without_pongs_there_is_no_verdict_and_no_more_question,
+    without_pongs_there_is_no_verdict_and_hardly_a_question,
     a_late_tick_judges_nothing,
     a_stall_of_ours_kills_no_healthy_link,
     a_pause_holds_the_peers_clock_and_not_the_paths,

@@ -116,9 +116,7 @@ def test_retry_after_is_the_least_delay_cut_to_its_cap_with_jitter_on_top(
     check_retry_after(policy, attempt, draw, retry_after, status)
 
 
-@given(
-    policy=policies(), attempt=attempts, draw=draws, status=st.sampled_from(GENTLE)
-)
+@given(policy=policies(), attempt=attempts, draw=draws, status=st.sampled_from(GENTLE))
 def test_who_asks_for_patience_is_never_called_at_once(
     policy: Backoff, attempt: int, draw: float, status: int
 ) -> None:

@@ -251,8 +251,6 @@ def _forgets_nobody(self: Neighbours, now: float) -> None:
     return None
 
 
-
-
 def _with_ports(self: Neighbours, who: int, host: str, *, now: float) -> None:
     self._doubts[who] = (host, now)
 

@@ -242,9 +242,7 @@ def _never_places(self: Pings, seen: Kernel) -> None:
     return None
 
 
-def _acknowledges_by_silence(
-    self: Pings, seen: Kernel, *, now: float
-) -> float | None:
+def _acknowledges_by_silence(self: Pings, seen: Kernel, *, now: float) -> float | None:
     return now if seen.outstanding_bytes == 0 and self._out else None
 
 

@@ -15,8 +15,8 @@ from .core.items import (
     Verdict,
     Where,
 )
-from .core.terms import Dialling
 from .core.subscriptions import Freshness
+from .core.terms import Dialling
 from .errors import (
     GaveUp,
     HeartlineError,

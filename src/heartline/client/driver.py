@@ -53,6 +53,7 @@ from heartline.errors import GaveUp, WireError
 from heartline.observe import redact_text, secrets_of
 from heartline.wire.carrier import Carrier
 from heartline.wire.dial import dial
+from heartline.wire.pulse import Pulse
 from heartline.wire.pump import Pump
 
 from .callables import careful, report, with_careful_key
@@ -122,6 +123,7 @@ class Driver:
             look=self._look,
             settle=self._settle,
             loop=loop,
+            pulse=Pulse.of(loop),
         )
         self._observers.open(self.snapshot)
         self.pump.feed(Start())
@@ -399,6 +401,7 @@ class Driver:
         counts = Counts(
             messages=buffer.received,
             delivered=buffer.delivered,
+            gaps=buffer.gaps,
             size_bytes=self.reader.buffer.received_bytes,
             sent=self.sent,
             unsent=self._unsent + waiting,

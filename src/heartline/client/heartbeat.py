@@ -21,8 +21,9 @@ class Heartbeat:
     `send`: the message, or a callable that makes it anew each time. `every`: seconds
     between two, whatever else flows. `answer`: what the venue says to it: the exact
     message, a mapping that its JSON object must contain, or a predicate; None if the
-    venue does not answer. Answers are signs of life of the link, not data: they are
-    counted and kept from the consumer.
+    venue does not answer. An answer that stays out for `Liveness.peer_max` while no
+    data comes is PEER_FROZEN; beside data it is the condition NO_PONG. Answers are
+    signs of life of the link, not data: they are counted and kept from the consumer.
     """
 
     send: str | bytes | Callable[[], str | bytes]

@@ -199,9 +199,10 @@ class Clocks:
         """When a question is due that no doubt of the path asks."""
         policy, last_at = self.policy, self.pings.last_at
         if self.no_pong_at is not None:
-            # Asking is of no use, but a last word before the verdict is fair.
+            # Pongs may come back; and a last word before the verdict is fair.
             last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
-            return max(last_word_at, last_at + policy.ping_every)
+            last_word_at = max(last_word_at, last_at + policy.ping_every)
+            return min(last_word_at, last_at + policy.measure_every)
         due = max(self.peer.frame_at, last_at) + policy.ping_every
         due = min(due, last_at + policy.measure_every)
         if self.peer.wait is None or self.paused:

@@ -84,6 +84,14 @@ def peer_unresponsive(silence: float) -> Finding:
     )
 
 
+def heartbeat_unanswered(waited: float) -> Finding:
+    """Pings are answered, the venue's own heartbeat is not, and no data comes."""
+    return Finding(
+        cause=Cause.PEER_FROZEN,
+        evidence=f"the declared heartbeat is unanswered for {waited:.2f} s, no data",
+    )
+
+
 def channel_stalled(silence: float, contract: float) -> Finding:
     return Finding(
         cause=Cause.CHANNEL_STALLED,

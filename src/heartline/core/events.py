@@ -114,11 +114,16 @@ class Stop(Struct, frozen=True):
 
 
 class Tick(Struct, frozen=True):
-    """The deadline passed. `suspended` is how long the machine slept since the last."""
+    """The deadline passed, or our own loop is known to have stood still.
+
+    `suspended` is how long the machine slept since the last tick, `stalled` how long
+    the loop stood still until now, as measured by the driver; 0 if it did not.
+    """
 
     epoch: int = 0
     evidence: Evidence = Evidence()
     suspended: float = 0.0
+    stalled: float = 0.0
 
 
 class Staged(Struct, frozen=True):

@@ -105,6 +105,8 @@ class Buffer:
         self.delivered = 0
         self.received = 0
         self.received_bytes = 0
+        self.gaps = 0
+        """Overflow gaps that were handed out."""
         self._runs: deque[_Run | _Note] = deque()
         self._notes = 0
         self._conflate_at = policy.limit
@@ -186,8 +188,11 @@ class Buffer:
                 items += run.messages
                 taken += len(run.messages)
                 self.waiting_bytes -= run.size_bytes
+            elif isinstance(run, _Hole):
+                items.append(run.gap())
+                self.gaps += 1
             else:
-                items.append(run.gap() if isinstance(run, _Hole) else run)
+                items.append(run)
         self.waiting -= taken
         self.delivered += taken
         return items

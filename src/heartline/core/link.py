@@ -13,7 +13,7 @@ from .adaptive import LEAST_GAP
 from .channel import CHANNEL_PATIENCE
 from .clocks import Clocks
 from .detector import Liveness
-from .diagnosis import Finding
+from .diagnosis import Finding, heartbeat_unanswered
 from .events import (
     Answered,
     Beat,
@@ -92,6 +92,8 @@ class Link:
         self._beats = beats
         self._beat_at = now + beats.every if beats else inf
         self._beat_out_at: float | None = None
+        self._unanswered_at: float | None = None
+        self._handled_at = self._previous_at = now
         self._draining = 0
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
@@ -108,6 +110,7 @@ class Link:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
             return []
+        self._previous_at, self._handled_at = self._handled_at, now
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
         holds = self._draining > 0 or now > self.deadline
@@ -223,7 +226,11 @@ class Link:
         if self._beat_out_at is None:
             return []
         took, self._beat_out_at = now - self._beat_out_at, None
-        return self._answered(took, now)
+        out = self._answered(took, now)
+        if self._unanswered_at is not None:
+            after, self._unanswered_at = now - self._unanswered_at, None
+            out.append(self._ended(Condition.NO_PONG, after, now))
+        return out
 
     def _answered(self, took: float, now: float) -> list[Output]:
         out: list[Output] = []
@@ -261,7 +268,7 @@ class Link:
     # --- the tick: the only place where anything is judged ------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
-        lag = max(0.0, now - self.deadline) + fact.suspended
+        lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
         if lag > self.policy.stall_after:
             return self._on_stall(lag, fact.suspended, now)
         unread = fact.evidence.unread_bytes > 0 and not self.clocks.paused
@@ -285,8 +292,11 @@ class Link:
             if now >= self.clocks.suspect_at(now=now):
                 out += self._doubt("peer", now - self.peer.frame_at, now)
             out += self._judge_pongs(now)
+            out += self._judge_beat(now)
             out += self._judge_channel(now)
-            found = self.clocks.find_stalled_channel(now=now)
+            found = self.clocks.find_stalled_channel(now=now) or self._find_unanswered(
+                now
+            )
         if found:
             self.found = found
             self.verdict = Verdict.DEAD
@@ -300,7 +310,9 @@ class Link:
         self.path.forgive(now=now)
         self.peer.forgive()
         if self.unproven_since is None:
-            self.unproven_since, self.stalled_for = now - lag, 0.0
+            # Whatever is read now came after the last thing we handled.
+            self.unproven_since = min(now - lag, self._previous_at)
+            self.stalled_for = 0.0
         self.stalled_for += lag
         event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=suspended)
         # What the peer sent meanwhile is in the socket; a ping tells the rest.
@@ -338,6 +350,33 @@ class Link:
         self.clocks.no_pong_at = now
         self.peer.forgive()
         return [ConditionBegan(at=now, epoch=self.epoch, condition=Condition.NO_PONG)]
+
+    def _judge_beat(self, now: float) -> list[Output]:
+        """Data flows, but the declared heartbeat is not answered."""
+        if self._beat_out_at is None or self._unanswered_at is not None:
+            return []
+        due = self._beat_out_at + self.policy.peer_idle
+        if now < due or self.channel.data_at < due or self.clocks.no_pong_at:
+            return []
+        self._unanswered_at = now
+        return [
+            ConditionBegan(
+                at=now,
+                epoch=self.epoch,
+                condition=Condition.NO_PONG,
+                detail="the declared heartbeat is not answered",
+            )
+        ]
+
+    def _find_unanswered(self, now: float) -> Finding | None:
+        """A pong may come from a proxy; the declared answer comes from the venue."""
+        out_at = self._beat_out_at
+        if out_at is None or self.clocks.paused or self.channel.data_at >= out_at:
+            return None
+        waited = now - out_at
+        if waited < self.policy.peer_max:
+            return None
+        return heartbeat_unanswered(waited)
 
     # --- what is asked -------------------------------------------------------------
 
@@ -390,10 +429,19 @@ class Link:
             return True
         return now - self.deadline > self.policy.stall_after
 
+    def _beat_next_at(self, now: float) -> float:
+        due, out_at = self._beat_at, self._beat_out_at
+        if out_at is None or self.clocks.paused:
+            return due
+        for after in (self.policy.peer_idle, self.policy.peer_max):
+            if out_at + after > now:
+                return min(due, out_at + after)
+        return due
+
     def _next_deadline(self, now: float) -> float:
         if self.found:
             return inf
         if self._draining:
             return now + (SETTLE if self._draining == 1 else DRAIN)
-        due = min(self._beat_at, self.clocks.next_at(now=now))
+        due = min(self._beat_next_at(now), self.clocks.next_at(now=now))
         return max(due, now + LEAST_STEP)

@@ -28,7 +28,7 @@ def lost(
         where=where,
         status=ended.status if ended else None,
         reason=ended.reason if ended else "",
-        evidence=finding.evidence,
+        evidence="" if ended else finding.evidence,
         # What has ended by a word was alive until that word.
         since_at=now if ended else _since(link, finding.cause, where),
         bound=None if ended else _bound_of(link, finding.cause, now),

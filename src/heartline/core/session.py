@@ -45,7 +45,7 @@ from .events import (
 )
 from .gaps import Ledger
 from .items import Cause, Phase, Where
-from .link import Link
+from .link import LEAST_STEP, Link
 from .losses import dial_lost, lost, surrendered, was_useful
 from .neighbours import Neighbours
 from .overflow import SlowConsumer
@@ -123,6 +123,9 @@ class Session:
                     self.slow.caught_up(epoch=self.epoch, now=now)
                 )
         self.deadline = self._next_deadline()
+        if isinstance(fact, Tick):
+            # Two deadlines less than this apart share a tick: no hot loop.
+            self.deadline = max(self.deadline, now + LEAST_STEP)
         return out
 
     # --- dialling ----------------------------------------------------------------
@@ -330,15 +333,16 @@ class Session:
         return out
 
     def _tick_link(self, link: Link, fact: Tick, now: float) -> list[Output]:
-        lag = max(0.0, now - self.deadline) + fact.suspended
+        lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
         if lag > self.terms.liveness.stall_after:
             # What is sent on open gets the time that we stood still.
             self._step_by += lag
         if fact.epoch != link.epoch:
             # Evidence of another link is no evidence; the tick itself still counts.
-            fact = Tick(link.epoch, Evidence(link.kernel), fact.suspended)
+            evidence = Evidence(link.kernel)
+            fact = Tick(link.epoch, evidence, fact.suspended, fact.stalled)
         out: list[Output] = []
-        if now >= link.deadline or fact.suspended:
+        if now >= link.deadline or fact.suspended or fact.stalled:
             out = self.conditions.learn(link.handle(fact, now=now))
             doubted_at = link.path.ladder.began_at if link.path.ladder else None
             self._neighbours.watch(self._who, self.terms.host, doubted_at=doubted_at)

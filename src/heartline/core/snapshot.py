@@ -56,7 +56,7 @@ def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
         pongs=past.pongs + (link.pings.answered if link else 0),
         beats=past.beats + (link.beats if link else 0),
         stray_pongs=past.stray_pongs + (link.pings.stray if link else 0),
-        gaps=session.ledger.gaps,
+        gaps=session.ledger.gaps + traffic.gaps,
         attempts=session.attempts,
         sent=traffic.sent,
         unsent=traffic.unsent,

@@ -136,4 +136,6 @@ def _encoded(data: str | bytes) -> tuple[WSMsgType, bytes]:
             raise UsageError(
                 "send", wanted="text that UTF-8 can say", got="a lone surrogate"
             ) from None
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise UsageError("send", wanted="str or bytes", got=type(data).__name__)
     return WSMsgType.BINARY, bytes(data)

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from heartline.core.events import Evidence, Fact, Output, Received, Tick
 
+from .pulse import Pulse
+
 LATE = 0.1
 """A read this much after the armed deadline means our own loop stood still: the tick
 is given first, so that what is read is known to be old. The machine has its own say."""
@@ -57,6 +59,7 @@ class Pump:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.monotonic,
         asleep: Callable[[], float] = slept_through,
+        pulse: Pulse | None = None,
     ) -> None:
         self.machine = machine
         self.clock = clock
@@ -66,6 +69,9 @@ class Pump:
         self._loop = loop
         self._asleep = asleep
         self._asleep_before = asleep()
+        self._pulse = pulse
+        if pulse is not None:
+            pulse.listen(self, self._stood_still)
         self._facts: deque[Fact] = deque()
         self._feeding = False
         self._timer: asyncio.TimerHandle | None = None
@@ -107,6 +113,8 @@ class Pump:
         self, epoch: int, frames: int, data: int, size_bytes: int, *, now: float
     ) -> None:
         """Tell the machine of a read at `now`, and of those counted before it."""
+        if self._pulse is not None:
+            self._pulse.feel()
         if self.is_late(now):
             self.tick()
         self.flush()
@@ -149,19 +157,26 @@ class Pump:
         self._heard_data = self._heard_bytes = 0
         return heard, self._heard_at
 
-    def tick(self) -> None:
+    def _stood_still(self, seconds: float) -> None:
+        if self.machine.deadline != float("inf"):
+            self.tick(stalled=seconds)
+
+    def tick(self, *, stalled: float = 0.0) -> None:
         """Read the evidence and let the machine judge."""
         asleep = self._asleep()
         suspended = asleep - self._asleep_before
         self._asleep_before = asleep
         epoch, evidence = self._look()
         # Clock readings taken apart differ by microseconds; sleep is seconds.
-        self.feed(Tick(epoch, evidence, suspended if suspended > LATE else 0.0))
+        suspended = suspended if suspended > LATE else 0.0
+        self.feed(Tick(epoch, evidence, suspended, stalled))
 
     def is_late(self, now: float) -> bool:
         return now - self.machine.deadline > LATE
 
     def stop(self) -> None:
+        if self._pulse is not None:
+            self._pulse.leave(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

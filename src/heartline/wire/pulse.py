@@ -1,0 +1,69 @@
+"""Feels for an event loop that stands still: one short timer for all its streams.
+
+A stream's own deadline may be a second away, or ten; a loop that stood still in
+between would go unseen, and data that waited would pass for fresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+EVERY = 0.1
+LATE = 0.1
+"""A beat later than this means that the loop stood still."""
+
+Stalled = Callable[[float], None]
+
+_PULSES: WeakKeyDictionary[asyncio.AbstractEventLoop, Pulse] = WeakKeyDictionary()
+
+
+class Pulse:
+    """The pulse of one loop; beats while somebody listens."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._beat_at = clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._listeners: dict[object, Stalled] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Pulse:
+        """The one pulse of `loop`."""
+        pulse = _PULSES.get(loop)
+        if pulse is None:
+            pulse = _PULSES[loop] = cls(loop)
+        return pulse
+
+    def listen(self, who: object, stalled: Stalled) -> None:
+        """Call `stalled` with the seconds the loop stood still, whenever it did."""
+        if not self._listeners:
+            self._beat_at = self._clock()
+            self._timer = self._loop.call_later(EVERY, self._beat)
+        self._listeners[who] = stalled
+
+    def leave(self, who: object) -> None:
+        self._listeners.pop(who, None)
+        if not self._listeners and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def feel(self) -> None:
+        """Look now: for whoever is about to read what may have waited."""
+        now = self._clock()
+        stood = now - self._beat_at
+        self._beat_at = now
+        if stood > EVERY + LATE:
+            for stalled in list(self._listeners.values()):
+                stalled(stood)
+
+    def _beat(self) -> None:
+        self._timer = self._loop.call_later(EVERY, self._beat)
+        self.feel()

@@ -1,0 +1,545 @@
+"""The consumer's end, on a real loop: order and completeness in every interleaving.
+
+A sequence of steps is played by the loop's callbacks or by a task, as drivers do it,
+against a consumer that reads, is slow, or is cancelled and replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from heartline import Gap, Heartbeat, Inbox, Item, Message, UsageError
+from heartline.client.doorbell import Doorbell
+from heartline.client.reader import Reader
+
+T = TypeVar("T")
+Step = tuple[str, int]
+
+SECONDS = 10.0
+"""More than any test here may take."""
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.integers(1, 5)),
+        st.tuples(st.just("put"), st.integers(1, 5)),
+        st.tuples(st.just("note"), st.just(0)),
+        st.tuples(st.just("quiet note"), st.just(0)),
+        st.tuples(st.just("turn"), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["cancel", "stop", "replace"]), st.just(0)),
+        st.tuples(st.sampled_from(["hold", "release"]), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+def run(work: Awaitable[T], loop: Callable[[], Any] = asyncio.new_event_loop) -> T:
+    async def limited() -> T:
+        return await asyncio.wait_for(work, SECONDS)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(limited())
+
+
+class Play:
+    """A reader, what was given to it, and what one consumer after the other read."""
+
+    def __init__(self, *, by_items: bool, from_callbacks: bool) -> None:
+        self.reader = Reader(Inbox(), relieve=lambda: None)
+        self.reader.open(asyncio.get_running_loop())
+        self.by_items = by_items
+        self.from_callbacks = from_callbacks
+        self.given: list[Item] = []
+        self.read: list[Item] = []
+        self.messages = 0
+        self.at = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.consumer: asyncio.Task[None] | None = None
+
+    async def consume(self) -> None:
+        if self.by_items:
+            async for item in self.reader.items():
+                self.read.append(item)
+                await self.gate.wait()
+        else:
+            async for batch in self.reader.batches():
+                self.read += batch
+                await self.gate.wait()
+
+    def start(self) -> None:
+        if self.consumer is None:
+            self.consumer = asyncio.create_task(self.consume())
+
+    async def cancel(self) -> None:
+        task, self.consumer = self.consumer, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def some(self, count: int) -> list[Message]:
+        made: list[Message] = []
+        for _ in range(count):
+            self.at += 1.0
+            made.append(Message(f"{self.at:.0f}", self.at))
+        self.messages += count
+        self.given += made
+        return made
+
+    def act(self, step: str, count: int) -> None:
+        """What a driver does in one call: never awaits."""
+        reader = self.reader
+        if step == "read":
+            messages = self.some(count)
+            if not reader.hand(messages, count):
+                reader.put(messages, count)
+            reader.wake(at_once=True)
+        elif step == "put":
+            reader.put(self.some(count), count)
+            reader.wake()
+        else:
+            self.at += 1.0
+            gap = Gap("outage", self.at - 0.5, self.at, 1)
+            self.given.append(gap)
+            reader.note(gap)
+            if step == "note":
+                reader.wake()
+
+    async def do(self, step: str, count: int) -> None:
+        match step:
+            case "turn":
+                for _ in range(count):
+                    await asyncio.sleep(0)
+            case "cancel":
+                await self.cancel()
+            case "stop":
+                # Cancelled, but not awaited: more may come before it wakes.
+                if self.consumer is not None:
+                    self.consumer.cancel()
+            case "replace":
+                await self.cancel()
+                self.start()
+            case "hold":
+                self.gate.clear()
+            case "release":
+                self.gate.set()
+            case _ if self.from_callbacks:
+                await called_back(lambda: self.act(step, count))
+            case _:
+                self.act(step, count)
+
+
+async def called_back(act: Callable[[], None]) -> None:
+    """Let the loop call it, outside of any task; its error is raised here."""
+    done = asyncio.get_running_loop().create_future()
+
+    def call() -> None:
+        try:
+            act()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    asyncio.get_running_loop().call_soon(call)
+    await done
+
+
+async def play(steps: list[Step], *, by_items: bool, from_callbacks: bool) -> None:
+    """Everything that was given is read once, in order, whoever was cancelled."""
+    it = Play(by_items=by_items, from_callbacks=from_callbacks)
+    it.start()
+    await asyncio.sleep(0)
+    for step, count in steps:
+        await it.do(step, count)
+        assert it.read == it.given[: len(it.read)]
+    it.gate.set()
+    # The last consumer may have been told to stop: another reads the rest.
+    await it.cancel()
+    it.reader.end(None)
+    it.start()
+    assert it.consumer is not None
+    await it.consumer
+    assert it.read == it.given
+    buffer = it.reader.buffer
+    assert buffer.received == buffer.delivered == it.messages
+    assert buffer.waiting == buffer.waiting_bytes == buffer.dropped == 0
+    assert buffer.received_bytes == it.messages
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=steps, by_items=st.booleans(), from_callbacks=st.booleans())
+@example(
+    steps=[("read", 2), ("note", 0), ("read", 1), ("replace", 0), ("read", 3)],
+    by_items=True,
+    from_callbacks=True,
+)
+def test_whatever_happens_all_is_read_once_and_in_order(
+    steps: list[Step], by_items: bool, from_callbacks: bool
+) -> None:
+    run(play(steps, by_items=by_items, from_callbacks=from_callbacks))
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=steps, by_items=st.booleans(), from_callbacks=st.booleans())
+def test_so_it_is_on_uvloop(
+    steps: list[Step], by_items: bool, from_callbacks: bool
+) -> None:
+    work = play(steps, by_items=by_items, from_callbacks=from_callbacks)
+    run(work, uvloop.new_event_loop)
+
+
+# --- single cases -------------------------------------------------------------------
+
+
+def opened(inbox: Inbox | None = None) -> Reader:
+    reader = Reader(inbox or Inbox(), relieve=lambda: None)
+    reader.open(asyncio.get_running_loop())
+    return reader
+
+
+def messages_of(*numbers: int) -> list[Message]:
+    return [Message(str(n), float(n)) for n in numbers]
+
+
+GAP = Gap("outage", 0.0, 1.0, 1)
+
+
+async def all_of(source: AsyncIterator[T]) -> list[T]:
+    return [item async for item in source]
+
+
+def test_a_read_is_handed_over_only_to_who_waits_with_nothing_to_read() -> None:
+    async def main() -> None:
+        reader = opened()
+        assert not reader.hand(messages_of(1), 1), "nobody reads"
+        task = asyncio.create_task(anext(reader.batches()))
+        await asyncio.sleep(0)
+        reader.note(GAP)
+        assert not reader.hand(messages_of(1), 1), "the gap comes first"
+        reader.wake()
+        assert not reader.hand(messages_of(1), 1), "it has been woken for the gap"
+        assert await task == [GAP]
+        task = asyncio.create_task(anext(reader.batches()))
+        await asyncio.sleep(0)
+        assert reader.hand(messages_of(1), 1)
+        assert not reader.hand(messages_of(2), 1), "one read at a time"
+        reader.put(messages_of(2), 1)
+        reader.wake()
+        assert await task == messages_of(1)
+        assert await anext(reader.batches()) == messages_of(2)
+
+    run(main())
+
+
+def test_before_it_is_opened_nothing_is_handed_over_and_nobody_may_wait() -> None:
+    async def main() -> None:
+        reader = Reader(Inbox(), relieve=lambda: None)
+        assert not reader.hand(messages_of(1), 1)
+        reader.wake()
+        with pytest.raises(UsageError, match="inside `async with`"):
+            await anext(reader.items())
+
+    run(main())
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_a_consumer_cancelled_as_it_was_woken_loses_nothing(handed: bool) -> None:
+    async def main() -> None:
+        reader = opened()
+        task = asyncio.create_task(anext(reader.items()))
+        await asyncio.sleep(0)
+        if handed:
+            assert reader.hand(messages_of(1, 2), 2)
+        else:
+            reader.put(messages_of(1, 2), 2)
+        reader.wake()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        reader.end(None)
+        assert await all_of(reader.items()) == messages_of(1, 2)
+
+    run(main())
+
+
+def test_batches_begin_with_what_a_broken_loop_left() -> None:
+    async def main() -> None:
+        reader = opened()
+        reader.put(messages_of(1, 2, 3, 4), 4)
+        async for item in reader.items():
+            if item == Message("2", 2.0):
+                break
+        gc.collect()
+        await asyncio.sleep(0)
+        reader.put(messages_of(5), 1)
+        reader.end(None)
+        expected = [messages_of(3, 4), messages_of(5)]
+        assert await all_of(reader.batches()) == expected
+
+    run(main())
+
+
+def test_a_loop_after_a_broken_loop_goes_on_where_that_one_was() -> None:
+    async def main() -> None:
+        reader, seen = opened(), list[Item]()
+        reader.put(messages_of(1, 2, 3), 3)
+        reader.end(None)
+        for _ in range(4):
+            async for item in reader.items():
+                seen.append(item)
+                break
+        assert seen == messages_of(1, 2, 3)
+
+    run(main())
+
+
+class Over(Exception):
+    """Why this stream has ended."""
+
+
+@pytest.mark.parametrize("way", ["items", "batches"])
+@pytest.mark.parametrize("waiting", [True, False])
+def test_the_end_comes_after_all_that_waits_and_raises_its_reason_each_time(
+    way: str, waiting: bool
+) -> None:
+    async def main() -> None:
+        reader, error, seen = opened(), Over("gone"), list[Any]()
+
+        async def consume() -> None:
+            async for got in getattr(reader, way)():
+                seen.extend(got if isinstance(got, list) else [got])
+
+        task = asyncio.create_task(consume()) if waiting else None
+        await asyncio.sleep(0)
+        reader.put(messages_of(1, 2), 2)
+        reader.note(GAP)
+        reader.end(error)
+        with pytest.raises(Over, match="gone"):
+            await (task or consume())
+        assert seen == [*messages_of(1, 2), GAP]
+        with pytest.raises(Over, match="gone"):
+            await consume()
+        assert len(seen) == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize("way", ["items", "batches"])
+def test_an_end_without_a_reason_ends_the_loop_each_time(way: str) -> None:
+    async def main() -> None:
+        reader = opened()
+        task = asyncio.create_task(all_of(getattr(reader, way)()))
+        await asyncio.sleep(0)
+        reader.end(None)
+        assert await task == []
+        assert await all_of(getattr(reader, way)()) == []
+
+    run(main())
+
+
+def test_two_who_wait_are_one_too_many_and_the_first_goes_on() -> None:
+    async def main() -> None:
+        reader = opened()
+        first = asyncio.create_task(anext(reader.items()))
+        await asyncio.sleep(0)
+        with pytest.raises(UsageError, match="one consumer, got another"):
+            await anext(reader.items())
+        with pytest.raises(UsageError, match="one consumer, got another"):
+            await anext(reader.batches())
+        reader.put(messages_of(1), 1)
+        reader.wake()
+        assert await first == Message("1", 1.0)
+
+    run(main())
+
+
+def test_a_ring_for_nothing_wakes_nobody_for_good() -> None:
+    async def main() -> None:
+        reader = opened()
+        task = asyncio.create_task(anext(reader.items()))
+        for _ in range(5):
+            await asyncio.sleep(0)
+            reader.wake()
+        await asyncio.sleep(0)
+        assert not task.done()
+        reader.put(messages_of(1), 1)
+        reader.wake()
+        assert await task == Message("1", 1.0)
+
+    run(main())
+
+
+def test_relieve_is_called_for_each_taking_from_the_buffer() -> None:
+    async def main() -> None:
+        taken: list[int] = []
+        reader = Reader(Inbox(), relieve=lambda: taken.append(reader.buffer.waiting))
+        reader.open(asyncio.get_running_loop())
+        reader.put(messages_of(1, 2), 2)
+        assert await anext(reader.batches()) == messages_of(1, 2)
+        assert taken == [0]
+
+    run(main())
+
+
+# --- what answers a heartbeat -------------------------------------------------------
+
+PONG = {"op": "pong", "id": 7}
+
+
+@pytest.mark.parametrize(
+    ("answer", "heard", "is_answer"),
+    [
+        ("pong", "pong", True),
+        ("pong", "pong ", False),
+        ("pong", b"pong", False),
+        (b"\x8a", b"\x8a", True),
+        (b"\x8a", "\x8a", False),
+        (PONG, '{"op":"pong","id":7}', True),
+        (PONG, '{"id": 7, "ts": 5, "op": "pong"}', True),
+        (PONG, '{"op":"pong","id":8}', False),
+        (PONG, '{"op":"pong"}', False),
+        (PONG, '["op","pong","id",7]', False),
+        (PONG, '{"op":"pong","id":7', False),
+        (PONG, '"op"', False),
+        (PONG, "", False),
+        (PONG, b'{"op":"pong","id":7}', False),
+        ({"op": None}, '{"op":null}', True),
+        ({"op": None}, "{}", False),
+        ({"data": {"t": "pong"}}, '{"data":{"t":"pong"}}', True),
+        (lambda data: len(data) == 2, "ok", True),
+        (lambda data: len(data) == 2, "not", False),
+    ],
+)
+def test_an_answer_is_told_from_data(
+    answer: Any, heard: str | bytes, is_answer: bool
+) -> None:
+    recognise = Heartbeat(send="ping", answer=answer).recogniser()
+    assert recognise is not None
+    assert recognise(heard) is is_answer
+
+
+def test_no_answer_declared_is_none_looked_for() -> None:
+    heartbeat = Heartbeat(send="ping", every=5.0)
+    assert heartbeat.recogniser() is None
+    assert not heartbeat.beats.answered
+    assert heartbeat.beats.every == 5.0
+
+
+def test_a_heartbeat_may_be_made_anew_each_time() -> None:
+    numbers = iter(range(3))
+    heartbeat = Heartbeat(send=lambda: f"ping {next(numbers)}")
+    assert [heartbeat.words() for _ in range(3)] == ["ping 0", "ping 1", "ping 2"]
+    assert Heartbeat(send=b"\x89").words() == b"\x89"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"send": 5}, "Heartbeat.send: wanted str, bytes or a callable, got 5"),
+        ({"send": "x", "every": 0}, "Heartbeat.every: wanted more than 0, got 0"),
+        ({"send": "x", "every": -1.0}, "Heartbeat.every: wanted more than 0, got -1.0"),
+    ],
+)
+def test_a_heartbeat_that_cannot_be_is_refused(
+    options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Heartbeat(**options)
+    assert str(caught.value) == text
+
+
+# --- the property can fail ----------------------------------------------------------
+
+
+def _hands_past_what_waits(
+    self: Reader, messages: list[Message], size_bytes: int
+) -> bool:
+    bell = self._bell
+    if bell is None or not bell.awaited or self._handed is not None:
+        return False
+    self._handed, self._handed_bytes = messages, size_bytes
+    return True
+
+
+def _hands_over_what_was_handed(
+    self: Reader, messages: list[Message], size_bytes: int
+) -> bool:
+    if not self.buffer.empty:
+        return False
+    self._handed, self._handed_bytes = messages, size_bytes
+    return True
+
+
+def _takes_what_waits_first(self: Reader) -> list[Item] | None:
+    if not self.buffer.empty:
+        return self.buffer.take(4096)
+    return _next(self)
+
+
+def _never_counts_what_was_handed(self: Reader) -> list[Item] | None:
+    handed, self._handed = self._handed, None
+    return list(handed) if handed is not None else _next(self)
+
+
+async def _forgets_the_rest(self: Reader) -> AsyncIterator[Item]:
+    while batch := self._next() or await self._wait():
+        for item in batch:
+            yield item
+
+
+_next = Reader._next
+LATE_NOTE: list[Step] = [("turn", 1), ("quiet note", 0), ("read", 2)]
+HANDED_TWICE: list[Step] = [("turn", 1), ("read", 1), ("read", 1), ("turn", 2)]
+HANDED_AND_PUT: list[Step] = [("turn", 1), ("read", 1), ("put", 1), ("turn", 2)]
+HELD: list[Step] = [("hold", 0), ("put", 5), ("turn", 3), ("replace", 0)]
+
+PLANTED: tuple[tuple[str, Callable[..., Any], list[Step]], ...] = (
+    ("hand", _hands_past_what_waits, LATE_NOTE),
+    ("hand", _hands_over_what_was_handed, HANDED_TWICE),
+    ("_next", _takes_what_waits_first, HANDED_AND_PUT),
+    ("_next", _never_counts_what_was_handed, HANDED_AND_PUT),
+    ("items", _forgets_the_rest, HELD),
+)
+
+
+@pytest.mark.parametrize(("name", "fault", "sequence"), PLANTED)
+def test_a_planted_fault_is_found(
+    name: str,
+    fault: Callable[..., Any],
+    sequence: list[Step],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run(play(sequence, by_items=True, from_callbacks=False))
+    monkeypatch.setattr(Reader, name, fault)
+    with pytest.raises(AssertionError):
+        run(play(sequence, by_items=True, from_callbacks=False))
+
+
+def test_a_bell_that_forgets_who_was_cancelled_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The waiting task would never end: the play runs into its limit of time."""
+    sequence: list[Step] = [("turn", 1), ("cancel", 0)]
+    run(play(sequence, by_items=True, from_callbacks=False))
+    monkeypatch.setattr(Doorbell, "cancel", lambda self, msg=None: True)
+
+    async def main() -> None:
+        work = asyncio.ensure_future(
+            play(sequence, by_items=True, from_callbacks=False)
+        )
+        done, _ = await asyncio.wait([work], timeout=0.2)
+        assert not done
+        monkeypatch.undo()
+        work.cancel()
+
+    run(main())
