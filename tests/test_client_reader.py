@@ -352,9 +352,9 @@ def test_two_who_wait_are_one_too_many_and_the_first_goes_on() -> None:
         reader = opened()
         first = asyncio.create_task(anext(reader.items()))
         await asyncio.sleep(0)
-        with pytest.raises(UsageError, match="one consumer, got another"):
+        with pytest.raises(UsageError, match="one consumer, got 'another'"):
             await anext(reader.items())
-        with pytest.raises(UsageError, match="one consumer, got another"):
+        with pytest.raises(UsageError, match="one consumer, got 'another'"):
             await anext(reader.batches())
         reader.put(messages_of(1), 1)
         reader.wake()

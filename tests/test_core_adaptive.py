@@ -1,4 +1,4 @@
-"""What a link learns of itself: round trips, healed silences, the rhythm of its data."""
+"""What a link learns of itself: round trips, healed silences, rhythm of its data."""
 
 from __future__ import annotations
 
@@ -360,9 +360,7 @@ def _latest_heals(self: HealedSilence, length: float, *, now: float) -> None:
     self._length, self._at = length, now
 
 
-def _half_the_answer(
-    self: Arrivals, *, per_minute: float, now: float
-) -> float | None:
+def _half_the_answer(self: Arrivals, *, per_minute: float, now: float) -> float | None:
     answer = _rare(self, per_minute=per_minute, now=now)
     return None if answer is None else answer / 2
 
@@ -387,7 +385,12 @@ PLANTED: tuple[tuple[type, str, Any, Callable[[], None]], ...] = (
     (RoundTripEstimate, "add", _mean_only, lambda: check_estimate(SAMPLES)),
     (RoundTripEstimate, "add", _latest_only, lambda: check_summary(SAMPLES)),
     (RoundTripEstimate, "timeout", property(_as_tcp_does), lambda: check_timeout(LOST)),
-    (RoundTripEstimate, "timeout", property(_without_floor), lambda: check_timeout(LAN)),
+    (
+        RoundTripEstimate,
+        "timeout",
+        property(_without_floor),
+        lambda: check_timeout(LAN),
+    ),
     (HealedSilence, "length", _longest_ever, lambda: check_half_life(HEALINGS)),
     (HealedSilence, "heal", _latest_heals, lambda: check_half_life(HEALINGS)),
     (Arrivals, "rare_silence", _half_the_answer, lambda: check_budget("bursty")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def check_outages(steps: list[str]) -> None:
         assert ledger.outage_from_at == expected
         assert ledger.gaps == len(told) + 2 * overflows
         assert ledger.missing == 3 * overflows
-    for earlier, later in zip(told, told[1:], strict=False):
+    for earlier, later in pairwise(told):
         assert earlier.until_at <= later.from_at + 0.5
         assert earlier.epoch < later.epoch
 

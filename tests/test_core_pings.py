@@ -1,4 +1,4 @@
-"""Pings that are out: answered by payload, forgotten in order, acknowledged by place."""
+"""Pings that are out: answered by payload, acknowledged by place, and few."""
 
 from __future__ import annotations
 

@@ -52,15 +52,17 @@ def connect(
 ) -> Stream:
     """Describe a stream; nothing happens until it is entered with `async with`.
 
-    `url`, `headers` and `on_open` may be callables, also async ones: they are asked
-    anew for every attempt. `on_open` is sent after each redial before the stream
-    counts as OPEN. `on_event` is given every event at once, also while the consumer is
-    behind; it must not block. `journal` is a file that gets every event as a line of
-    JSON; `metrics` a Prometheus registry that gets this stream's series, until it is
-    closed. The logger is `heartline`. `name` is what all of them call this stream.
+        async with serve_capture(SAMPLE) as venue:         # of heartline.testing
+            async with heartline.connect(venue.url) as stream:
+                async for item in stream:                  # Message | Gap | Status
+                    break
 
-    Sizes are bytes of payload, inclusive: a message of exactly `max_message_bytes` is
-    delivered, compressed or not. Raises `UsageError` for what cannot be.
+    `url`, `headers` and `on_open` may be callables, also async: asked anew for every
+    attempt. `on_open` is sent before each link counts as OPEN. `on_event` is given
+    every event at once, also while the consumer is behind, and must not block.
+    `journal` is a file that gets each as a line of JSON, `metrics` a Prometheus
+    registry, `name` what they and the logger `heartline` call this stream. Sizes are
+    bytes of payload, inclusive, compressed or not. Raises `UsageError`.
     """
     venue = _venue_of(url)
     route = Route(
@@ -84,10 +86,8 @@ def connect(
         beats=heartbeat.beats if heartbeat else None,
         syncs=route.syncs,
     )
-    observers = Observers(
-        name or venue, on_event=on_event, journal=journal, metrics=metrics
-    )
-    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=observers))
+    told = Observers(name or venue, on_event=on_event, journal=journal, metrics=metrics)
+    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
 
 
 def _venue_of(url: Url) -> str:

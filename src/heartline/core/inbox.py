@@ -195,6 +195,7 @@ class Buffer:
                 items.append(run)
         self.waiting -= taken
         self.delivered += taken
+        self._notes = min(self._notes, len(self._runs))
         return items
 
     def _drop_oldest(self) -> int:
@@ -255,7 +256,7 @@ class Buffer:
             if kept:
                 runs.appendleft(_Run(kept[::-1], run.size_bytes - share))
         runs.extendleft(hole)
-        self._runs = runs
+        self._runs = _thinned(runs)
         # More keys than the limit allows: the memory is bounded all the same.
         if self.full:
             self._drop_oldest()
@@ -289,6 +290,23 @@ def _add(notes: list[_Note], hole: _Hole) -> None:
         last.add(hole)
     else:
         notes.append(hole)
+
+
+def _thinned(runs: deque[_Run | _Note]) -> deque[_Run | _Note]:
+    """Where messages went, their notes may be many: each group of them is merged."""
+    if sum(not isinstance(run, _Run) for run in runs) <= KEPT_NOTES:
+        return runs
+    thinned: deque[_Run | _Note] = deque()
+    notes: list[_Note] = []
+    for run in runs:
+        if not isinstance(run, _Run):
+            notes.append(run)
+            continue
+        thinned.extend(_merge(notes) if notes else ())
+        notes = []
+        thinned.append(run)
+    thinned.extend(_merge(notes) if notes else ())
+    return thinned
 
 
 def _merge(notes: list[_Note]) -> list[_Note]:

@@ -10,6 +10,7 @@ from math import inf
 from typing import Literal, TypeAlias
 
 from .adaptive import LEAST_GAP
+from .beats import BeatClock
 from .channel import CHANNEL_PATIENCE
 from .clocks import Clocks
 from .detector import Liveness
@@ -37,15 +38,9 @@ from .events import (
     Tick,
 )
 from .items import Condition, Verdict
+from .stall import Lateness
 from .subscriptions import Beats, Freshness
 
-SETTLE = 0.020
-"""After a stall the socket gets this long to be read before anything is judged."""
-DRAIN = 0.010
-MOST_DRAINS = 50
-"""A flood that never leaves the buffer empty is judged all the same after these."""
-CLOCK_GRAIN = 1e-6
-"""Differences of instants are exact to this."""
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
 
@@ -83,22 +78,11 @@ class Link:
         self.channel = self.clocks.channel
         self.pings = self.clocks.pings
         self.round_trip = self.clocks.round_trip
-        self.frames = self.beats = 0
+        self.frames = 0
         self.waiting = 0
         """Messages in the outbox when the evidence was last read."""
-        self.unproven_since: float | None = None
-        """Set by a stall of ours, until a frame proves the link again."""
-        self.stalled_for = 0.0
-        self._beats = beats
-        self._beat_at = now + beats.every if beats else inf
-        self._beat_out_at: float | None = None
-        self._unanswered_at: float | None = None
-        self._handled_at = self._previous_at = now
-        self._draining = 0
-        self._measured_from = now
-        """Pings sent before waited out a stall or a pause of ours: no round trips."""
-        self._reads_old = False
-        """What waited out a pause of ours tells nothing of the path as it is now."""
+        self.heartbeat = BeatClock(beats, policy=policy, now=now)
+        self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
         """The first ping tells the round trip and whether the peer answers pings."""
@@ -110,10 +94,10 @@ class Link:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
             return []
-        self._previous_at, self._handled_at = self._handled_at, now
+        self.lateness.handled(now=now)
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
-        holds = self._draining > 0 or now > self.deadline
+        holds = self.lateness.draining or now > self.deadline
         match fact:
             case Received():
                 settled = not self.clocks.asked
@@ -150,23 +134,21 @@ class Link:
             self.peer.wait is None
             and self.path.ladder is None
             and self.clocks.doubted_at is None
-            and self.unproven_since is None
+            and self.lateness.unproven_since is None
             and self.channel.stalled_at is None
             and not self.channel.asked
-            and not self._draining
+            and not self.lateness.draining
         )
 
     @property
     def standing(self) -> tuple[Verdict, bool, bool]:
         """What a consumer is told of a link; a change is worth a Status."""
         stalled = self.channel.stalled_at is not None
-        return self.verdict, self.unproven_since is not None, stalled
+        return self.verdict, self.lateness.unproven_since is not None, stalled
 
     def stale_for(self, *, now: float) -> float:
         """How old data read at `now` may be: it may have waited out a stall of ours."""
-        if not self._draining or self.unproven_since is None:
-            return 0.0
-        return now - self.unproven_since
+        return self.lateness.stale_for(now=now)
 
     # --- what is heard -----------------------------------------------------------
 
@@ -190,14 +172,14 @@ class Link:
         if fact.frames:
             out += self._prove(now)
         elif fact.size_bytes:
-            if not self._reads_old:
+            if not self.lateness.reads_old:
                 self.path.heard(now=now)
             self.peer.moved(now=now)
         return out
 
     def _prove(self, now: float) -> list[Output]:
         """A frame that had not waited out a stall of ours: path and peer live."""
-        if not self._reads_old:
+        if not self.lateness.reads_old:
             self.path.heard(now=now)
         self.peer.framed(now=now)
         return self._clear(now)
@@ -205,10 +187,10 @@ class Link:
     def _clear(self, now: float) -> list[Output]:
         began_at = self.clocks.doubted_at
         if began_at is None:
-            began_at = self.unproven_since
+            began_at = self.lateness.unproven_since
         if began_at is None:
             return []
-        self.clocks.doubted_at = self.unproven_since = None
+        self.clocks.doubted_at = self.lateness.unproven_since = None
         self.verdict = Verdict.ALIVE
         return [Cleared(at=now, epoch=self.epoch, after=now - began_at)]
 
@@ -217,18 +199,19 @@ class Link:
         if sent is None:
             return []
         out = self._answered(now - sent.sent_at, now)
-        if self._draining and sent.sent_at >= self._measured_from:
+        if self.lateness.was_asked_after(sent.sent_at):
             # It answers a question asked after the stall: that is no old news.
             out += self._prove(now)
         return out
 
     def _on_answered(self, now: float) -> list[Output]:
-        if self._beat_out_at is None:
+        took = self.heartbeat.answer(now=now)
+        if took is None:
             return []
-        took, self._beat_out_at = now - self._beat_out_at, None
         out = self._answered(took, now)
-        if self._unanswered_at is not None:
-            after, self._unanswered_at = now - self._unanswered_at, None
+        unanswered_at, self.heartbeat.unanswered_at = self.heartbeat.unanswered_at, None
+        if unanswered_at is not None:
+            after = now - unanswered_at
             out.append(self._ended(Condition.NO_PONG, after, now))
         return out
 
@@ -237,7 +220,8 @@ class Link:
         if self.clocks.no_pong_at is not None:
             after, self.clocks.no_pong_at = now - self.clocks.no_pong_at, None
             out.append(self._ended(Condition.NO_PONG, after, now))
-        if now - took >= self._measured_from - CLOCK_GRAIN and not self._is_stale(now):
+        measured = self.lateness.measures(took=took, now=now)
+        if measured and not self._is_stale(now):
             self.round_trip.add(took)
             out.append(RoundTripMeasured(at=now, epoch=self.epoch, round_trip=took))
         return out
@@ -252,16 +236,15 @@ class Link:
     def _on_paused(self, now: float) -> list[Output]:
         self.clocks.paused_at = now
         self.peer.forgive()
-        began = ConditionBegan(at=now, epoch=self.epoch, condition=Condition.PAUSED)
-        return [began]
+        return [ConditionBegan(at=now, epoch=self.epoch, condition=Condition.PAUSED)]
 
     def _on_resumed(self, now: float) -> list[Output]:
         if self.clocks.paused_at is None:
             return []
         after, self.clocks.paused_at = now - self.clocks.paused_at, None
-        self._measured_from = now
-        self._reads_old = True
+        self.lateness.resume(now=now)
         self.peer.resume(now=now)
+        self.heartbeat.forgive()
         self.channel.resume(now=now)
         return [self._ended(Condition.PAUSED, after, now)]
 
@@ -272,11 +255,8 @@ class Link:
         if lag > self.policy.stall_after:
             return self._on_stall(lag, fact.suspended, now)
         unread = fact.evidence.unread_bytes > 0 and not self.clocks.paused
-        if unread and self._draining < MOST_DRAINS:
-            self._draining += 1
+        if self.lateness.drain(unread=unread):
             return []
-        self._draining = 0
-        self._reads_old = False
         kernel = self.clocks.kernel = fact.evidence.kernel
         self.waiting = fact.evidence.waiting
         if kernel is not None:
@@ -294,9 +274,8 @@ class Link:
             out += self._judge_pongs(now)
             out += self._judge_beat(now)
             out += self._judge_channel(now)
-            found = self.clocks.find_stalled_channel(now=now) or self._find_unanswered(
-                now
-            )
+            found = self.clocks.find_stalled_channel(now=now)
+            found = found or self._find_unanswered(now)
         if found:
             self.found = found
             self.verdict = Verdict.DEAD
@@ -304,16 +283,11 @@ class Link:
 
     def _on_stall(self, lag: float, suspended: float, now: float) -> list[Output]:
         """Our own loop was late: what ran out meanwhile ran out for us, not them."""
-        self._draining = 1
-        self._measured_from = now
+        self.lateness.stall(lag, now=now)
         self.channel.resume(now=now)
         self.path.forgive(now=now)
         self.peer.forgive()
-        if self.unproven_since is None:
-            # Whatever is read now came after the last thing we handled.
-            self.unproven_since = min(now - lag, self._previous_at)
-            self.stalled_for = 0.0
-        self.stalled_for += lag
+        self.heartbeat.forgive()
         event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=suspended)
         # What the peer sent meanwhile is in the socket; a ping tells the rest.
         return [event, *self._ping(now)]
@@ -353,12 +327,10 @@ class Link:
 
     def _judge_beat(self, now: float) -> list[Output]:
         """Data flows, but the declared heartbeat is not answered."""
-        if self._beat_out_at is None or self._unanswered_at is not None:
+        ignored = self.heartbeat.is_ignored(data_at=self.channel.data_at, now=now)
+        if not ignored or self.clocks.no_pong_at is not None:
             return []
-        due = self._beat_out_at + self.policy.peer_idle
-        if now < due or self.channel.data_at < due or self.clocks.no_pong_at:
-            return []
-        self._unanswered_at = now
+        self.heartbeat.unanswered_at = now
         return [
             ConditionBegan(
                 at=now,
@@ -369,26 +341,16 @@ class Link:
         ]
 
     def _find_unanswered(self, now: float) -> Finding | None:
-        """A pong may come from a proxy; the declared answer comes from the venue."""
-        out_at = self._beat_out_at
-        if out_at is None or self.clocks.paused or self.channel.data_at >= out_at:
-            return None
-        waited = now - out_at
-        if waited < self.policy.peer_max:
+        waited = self.heartbeat.unanswered_for(data_at=self.channel.data_at, now=now)
+        if waited is None or self.clocks.paused:
             return None
         return heartbeat_unanswered(waited)
 
     # --- what is asked -------------------------------------------------------------
 
     def _beat(self, now: float) -> list[Output]:
-        """The declared heartbeat goes out by the clock, whatever else flows."""
-        if self._beats is None or now < self._beat_at:
-            return []
-        self._beat_at = now + self._beats.every
-        self.beats += 1
-        if self._beats.answered:
-            self._beat_out_at = now
-        return [Beat(self.epoch)]
+        due = self.heartbeat.send(data_at=self.channel.data_at, now=now)
+        return [Beat(self.epoch)] if due else []
 
     def _climb(self, now: float) -> list[Output]:
         """Begin to doubt the path, or ask once more while nothing is heard at all."""
@@ -425,23 +387,13 @@ class Link:
 
     def _is_stale(self, now: float) -> bool:
         """Whether what is read at `now` has waited out a stall of our own."""
-        if self._draining and self.unproven_since is not None:
-            return True
-        return now - self.deadline > self.policy.stall_after
-
-    def _beat_next_at(self, now: float) -> float:
-        due, out_at = self._beat_at, self._beat_out_at
-        if out_at is None or self.clocks.paused:
-            return due
-        for after in (self.policy.peer_idle, self.policy.peer_max):
-            if out_at + after > now:
-                return min(due, out_at + after)
-        return due
+        late = now - self.deadline > self.policy.stall_after
+        return late or self.lateness.stale_for(now=now) > 0
 
     def _next_deadline(self, now: float) -> float:
         if self.found:
             return inf
-        if self._draining:
-            return now + (SETTLE if self._draining == 1 else DRAIN)
-        due = min(self._beat_next_at(now), self.clocks.next_at(now=now))
+        if self.lateness.draining:
+            return self.lateness.next_at(now=now)
+        due = min(self.heartbeat.next_at(now=now), self.clocks.next_at(now=now))
         return max(due, now + LEAST_STEP)

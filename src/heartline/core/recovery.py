@@ -30,6 +30,11 @@ class Recovery:
         self.silent_since: float | None = None
         """The last sign of life of the last OPEN link; None while OPEN."""
 
+    @property
+    def attempt(self) -> int:
+        """The number of the next dial, counted from when the stream was useful."""
+        return self.failures + 1
+
     def open(self, *, now: float) -> float:
         """The stream is OPEN; seconds without life before it."""
         silent_since, self.silent_since = self.silent_since, None

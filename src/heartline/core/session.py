@@ -142,7 +142,7 @@ class Session:
         self.phase = Phase.CONNECTING
         self.retry_at = None
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
-        attempt = self.recovery.failures + 1
+        attempt = self.recovery.attempt
         return [
             Dial(self.epoch, attempt),
             Connecting(at=now, epoch=self.epoch, attempt=attempt),
@@ -183,8 +183,7 @@ class Session:
     def _open(self, now: float) -> list[Output]:
         link = self.link
         assert link is not None
-        first = self.phase is Phase.CONNECTING
-        out = link.open(now=now) if first else []
+        out = link.open(now=now) if self.phase is Phase.CONNECTING else []
         self.phase = Phase.OPEN
         self._step_by = inf
         link.channel.resume(now=now)
@@ -196,7 +195,7 @@ class Session:
                 at=now,
                 epoch=self.epoch,
                 address=self.address,
-                attempt=self.recovery.failures + 1,
+                attempt=self.recovery.attempt,
                 outage=outage,
                 kernel=link.kernel is not None,
             )
@@ -211,9 +210,8 @@ class Session:
         self.trouble = Trouble(
             fact.cause, fact.where, fact.status, fact.reason, since_at
         )
-        attempt = self.recovery.failures + 1
-        event = dial_lost(fact, attempt=attempt, now=now)
-        return [event, *self._retreat(now, fact.retry_after)]
+        event = dial_lost(fact, attempt=self.recovery.attempt, now=now)
+        return [event, *self._retreat(self.trouble, now, fact.retry_after)]
 
     # --- losing ------------------------------------------------------------------
 
@@ -255,12 +253,12 @@ class Session:
             self.ledger.lose_link(self.epoch, heard_at=link.peer.frame_at)
         self.past.add(link)
         self.link = None
-        return out + self._retreat(now, None)
+        return out + self._retreat(self.trouble, now)
 
-    def _retreat(self, now: float, retry_after: float | None) -> list[Output]:
+    def _retreat(
+        self, trouble: Trouble, now: float, retry_after: float | None = None
+    ) -> list[Output]:
         """After a loss or a failed dial: wait for the next attempt, or give up."""
-        trouble = self.trouble
-        assert trouble is not None
         delay = self.recovery.fail(trouble, retry_after=retry_after, now=now)
         if delay is not None:
             return self._wait(delay, now)
@@ -271,7 +269,7 @@ class Session:
     def _wait(self, delay: float, now: float) -> list[Output]:
         self.phase = Phase.BACKOFF
         self.retry_at = self._step_by = now + delay
-        attempt = self.recovery.failures + 1
+        attempt = self.recovery.attempt
         return [BackingOff(at=now, epoch=self.epoch, attempt=attempt, delay=delay)]
 
     # --- stopping ----------------------------------------------------------------
@@ -318,11 +316,9 @@ class Session:
             out += self.slow.tell(epoch=self.epoch, now=now)
         link, attempt = self.link, self._attempt
         match self.phase:
-            case Phase.SYNCING | Phase.OPEN:
-                assert link is not None
+            case Phase.SYNCING | Phase.OPEN if link is not None:
                 out += self._tick_link(link, fact, now)
-            case Phase.CONNECTING:
-                assert attempt is not None
+            case Phase.CONNECTING if attempt is not None:
                 out += self._tick_dial(attempt, fact, now)
             case Phase.BACKOFF if now >= self._step_by:
                 out += self._dial(now)
@@ -349,7 +345,6 @@ class Session:
         if link.found:
             return out + self._lose(link.found, now)
         if now >= self._step_by:
-            # SYNCING ran out of time: what opens the stream could not be sent.
             late = Finding(cause=Cause.HANDSHAKE_TIMEOUT, evidence="on_open not sent")
             return out + self._lose(late, now)
         return out
@@ -360,8 +355,8 @@ class Session:
         lag = now - attempt.due_at + fact.suspended
         if lag > self.terms.liveness.stall_after:
             attempt.extend(lag, now=now)
-            event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=fact.suspended)
-            return [event]
+            asleep = fact.suspended
+            return [Stalled(at=now, epoch=self.epoch, lag=lag, suspended=asleep)]
         return [Abort(self.epoch), *self._on_dial_failed(attempt.failure(), now)]
 
     def _next_deadline(self) -> float:
@@ -398,8 +393,7 @@ class Session:
         out = self.conditions.learn(
             self.slow.overflowed(fact, epoch=self.epoch, now=now)
         )
-        draining = self.phase is Phase.DRAINING
-        if fact.disconnect and self.link is not None and not draining:
+        if fact.disconnect and self.phase in (Phase.SYNCING, Phase.OPEN):
             slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
             out += self._lose(slow, now)
         return out

@@ -34,7 +34,7 @@ def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> 
         ceilings=most,
         detection_bound=max(promised.path, promised.peer, *promised.channels.values()),
         epoch=session.epoch,
-        attempt=session.recovery.failures + 1,
+        attempt=session.recovery.attempt,
         retry_at=session.retry_at,
         outages=session.recovery.outages,
         conditions=frozenset(session.conditions),
@@ -54,7 +54,7 @@ def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
         size_bytes=traffic.size_bytes,
         pings=past.pings + (link.pings.sent if link else 0),
         pongs=past.pongs + (link.pings.answered if link else 0),
-        beats=past.beats + (link.beats if link else 0),
+        beats=past.beats + (link.heartbeat.sent if link else 0),
         stray_pongs=past.stray_pongs + (link.pings.stray if link else 0),
         gaps=session.ledger.gaps + traffic.gaps,
         attempts=session.attempts,
@@ -74,11 +74,11 @@ def _standing(session: Session, link: Link | None, now: float) -> Trouble | None
     """What is wrong at this moment; the trouble of the past while there is no link."""
     if link is None or session.phase is not Phase.OPEN:
         return session.trouble
-    if link.unproven_since is not None:
+    if link.lateness.unproven_since is not None:
         return Trouble(
             Cause.SELF_STALLED,
-            evidence=f"our own loop was late by {link.stalled_for:.2f} s",
-            since_at=link.unproven_since,
+            evidence=f"our own loop was late by {link.lateness.stalled_for:.2f} s",
+            since_at=link.lateness.unproven_since,
         )
     stalled_at = link.channel.stalled_at
     if stalled_at is not None and link.channel.contract is not None:

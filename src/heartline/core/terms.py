@@ -63,7 +63,7 @@ class Past:
         self.frames += link.frames
         self.pings += link.pings.sent
         self.pongs += link.pings.answered
-        self.beats += link.beats
+        self.beats += link.heartbeat.sent
         self.stray_pongs += link.pings.stray
 
 

@@ -57,12 +57,13 @@ class FaultyServer:
     """A venue on 127.0.0.1 whose every fault can be ordered.
 
         async with FaultyServer(rate=50.0) as server:
-            ...connect to server.url...
-            await server.do("mute")                         # pongs come, data stops
-            await server.do("mute", on=False)
-            await server.do("close", code=1001)             # every connection, now
-            await server.do("refuse", status=503, headers={"Retry-After": "2"})
-            server.freeze()                                 # SIGSTOP
+            async with heartline.connect(server.url) as stream:
+                await stream.wait_live(timeout=5.0)
+                await server.do("mute")                     # pongs come, data stops
+                await server.do("mute", on=False)
+                await server.do("refuse", status=503, headers={"Retry-After": "2"})
+                await server.do("close", code=1001)         # every connection, now
+                server.freeze()                             # SIGSTOP
 
     | member                                | meaning                                |
     |---------------------------------------|----------------------------------------|

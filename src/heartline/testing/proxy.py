@@ -36,10 +36,11 @@ class ProxyCounts:
 class FaultProxy:
     """Forward 127.0.0.1:`port` to `target_port`, badly if so ordered.
 
-        async with FaultProxy(server.port) as proxy:
-            ...connect to proxy.url...
-            await proxy.blackhole(direction="inbound")
-            await proxy.restore()
+        async with FaultyServer() as server, FaultProxy(server.port) as proxy:
+            async with heartline.connect(proxy.url) as stream:
+                await stream.wait_live(timeout=5.0)
+                await proxy.blackhole(direction="inbound")
+                await proxy.restore()
 
     Faults hold for connections open and to come, until `restore`. Every order is done
     when it returns. They raise `UsageError` for what cannot be, `ConnectionError` if

@@ -1,0 +1,87 @@
+"""Our own lateness on one link: what was read late proves nothing about now."""
+
+from __future__ import annotations
+
+SETTLE = 0.020
+"""After a stall the socket gets this long to be read before anything is judged."""
+DRAIN = 0.010
+MOST_DRAINS = 50
+"""A flood that never leaves the buffer empty is judged all the same after these."""
+CLOCK_GRAIN = 1e-6
+"""Differences of instants are exact to this."""
+
+
+class Lateness:
+    """Stalls and pauses of ours, and what had waited them out when it was read."""
+
+    __slots__ = (
+        "_drains",
+        "_handled_at",
+        "_measured_from",
+        "_previous_at",
+        "reads_old",
+        "stalled_for",
+        "unproven_since",
+    )
+
+    def __init__(self, *, now: float) -> None:
+        self.unproven_since: float | None = None
+        """Set by a stall of ours, until a frame proves the link again."""
+        self.stalled_for = 0.0
+        self.reads_old = False
+        """What waited out a pause of ours tells nothing of the path as it is now."""
+        self._handled_at = self._previous_at = now
+        self._drains = 0
+        self._measured_from = now
+        """Pings sent before waited out a stall or a pause of ours: no round trips."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the socket is to be read before anything is judged."""
+        return self._drains > 0
+
+    def handled(self, *, now: float) -> None:
+        """A fact is being handled."""
+        self._previous_at, self._handled_at = self._handled_at, now
+
+    def stall(self, lag: float, *, now: float) -> None:
+        """Our loop was late by `lag`."""
+        self._drains = 1
+        self._measured_from = now
+        if self.unproven_since is None:
+            # Whatever is read now came after the last thing we handled.
+            self.unproven_since = min(now - lag, self._previous_at)
+            self.stalled_for = 0.0
+        self.stalled_for += lag
+
+    def resume(self, *, now: float) -> None:
+        """Reading goes on after a pause; what comes first has waited."""
+        self._measured_from = now
+        self.reads_old = True
+
+    def drain(self, *, unread: bool) -> bool:
+        """Whether a punctual tick is to wait until the socket has been read."""
+        if unread and self._drains < MOST_DRAINS:
+            self._drains += 1
+            return True
+        self._drains = 0
+        self.reads_old = False
+        return False
+
+    def next_at(self, *, now: float) -> float:
+        """When to look again while draining."""
+        return now + (SETTLE if self._drains == 1 else DRAIN)
+
+    def stale_for(self, *, now: float) -> float:
+        """How old data read at `now` may be: it may have waited out a stall of ours."""
+        if not self._drains or self.unproven_since is None:
+            return 0.0
+        return now - self.unproven_since
+
+    def measures(self, *, took: float, now: float) -> bool:
+        """Whether an answer that `took` so long waited for nothing of ours."""
+        return now - took >= self._measured_from - CLOCK_GRAIN
+
+    def was_asked_after(self, sent_at: float) -> bool:
+        """Whether a ping sent then asks about the time after the last stall."""
+        return self.draining and sent_at >= self._measured_from
