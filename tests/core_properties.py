@@ -21,13 +21,13 @@ from heartline.core.events import (
     ConditionBegan,
     Dial,
     DialSucceeded,
-    Evidence,
     Lost,
     Ping,
     Received,
     Stalled,
     Tick,
 )
+from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox
 from heartline.core.items import Bounds, Cause, Condition, Phase, Status, Where
 from heartline.core.subscriptions import Beats, Freshness

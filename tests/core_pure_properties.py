@@ -15,9 +15,7 @@ from heartline.core.events import (
     DialFailed,
     DialSucceeded,
     Ended,
-    Evidence,
     Fact,
-    Kernel,
     Overflowed,
     Paused,
     Pinged,
@@ -32,6 +30,7 @@ from heartline.core.events import (
     Synced,
     Tick,
 )
+from heartline.core.evidence import Evidence, Kernel
 from heartline.core.inbox import Buffer, Inbox, Overflow
 from heartline.core.items import (
     Bounds,

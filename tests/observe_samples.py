@@ -8,18 +8,8 @@ import typing
 import msgspec
 from hypothesis import strategies as st
 
-from heartline.core.events import (
-    Bounds,
-    Cause,
-    Connected,
-    DialLost,
-    Event,
-    Lost,
-    Phase,
-    Status,
-    Verdict,
-    Where,
-)
+from heartline.core.events import Connected, DialLost, Event, Lost
+from heartline.core.items import Bounds, Cause, Phase, Status, Verdict, Where
 
 KINDS: tuple[type[msgspec.Struct], ...] = typing.get_args(Event)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartline.core.events import Kernel
+from heartline.core.evidence import Kernel
 from heartline.core.pings import MOST_OUT, PingOut, Pings
 
 PING_BYTES = 12

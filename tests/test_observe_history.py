@@ -14,17 +14,15 @@ from heartline.core.events import (
     ChannelRevived,
     ChannelStalled,
     Cleared,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connecting,
     Doubted,
     Event,
-    Phase,
     RoundTripMeasured,
-    Status,
     Stopped,
 )
+from heartline.core.items import Condition, Phase, Status
 from heartline.errors import UsageError
 from heartline.observe import Journal, Record, read_journal, what_happened
 from heartline.observe.standing import MOST, Standing

@@ -19,16 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heartline.core.events import (
-    Bounds,
-    Cause,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connecting,
     Event,
     RoundTripMeasured,
-    Status,
 )
+from heartline.core.items import Bounds, Cause, Condition, Status
 from heartline.errors import UsageError
 from heartline.observe import Journal, Missed, Record, read_journal
 from heartline.observe.journal import RETRY_AFTER, ROUND_TRIP_EVERY, TELL_AFTER, _File

@@ -9,12 +9,12 @@ from hypothesis import given
 
 from heartline.core.events import (
     BackingOff,
-    Cause,
     ChannelStalled,
     Connecting,
     Event,
     Surrendered,
 )
+from heartline.core.items import Cause
 from heartline.observe import LogSink
 from heartline.observe.logs import FORGET_AFTER
 from heartline.observe.logs import KINDS as MOST_KINDS

@@ -13,20 +13,15 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from heartline.core.events import (
-    Cause,
     ChannelStalled,
-    Condition,
-    Counts,
     Event,
-    Gap,
     GapFound,
-    Phase,
     RoundTripMeasured,
     Stalled,
-    Status,
     Stopped,
     Surrendered,
 )
+from heartline.core.items import Cause, Condition, Counts, Gap, Phase, Status
 from heartline.observe import MetricsSink
 from observe_samples import any_event, any_status, connected, dial_lost, lost, status
 

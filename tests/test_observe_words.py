@@ -8,26 +8,28 @@ from hypothesis import strategies as st
 
 from heartline.core.events import (
     BackingOff,
-    Cause,
     ChannelRevived,
     ChannelStalled,
     Cleared,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connecting,
     Doubted,
     Dropped,
     Event,
-    Gap,
     GapFound,
-    Phase,
     RoundTripMeasured,
-    RoundTrips,
     Stalled,
-    Status,
     Stopped,
     Surrendered,
+)
+from heartline.core.items import (
+    Cause,
+    Condition,
+    Gap,
+    Phase,
+    RoundTrips,
+    Status,
     Verdict,
 )
 from heartline.observe import duration, in_words

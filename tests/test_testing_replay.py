@@ -101,6 +101,7 @@ def test_a_bad_line_is_named_with_its_field(
         (gzip.compress(b"cut short" * 99)[:-9], "wanted a gzip file"),
         (gzip.compress(b"\xff\xfe"), "wanted UTF-8"),
     ],
+    ids=["plain", "cut short", "not UTF-8"],  # gzip writes the time into its bytes
 )
 def test_a_file_that_is_none_is_named(
     tmp_path: Path, content: bytes, complaint: str

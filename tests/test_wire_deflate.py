@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import WireError
 from heartline.wire.deflate import Deflater, Deflation, Inflater, negotiate
 from loopback import both_loops, run, try_dial, until

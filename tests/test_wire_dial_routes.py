@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from picows import WSListener
 
-from heartline.core.events import Cause, Stage
+from heartline.core.events import Stage
+from heartline.core.items import Cause
 from heartline.errors import UsageError, WireError
 from loopback import (
     Fixed,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from heartline.core.events import Evidence, Kernel
+from heartline.core.evidence import Evidence, Kernel
 from heartline.wire.kernel import KEEPALIVE_COUNT, KernelEyes, harden
 from heartline.wire.kernel_darwin import INFO, DarwinReader
 from loopback import (

@@ -11,7 +11,6 @@ import pytest
 from heartline.core.events import (
     Answered,
     Connecting,
-    Evidence,
     Fact,
     Output,
     Ponged,
@@ -19,6 +18,7 @@ from heartline.core.events import (
     Stopped,
     Tick,
 )
+from heartline.core.evidence import Evidence
 from heartline.wire.pump import HEARD_EVERY, LATE, MOST_ARMED, Pump
 
 INF = float("inf")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import WireError
 from heartline.wire.resolve import AddrInfo, SystemResolver
 from loopback import at, both_loops, run, until

@@ -26,7 +26,6 @@ from heartline.core.events import (
     DialSucceeded,
     Ended,
     Event,
-    Evidence,
     Fact,
     GapFound,
     Lost,
@@ -43,6 +42,7 @@ from heartline.core.events import (
     Sync,
     Synced,
 )
+from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox, Overflow
 from heartline.core.items import Cause, Condition, Counts, Message, Phase, Status
 from heartline.core.neighbours import Neighbours
@@ -163,6 +163,9 @@ class Driver:
         self._paused = False
         evidence = carrier.evidence()
         self.on_fact(DialSucceeded(carrier.epoch, carrier.address, evidence))
+        if self._inbox.policy is Overflow.BLOCK and self.reader.buffer.full:
+            # What waits is of earlier links; this one must not add to it.
+            self._pause(carrier)
 
     def on_fact(self, fact: Fact) -> None:
         assert self.pump is not None
@@ -232,12 +235,15 @@ class Driver:
         if not self.reader.buffer.full:
             return
         if self._inbox.policy is Overflow.BLOCK and not self._paused:
-            self._paused = True
-            carrier.pause_reading()
-            pump.feed(Overflowed(0))
-            pump.feed(Paused(carrier.epoch))
+            self._pause(carrier)
         elif self._inbox.policy is Overflow.DISCONNECT:
             pump.feed(Overflowed(0, disconnect=True))
+
+    def _pause(self, carrier: Carrier) -> None:
+        self._paused = True
+        carrier.pause_reading()
+        self.on_fact(Overflowed(0))
+        self.on_fact(Paused(carrier.epoch))
 
     # --- what the session wants ------------------------------------------------------
 

@@ -71,7 +71,8 @@ class Backoff:
         spread = min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
         if retry_after is not None:
             least = min(max(0.0, retry_after), self.retry_after_cap)
-            return least + draw * self.base
+            # Someone who says "at once" for ever still meets a growing patience.
+            return max(least, draw * spread) + draw * self.base
         if status in _GENTLE_CLOSES or status in _LOAD_REFUSALS:
             spread = min(self.cap, max(spread, self.gentle_base))
             return spread / 2 + draw * spread / 2

@@ -19,7 +19,7 @@ from .detector import (
     window_shut,
 )
 from .diagnosis import Finding
-from .events import Kernel
+from .evidence import Kernel
 from .peer import PeerClock
 from .pings import Pings
 from .subscriptions import Freshness

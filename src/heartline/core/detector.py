@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heartline.errors import UsageError
 
 from .adaptive import PROBE_TIMEOUT_CAP, HealedSilence, probe_timeout
-from .events import Kernel
+from .evidence import Kernel
 from .items import Where
 
 DELAYED_ACK = 0.050

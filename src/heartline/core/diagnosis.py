@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .detector import Ladder
-from .events import Kernel
+from .evidence import Kernel
 from .items import Cause, Where
 from .peer import Wait
 from .pings import PingOut

@@ -315,7 +315,9 @@ def _merge(notes: list[_Note]) -> list[_Note]:
     gaps = [note for note in told if isinstance(note, Gap)]
     statuses: list[_Note] = [note for note in notes if isinstance(note, Status)]
     merged: list[_Note] = []
-    if gaps:
+    if len(gaps) == 1:
+        merged.append(gaps[0])
+    elif gaps:
         counts = [gap.missing for gap in gaps]
         known = [count for count in counts if count is not None]
         merged.append(

@@ -24,8 +24,6 @@ from .events import (
     ConditionBegan,
     ConditionEnded,
     Doubted,
-    Evidence,
-    Kernel,
     Output,
     Paused,
     Ping,
@@ -37,6 +35,7 @@ from .events import (
     Stalled,
     Tick,
 )
+from .evidence import Evidence, Kernel
 from .items import Condition, Verdict
 from .stall import Lateness
 from .subscriptions import Beats, Freshness

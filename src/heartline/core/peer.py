@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .adaptive import PROBE_TIMEOUT_CAP, HealedSilence
 from .detector import OUTBOUND_RETRANSMITS, REPROOF_WITHIN, Liveness, window_shut
-from .events import Kernel
+from .evidence import Kernel
 
 BACKLOG_BYTES = 4096
 """Less than this in front of a probe is not worth watching."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .detector import OUTBOUND_RETRANSMITS, window_shut
-from .events import Kernel
+from .evidence import Kernel
 
 MOST_OUT = 16
 """Older unanswered pings are forgotten; a peer may answer only the latest one."""

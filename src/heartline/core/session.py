@@ -24,7 +24,6 @@ from .events import (
     DialFailed,
     DialSucceeded,
     Ended,
-    Evidence,
     Fact,
     GapFound,
     Output,
@@ -43,6 +42,7 @@ from .events import (
     Synced,
     Tick,
 )
+from .evidence import Evidence
 from .gaps import Ledger
 from .items import Cause, Phase, Where
 from .link import LEAST_STEP, Link

@@ -18,7 +18,8 @@ from types import TracebackType
 
 import msgspec
 
-from heartline.core.events import Event, RoundTripMeasured, Status
+from heartline.core.events import Event, RoundTripMeasured
+from heartline.core.items import Status
 from heartline.errors import UsageError
 from heartline.observe.records import Missed, carried, encode
 from heartline.observe.standing import Standing

@@ -21,7 +21,6 @@ from heartline.core.events import (
     ChannelRevived,
     ChannelStalled,
     Cleared,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connected,
@@ -32,13 +31,12 @@ from heartline.core.events import (
     Event,
     GapFound,
     Lost,
-    Phase,
     RoundTripMeasured,
     Stalled,
-    Status,
     Stopped,
     Surrendered,
 )
+from heartline.core.items import Condition, Phase, Status
 
 _Pull: TypeAlias = Callable[[], Status]
 

@@ -7,7 +7,8 @@ from typing import TypeAlias, cast
 
 import msgspec
 
-from heartline.core.events import Event, Status
+from heartline.core.events import Event
+from heartline.core.items import Status
 from heartline.observe.words import in_words, one_line
 
 CARRIED = b'{"carried":true,'

@@ -10,7 +10,6 @@ from heartline.core.events import (
     ChannelRevived,
     ChannelStalled,
     Cleared,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connected,
@@ -23,10 +22,10 @@ from heartline.core.events import (
     Lost,
     RoundTripMeasured,
     Stalled,
-    Status,
     Stopped,
     Surrendered,
 )
+from heartline.core.items import Condition, Status
 
 MOST = 256
 """Slots kept for one stream; beyond it the one taken longest ago is forgotten."""

@@ -10,11 +10,9 @@ import math
 
 from heartline.core.events import (
     BackingOff,
-    Cause,
     ChannelRevived,
     ChannelStalled,
     Cleared,
-    Condition,
     ConditionBegan,
     ConditionEnded,
     Connected,
@@ -23,16 +21,14 @@ from heartline.core.events import (
     Doubted,
     Dropped,
     Event,
-    Gap,
     GapFound,
     Lost,
     RoundTripMeasured,
     Stalled,
-    Status,
     Stopped,
     Surrendered,
-    Where,
 )
+from heartline.core.items import Cause, Condition, Gap, Status, Where
 
 LONGEST = 400
 """Characters of a line, its name included; a longer one is cut and ends in `…`."""

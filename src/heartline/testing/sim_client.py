@@ -23,7 +23,6 @@ from heartline.core.events import (
     DialFailed,
     DialSucceeded,
     Ended,
-    Evidence,
     Fact,
     GapFound,
     Lost,
@@ -43,6 +42,7 @@ from heartline.core.events import (
     Synced,
     Tick,
 )
+from heartline.core.evidence import Evidence
 from heartline.core.inbox import Buffer, Inbox, Overflow
 from heartline.core.items import (
     Bounds,

@@ -16,7 +16,7 @@ from enum import Enum
 from math import exp
 from typing import NamedTuple, Protocol, TypeAlias
 
-from heartline.core.events import Evidence, Kernel
+from heartline.core.evidence import Evidence, Kernel
 
 from .sim_clock import Clock, Host, Timer
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import UsageError, WireError
 
 STREAM_PORTS: Final = {"ws": 80, "wss": 443}

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse
 
-from heartline.core.events import Ended, Evidence, Fact, Pinged, Ponged
+from heartline.core.events import Ended, Fact, Pinged, Ponged
+from heartline.core.evidence import Evidence
 from heartline.core.items import Cause
 
 from .deflate import Deflater, Inflater, negotiate

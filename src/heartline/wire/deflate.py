@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import WireError
 
 OFFER: Final = "permessage-deflate; client_max_window_bits"

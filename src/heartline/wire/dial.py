@@ -29,7 +29,8 @@ from picows import (
     WSUpgradeResponse,
 )
 
-from heartline.core.events import Cause, Stage
+from heartline.core.events import Stage
+from heartline.core.items import Cause
 from heartline.errors import WireError
 from heartline.wire import deflate
 from heartline.wire.address import (

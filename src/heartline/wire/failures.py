@@ -19,7 +19,7 @@ from typing import Final
 from picows import WSHandshakeError, WSInvalidHeaderError
 from python_socks import ProxyError
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import WireError
 
 ABNORMAL_CLOSURE: Final = 1006

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final, Protocol, TypeAlias
 
-from heartline.core.events import Evidence, Kernel
+from heartline.core.evidence import Evidence, Kernel
 from heartline.wire.kernel_darwin import DarwinReader
 
 if sys.platform != "win32":

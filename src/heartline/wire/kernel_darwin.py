@@ -13,7 +13,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from heartline.core.events import Kernel
+from heartline.core.evidence import Kernel
 
 TCP_CONNECTION_INFO: Final = 0x106
 

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from heartline.core.events import Evidence, Fact, Output, Received, Tick
+from heartline.core.events import Fact, Output, Received, Tick
+from heartline.core.evidence import Evidence
 
 from .pulse import Pulse
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from heartline.core.events import Cause
+from heartline.core.items import Cause
 from heartline.errors import WireError
 
 AddrInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
