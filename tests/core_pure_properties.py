@@ -75,7 +75,8 @@ def a_server_that_asks_for_patience_gets_it(dice: random.Random) -> None:
     asked = dice.choice((-5.0, 0.0, 3.0, 120.0, 1e9))
     told = backoff.delay(attempt, draw=draw, status=429, retry_after=asked)
     least = min(max(asked, 0.0), backoff.retry_after_cap)
-    assert least <= told <= least + backoff.base
+    spread = min(backoff.cap, backoff.base * 2 ** (attempt - 1))
+    assert max(least, draw * spread) <= told <= max(least + backoff.base, spread)
 
 
 def what_is_final_ends_the_stream(dice: random.Random) -> None:

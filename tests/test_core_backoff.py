@@ -72,7 +72,8 @@ def check_retry_after(
 ) -> None:
     delay = policy.delay(attempt, draw=draw, status=status, retry_after=retry_after)
     least = min(retry_after, policy.retry_after_cap)
-    assert least <= delay <= policy.retry_after_cap + policy.base
+    most = max(policy.retry_after_cap + policy.base, policy.cap)
+    assert least <= delay <= most
     # Those who were told the same second do not all come back in it.
     jitter = policy.delay(
         attempt, draw=0.9, status=status, retry_after=retry_after

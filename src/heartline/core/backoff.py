@@ -72,7 +72,7 @@ class Backoff:
         if retry_after is not None:
             least = min(max(0.0, retry_after), self.retry_after_cap)
             # Someone who says "at once" for ever still meets a growing patience.
-            return max(least, draw * spread) + draw * self.base
+            return max(least + draw * self.base, draw * spread)
         if status in _GENTLE_CLOSES or status in _LOAD_REFUSALS:
             spread = min(self.cap, max(spread, self.gentle_base))
             return spread / 2 + draw * spread / 2

@@ -75,8 +75,8 @@ class BeatClock:
         """Seconds without answer and without data, once they are too many."""
         if self._silent_from is None or data_at >= self._silent_from:
             return None
-        waited = now - self._silent_from
-        return waited if waited >= self._policy.peer_max else None
+        over = now >= self._silent_from + self._policy.peer_max
+        return now - self._silent_from if over else None
 
     def next_at(self, *, now: float) -> float:
         """When the next look is due."""

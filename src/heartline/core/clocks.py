@@ -149,7 +149,7 @@ class Clocks:
         if where and self.path.ladder:
             return diagnosis.path_dead(where, self.path.ladder, kernel, now=now)
         oldest = self.pings.oldest_unacknowledged()
-        if oldest is None or now - oldest.sent_at < self.policy.outbound_after:
+        if oldest is None or now < oldest.sent_at + self.policy.outbound_after:
             return None
         if not oldest.is_lost_outbound(kernel, answer_takes=self.path.rung, now=now):
             return None

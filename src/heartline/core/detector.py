@@ -215,8 +215,8 @@ class PathClock:
             return None
         if kernel is None:
             return None
-        doubt = now - ladder.began_at
-        if doubt >= LOCAL_AFTER and self._looks_local(kernel, ladder):
+        local_at = ladder.began_at + LOCAL_AFTER
+        if now >= local_at and self._looks_local(kernel, ladder):
             return Where.LOCAL
         if ladder.pings < self.policy.pings or now < self._sure_at(ladder, now):
             return None

@@ -99,10 +99,11 @@ class Link:
         holds = self.lateness.draining or now > self.deadline
         match fact:
             case Received():
-                settled = not self.clocks.asked
+                asked, silence = self.clocks.asked, self.clocks.busy_silence
                 out = self._on_received(fact, now)
-                if settled and not self.channel.asked:
-                    # Frames only ever put deadlines off; the tick finds out by itself.
+                same = not asked and silence == self.clocks.busy_silence
+                if same and not self.channel.asked:
+                    # Such frames only put deadlines off; the tick finds out by itself.
                     return out
             case Tick():
                 out = self._on_tick(fact, now)

@@ -126,7 +126,8 @@ def _never_told(sim: Simulation, reading: Reading) -> list[str]:
         latest = episode.from_at + bound + way + 0.1
         if mark.phase is not Phase.OPEN or latest > min(now, episode.until_at):
             continue
-        if not _is_plain(reading, episode, latest) or _was_paused(sim, latest):
+        paused = _was_paused(sim, episode.from_at, latest)
+        if not _is_plain(reading, episode, latest) or paused:
             continue
         told = any(
             episode.from_at <= at <= latest
@@ -139,16 +140,19 @@ def _never_told(sim: Simulation, reading: Reading) -> list[str]:
     return found
 
 
-def _was_paused(sim: Simulation, at: float) -> bool:
+def _was_paused(sim: Simulation, from_at: float, until: float) -> bool:
+    """Whether the inbox held the reading back at any moment of that time."""
     paused = False
-    for when, _, value in sim.history:
-        if when > at:
+    for at, _, value in sim.history:
+        if at > until:
             break
         match value:
             case ConditionBegan(condition=Condition.PAUSED):
                 paused = True
             case ConditionEnded(condition=Condition.PAUSED):
                 paused = False
+                if at >= from_at:
+                    return True
             case _:
                 pass
     return paused
@@ -170,7 +174,9 @@ def cause_right(sim: Simulation) -> list[str]:
         names = {episode.name for episode in reasons}
         if value.where is Where.LOCAL and not names & {"link_down", "suspend"}:
             found.append(f"{at:.3f}: blamed on this host, but it was {names}")
-        if value.where is Where.OUTBOUND and "outbound" not in names:
+        # Two blackouts with a breath between them look like half of one.
+        half = names <= {"blackhole", "inbound"} and len(reasons) > 1
+        if value.where is Where.OUTBOUND and "outbound" not in names and not half:
             found.append(f"{at:.3f}: blamed on the way out, but it was {names}")
     return found
 
