@@ -132,6 +132,7 @@ def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) ->
         (email.utils.formatdate(time.time() + 3600, usegmt=True).encode(), 3400, 3600),
         (b"Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
+    ids=["seconds", "zero", "negative", "words", "date ahead", "date past"],
 )
 def test_a_refusal_carries_status_and_retry_after(
     loop: str, wait: bytes, least: float | None, most: float | None
