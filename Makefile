@@ -32,7 +32,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pyright
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 
 matrix:
 	@MAKE='$(MAKE)' TESTS='$(TESTS)' .ci/matrix

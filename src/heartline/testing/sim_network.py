@@ -30,6 +30,8 @@ AGE_STEP = 0.004
 USER_TIMEOUT = 30.0
 PROBE_ANSWERS_EVERY = 0.5
 MOST_IN_SEGMENT = 65_536
+RESENT_AT_ONCE = 4
+"""Segments a kernel sends again in one go when it knows nothing of what arrived."""
 SYN_RETRIES = (1.0, 3.0, 7.0, 15.0)
 
 
@@ -343,7 +345,7 @@ class End:
             self._silent_since = now
             if flight:
                 if recovering:
-                    self._resend_head(now)
+                    self._resend_holes(now)
                 self._resend.set(now + self._timeout())
             elif self._queue:
                 self._resend.set(now + self._timeout())
@@ -352,15 +354,23 @@ class End:
         elif (
             packet.hole and flight and now - flight[0].sent_at > 0.9 * self._round_trip
         ):
-            self._resend_head(now)
+            self._resend_holes(now)
         if self._queue:
             self._push()
 
-    def _resend_head(self, now: float) -> None:
-        head = self._flight[0]
-        head.resent, head.sent_at = True, now
-        self._total_retransmits += 1
-        self._send(Kind.DATA, head)
+    def _resend_holes(self, now: float) -> None:
+        """Send again what the peer lacks, as its selective acknowledgements tell."""
+        assert self.peer is not None
+        early = self.peer._early
+        last = max(early, default=-1)
+        for nth, flying in enumerate(self._flight):
+            if nth >= RESENT_AT_ONCE and flying.seq > last:
+                break
+            if flying.seq in early or now - flying.sent_at < 0.9 * self._round_trip:
+                continue
+            flying.resent, flying.sent_at = True, now
+            self._total_retransmits += 1
+            self._send(Kind.DATA, flying)
         self._resend.set(now + self._timeout())
 
     def _time(self, sample: float) -> None:
