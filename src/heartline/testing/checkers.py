@@ -336,7 +336,9 @@ def complaints(sim: Simulation) -> list[str]:
         for complaint in checker(sim)
     ]
     if found:
-        found.append(f"replay: python -m heartline.testing.simulation {sim.seed}")
+        found.append(
+            f"replay: python -m heartline.testing.simulation {sim.seed} --story"
+        )
     return found
 
 

@@ -61,7 +61,8 @@ from .sim_clock import Host, Loop, Timer
 from .sim_consumer import Consumer
 from .sim_dial import Dialled, refusal
 from .sim_history import Entry, Truth
-from .sim_network import End, Frame
+from .sim_network import End
+from .sim_packets import Frame
 from .sim_venue import Venue
 
 LATE = 0.1

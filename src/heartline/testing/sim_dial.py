@@ -8,7 +8,8 @@ from heartline.core.events import DialFailed
 from heartline.core.items import Cause
 
 from .sim_clock import Host, Timer
-from .sim_network import SYN_RETRIES, End, Frame, Way
+from .sim_network import SYN_RETRIES, End, Way
+from .sim_packets import Frame
 
 
 class Dialled:

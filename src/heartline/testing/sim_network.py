@@ -12,13 +12,13 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from math import exp
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from heartline.core.evidence import Evidence, Kernel
 
 from .sim_clock import Clock, Host, Timer
+from .sim_packets import Frame, Kind, Packet
 
 LEAST_TIMEOUT = 0.2
 MOST_TIMEOUT = 120.0
@@ -33,31 +33,6 @@ MOST_IN_SEGMENT = 65_536
 RESENT_AT_ONCE = 4
 """Segments a kernel sends again in one go when it knows nothing of what arrived."""
 SYN_RETRIES = (1.0, 3.0, 7.0, 15.0)
-
-
-class Frame(NamedTuple):
-    """What one end's program says to the other's: a frame, or a word of the upgrade."""
-
-    kind: str
-    value: int | bytes = 0
-    text: str = ""
-
-
-class Kind(Enum):
-    DATA = "data, or a bare acknowledgement"
-    KEEPALIVE = "keepalive"
-    WINDOW_PROBE = "window probe"
-    RESET = "reset"
-
-
-class Packet(NamedTuple):
-    kind: Kind
-    seq: int
-    size_bytes: int
-    frames: tuple[Frame, ...]
-    acknowledges: int
-    window_bytes: int
-    hole: bool
 
 
 class Way:

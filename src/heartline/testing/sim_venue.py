@@ -25,7 +25,8 @@ from heartline.core.link import Link
 
 from .sim_clock import Clock, Host, Timer
 from .sim_dial import Dialled
-from .sim_network import End, Frame, Way
+from .sim_network import End, Way
+from .sim_packets import Frame
 
 MESSAGE_BYTES = 120
 PONG_BYTES = 10

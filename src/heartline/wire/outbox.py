@@ -127,7 +127,7 @@ class Outbox:
         )
 
 
-def _encoded(data: str | bytes) -> tuple[WSMsgType, bytes]:
+def _encoded(data: object) -> tuple[WSMsgType, bytes]:
     if isinstance(data, str):
         try:
             return WSMsgType.TEXT, data.encode()
@@ -136,6 +136,7 @@ def _encoded(data: str | bytes) -> tuple[WSMsgType, bytes]:
             raise UsageError(
                 "send", wanted="text that UTF-8 can say", got="a lone surrogate"
             ) from None
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(data, bytes | bytearray):
+        # bytes(5) would be five zeros.
         raise UsageError("send", wanted="str or bytes", got=type(data).__name__)
     return WSMsgType.BINARY, bytes(data)

@@ -1,0 +1,31 @@
+"""What travels over the simulated network."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Frame(NamedTuple):
+    """What one end's program says to the other's: a frame, or a word of the upgrade."""
+
+    kind: str
+    value: int | bytes = 0
+    text: str = ""
+
+
+class Kind(Enum):
+    DATA = "data, or a bare acknowledgement"
+    KEEPALIVE = "keepalive"
+    WINDOW_PROBE = "window probe"
+    RESET = "reset"
+
+
+class Packet(NamedTuple):
+    kind: Kind
+    seq: int
+    size_bytes: int
+    frames: tuple[Frame, ...]
+    acknowledges: int
+    window_bytes: int
+    hole: bool
