@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -168,6 +169,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--no-peers", action="store_true")
     asked = parser.parse_args()
+    # Stopped from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     proofs = asked.proof or ["detection", "calm"]
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "prove.json"

@@ -58,7 +58,7 @@ from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
 
 from .sim_clock import Host, Loop, Timer
-from .sim_consumer import Consumer
+from .sim_consumer import Consumer, standing_of
 from .sim_dial import Dialled, refusal
 from .sim_history import Entry, Truth
 from .sim_network import End
@@ -389,15 +389,8 @@ class Client:
     # --- the consumer -----------------------------------------------------------------
 
     def _settle(self) -> None:
-        session, link = self.session, self.session.link
-        trouble = session.trouble
-        key = (
-            session.phase,
-            session.epoch if session.phase is Phase.OPEN else 0,
-            link.standing if link is not None else None,
-            trouble.cause if trouble is not None else None,
-            tuple(session.conditions),
-        )
+        session = self.session
+        key = standing_of(session)
         if key == self._told:
             return
         self._told = key

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heartline.core.inbox import Buffer
-from heartline.core.items import Item
+from heartline.core.items import Item, Phase
+from heartline.core.session import Session
 
 from .sim_clock import Host, Loop
 
 TAKE = 4096
 CONSUMED_EVERY = 0.1
+
+
+def standing_of(session: Session) -> tuple[object, ...]:
+    """What of a stream is worth a Status when it changes."""
+    link, trouble = session.link, session.trouble
+    return (
+        session.phase,
+        session.epoch if session.phase is Phase.OPEN else 0,
+        link.standing if link is not None else None,
+        trouble.cause if trouble is not None else None,
+        tuple(session.conditions),
+    )
 
 
 class Consumer:
