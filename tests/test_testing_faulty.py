@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from unittest.mock import Mock
 
 import pytest
 from websockets.asyncio.client import connect
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from faulty_peer import dial, dial_raw, in_loop, read_seq, silent
 from heartline.errors import UsageError
 from heartline.testing import FaultyServer, VenueCounts
+from heartline.testing.faulty_link import FaultyLink, House
 from heartline.testing.halfopen import available
 
 # --- messages ---------------------------------------------------------------------
@@ -350,6 +352,15 @@ async def test_a_fault_holds_for_the_connections_it_was_meant_for() -> None:
         await server.do("mute", scope="present")
         async with dial(server.url) as following:
             await read_seq(following)
+
+
+def test_a_fault_ended_before_a_connection_is_made_does_not_hold_for_it() -> None:
+    house = House(answers={}, buffer_limit_bytes=1)
+    house.following["deaf"] = {"scope": "all", "on": True}
+    link = FaultyLink(house)  # the loop accepts here, and tells us a pass later
+    house.following.clear()
+    link.connection_made(Mock(spec=asyncio.Transport))
+    assert link.active == {}
 
 
 @in_loop

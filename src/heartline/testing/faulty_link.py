@@ -67,7 +67,7 @@ class State(Enum):
 class FaultyLink(asyncio.Protocol):
     def __init__(self, house: House) -> None:
         self.state = State.UPGRADING
-        self.active: dict[str, Options] = dict(house.following)
+        self.active: dict[str, Options] = {}
         self._house = house
         self._head = bytearray()
         self._reader = FrameReader()
@@ -79,6 +79,8 @@ class FaultyLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # Not when it was made: an order that comes between the two would miss it.
+        self.active.update(self._house.following)
         self._house.counts["connections"] += 1
         self._house.links.add(self)
         if "drop_filter" in self.active:
