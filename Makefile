@@ -6,18 +6,23 @@
 #   make matrix   the tests on every Python 3.11, 3.12 and 3.13 found
 #   make bench    measured figures of this machine
 #   make prove    the promises, each tried against real faults
+#   make quality  detection quality over months of virtual time, beside other detectors
+#   make mutate   faults planted in the core: how many the tests notice
 #   make clean    away with everything that was made
 #
 # PYTHON=python3.12 chooses the interpreter of a new environment, VENV=dir its place,
-# TESTS=tests/test_x.py what is tested.
+# TESTS=tests/test_x.py what is tested, QUALITY='--days 90' and MUTATE='--sample 400' the
+# options of those two.
 
 VENV = .venv
 TESTS = tests
+QUALITY =
+MUTATE =
 PYTHON =
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test check matrix bench prove clean
+.PHONY: help demo test check matrix bench prove quality mutate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,13 +48,19 @@ bench: $(VENV)/.dev
 prove: $(VENV)/.dev
 	@$(BIN)/python -m prove
 
+quality: $(VENV)/.quality
+	@$(BIN)/python -m quality $(QUALITY)
+
+mutate: $(VENV)/.dev
+	@$(BIN)/python -m mutate $(MUTATE)
+
 clean:
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: what each stands for is done again when pyproject.toml changes.
+# Stamps: what each stands for is done again when what it is made of changes.
 
-$(VENV)/.runtime: pyproject.toml
+$(VENV)/.runtime: pyproject.toml setup.py $(wildcard src/heartline/*/*.pyx)
 	@PYTHON='$(PYTHON)' .ci/venv $(VENV)
 	@$(BIN)/python -m pip install -q -e .
 	@touch $@
@@ -59,4 +70,8 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@echo 'installing what the tests and checks need into $(VENV), once' >&2
 	@$(BIN)/python -m pip install -q 'pip>=25.1'
 	@$(BIN)/python -m pip install -q --group dev
+	@touch $@
+
+$(VENV)/.quality: $(VENV)/.dev
+	@$(BIN)/python -m pip install -q --group quality
 	@touch $@

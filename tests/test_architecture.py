@@ -28,7 +28,7 @@ ROWS = (
     {"client", "server"},
     {"venue", "wire", "observe"},
     {"core"},
-    {"errors"},
+    {"errors", "compiled"},
 )
 LEVEL = {name: -row for row, names in enumerate(ROWS) for name in names}
 

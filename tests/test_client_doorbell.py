@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import uvloop
 
-from heartline.client.doorbell import Doorbell
+from heartline.client.lane import Lane, PureLane
 
+BELLS = [PureLane] if Lane is PureLane else [PureLane, Lane]
 LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 
 
+@pytest.fixture(params=BELLS, ids=["pure", "compiled"][: len(BELLS)])
+def make_bell(request: pytest.FixtureRequest) -> Callable[..., PureLane]:
+    """A lane is a doorbell, and more than its bell is not used here."""
+    return partial(request.param, waiting=None)
+
+
 @LOOPS
-def test_a_ring_from_a_callback_runs_the_waiter_before_it_returns(run) -> None:
+def test_a_ring_from_a_callback_runs_the_waiter_before_it_returns(
+    run, make_bell
+) -> None:
     async def main() -> list[str]:
         loop, told = asyncio.get_running_loop(), []
-        bell, done = Doorbell(loop), asyncio.Event()
+        bell, done = make_bell(loop), asyncio.Event()
 
         async def wait() -> None:
             for _ in range(3):
@@ -41,9 +52,9 @@ def test_a_ring_from_a_callback_runs_the_waiter_before_it_returns(run) -> None:
 
 
 @LOOPS
-def test_a_ring_from_a_task_waits_for_the_next_pass(run) -> None:
+def test_a_ring_from_a_task_waits_for_the_next_pass(run, make_bell) -> None:
     async def main() -> list[str]:
-        bell, told = Doorbell(asyncio.get_running_loop()), []
+        bell, told = make_bell(asyncio.get_running_loop()), []
 
         async def wait() -> None:
             await bell
@@ -62,10 +73,10 @@ def test_a_ring_from_a_task_waits_for_the_next_pass(run) -> None:
 @LOOPS
 @pytest.mark.parametrize("rung_first", [False, True])
 def test_a_cancelled_waiter_is_told_and_the_bell_can_be_used_again(
-    run, rung_first: bool
+    run, make_bell, rung_first: bool
 ) -> None:
     async def main() -> None:
-        bell = Doorbell(asyncio.get_running_loop())
+        bell = make_bell(asyncio.get_running_loop())
 
         async def wait() -> None:
             await bell
@@ -88,9 +99,9 @@ def test_a_cancelled_waiter_is_told_and_the_bell_can_be_used_again(
 
 
 @LOOPS
-def test_a_timeout_around_the_wait_works_as_with_a_future(run) -> None:
+def test_a_timeout_around_the_wait_works_as_with_a_future(run, make_bell) -> None:
     async def main() -> None:
-        bell = Doorbell(asyncio.get_running_loop())
+        bell = make_bell(asyncio.get_running_loop())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await bell
@@ -100,9 +111,9 @@ def test_a_timeout_around_the_wait_works_as_with_a_future(run) -> None:
 
 
 @LOOPS
-def test_nobody_waiting_is_no_trouble(run) -> None:
+def test_nobody_waiting_is_no_trouble(run, make_bell) -> None:
     async def main() -> None:
-        bell = Doorbell(asyncio.get_running_loop())
+        bell = make_bell(asyncio.get_running_loop())
         bell.ring()
         bell.ring(at_once=True)
         assert not bell.awaited
@@ -111,9 +122,11 @@ def test_nobody_waiting_is_no_trouble(run) -> None:
 
 
 @LOOPS
-def test_a_cancelled_waiter_is_told_though_another_waits_before_it_wakes(run) -> None:
+def test_a_cancelled_waiter_is_told_though_another_waits_before_it_wakes(
+    run, make_bell
+) -> None:
     async def main() -> None:
-        bell = Doorbell(asyncio.get_running_loop())
+        bell = make_bell(asyncio.get_running_loop())
 
         async def wait() -> None:
             await bell

@@ -205,13 +205,6 @@ class Machine(RuleBasedStateMachine):
         # The owner of a blocking inbox reads no further until half is consumed.
         self.paused = self.kind is Overflow.BLOCK and self.buffer.full
 
-    @precondition(lambda self: self.buffer.empty and not self.paused)
-    @rule(sizes=sizes)
-    def pass_by(self, sizes: list[int]) -> None:
-        messages = self._messages(len(sizes))
-        self.read += messages
-        self.buffer.pass_by(len(messages), sum(sizes))
-
     @rule(phase=phases)
     def note_status(self, phase: Phase) -> None:
         self.at += 1.0
@@ -439,7 +432,6 @@ def _read_promptly(rounds: int, notes: Callable[[int], list[Item]]) -> None:
             assert not isinstance(note, Message)
             buffer.note(note)
         assert buffer.take(4096) == told
-        buffer.pass_by(5, 50)
 
 
 def test_a_prompt_consumer_is_told_every_note_however_long_the_stream() -> None:

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import random
 import zlib
-from collections.abc import AsyncIterator, Callable
-from itertools import pairwise
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import cycle, pairwise
 from typing import Any
 
 import picows
@@ -19,6 +19,7 @@ from picows import WSTransport
 from heartline.core.items import Cause
 from heartline.wire.deflate import Inflater
 from heartline.wire.frames import FrameListener
+from heartline.wire.plain import PlainReader, PurePlainReader
 from loopback import accept_for, both_loops, run, serving, until
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -29,6 +30,24 @@ PLAIN = 1 << 20
 PICOWS_ONLY = 60_000
 """A limit with which every frame goes through picows."""
 both_ways = pytest.mark.parametrize("limit", [PLAIN, PICOWS_ONLY])
+
+
+READERS = [PurePlainReader]
+if PlainReader is not PurePlainReader:
+    READERS.append(PlainReader)
+
+
+@pytest.fixture(
+    autouse=True,
+    scope="module",
+    params=READERS,
+    ids=["pure", "compiled"][: len(READERS)],
+)
+def kind_of_reader(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All that is claimed here holds for both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heartline.wire.frames.PlainReader", request.param)
+        yield
 
 
 def frame(opcode: int, payload: bytes = b"", bits: int = FIN) -> bytes:
@@ -153,8 +172,12 @@ async def linked(
     inflater: Inflater | None = None,
     early: bytes = b"",
     fails_on: str = "",
+    ahead: Callable[[], bool] | None = None,
 ) -> AsyncIterator[Link]:
-    """Connect a listener to a peer; `early` comes along with the upgrade."""
+    """Connect a listener to a peer; `early` comes along with the upgrade.
+
+    `ahead` says of each plain read whether it goes past the sink.
+    """
     peers: list[Peer] = []
     finished = asyncio.Event()
 
@@ -168,9 +191,24 @@ async def linked(
 
     sink = Sink()
     sink.fails_on = fails_on
+
+    def fast(messages: list[str | bytes], size_bytes: int) -> bool:
+        assert ahead is not None
+        if not ahead():
+            return False
+        sink.data += messages
+        sink.frames += len(messages)
+        sink.size_bytes += size_bytes
+        return True
+
     async with serving(handle) as port:
         transport, listener = await picows.ws_connect(
-            lambda: FrameListener(sink, max_message_bytes=limit, inflater=inflater),
+            lambda: FrameListener(
+                sink,
+                max_message_bytes=limit,
+                inflater=inflater,
+                fast=fast if ahead else None,
+            ),
             f"ws://127.0.0.1:{port}/",
             enable_auto_pong=False,
             max_frame_size=limit + (limit >> 3) + 64,
@@ -235,7 +273,11 @@ def test_any_fragments_pings_and_chunks_give_the_same_messages_in_order(
     ]
 
     async def main() -> None:
-        async with linked(limit=limit, early=chunks[0]) as link:
+        # Which reads go past the sink must make no difference.
+        goes = cycle(data.draw(st.lists(st.booleans(), min_size=1, max_size=4)))
+        async with linked(
+            limit=limit, early=chunks[0], ahead=lambda: next(goes)
+        ) as link:
             sink = link.sink
             await link.peer.write(*filter(None, chunks[1:]))
             await until(lambda: sink.frames >= frames, "all frames")
@@ -335,6 +377,37 @@ def test_a_whole_message_in_the_midst_of_fragments_is_a_violation() -> None:
             link.read(frame(TEXT, b"a"), frame(TEXT, b"x", 0), frame(TEXT, b"y"))
             assert link.sink.names() == ["open", "batch", "batch", "broken"]
             assert link.sink.data == ["a"]
+
+    run("asyncio", main())
+
+
+def test_plain_reads_go_past_the_sink_until_that_is_shut() -> None:
+    async def main() -> None:
+        async with linked(ahead=lambda: True) as link:
+            link.read(frame(TEXT, b"0"))  # picows may hold part of a frame: its turn
+            link.read(frame(TEXT, b"a"), frame(TEXT, b"b") + frame(TEXT, b"c"))
+            link.read(frame(TEXT, b"d") + frame(PONG))
+            assert link.sink.names() == ["open", "batch", "pong", "batch"]
+            link.listener.shut()
+            link.read(frame(TEXT, b"e"))
+            assert link.sink.names()[-2:] == ["batch", "batch"]
+            assert link.sink.data == ["0", "a", "b", "c", "d", "e"]
+
+    run("asyncio", main())
+
+
+def test_who_fails_past_the_sink_is_reported_loudly_and_the_link_aborted() -> None:
+    def fail() -> bool:
+        raise RuntimeError("past the sink")
+
+    async def main() -> None:
+        told: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        async with linked(ahead=fail) as link:
+            link.read(frame(TEXT, b"0"), frame(TEXT, b"a"))
+            await link.told("gone")
+            assert "past the sink" in str(told[0]["exception"])
 
     run("asyncio", main())
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any
 
-_Wakeup = Callable[["Doorbell | _Cancelled"], object]
+_Wakeup = Callable[["Doorbell | Cancelled"], object]
 
 
 class Doorbell:
@@ -81,14 +81,14 @@ class Doorbell:
         if wakeup is None:
             return False
         # Not by way of this bell: another task may wait for it before that one wakes.
-        self._loop.call_soon(wakeup, _Cancelled(msg), context=context)
+        self._loop.call_soon(wakeup, Cancelled(msg), context=context)
         return True
 
     def result(self) -> None:
         """It rang."""
 
 
-class _Cancelled:
+class Cancelled:
     """What a task is woken with, instead of the bell, when it was cancelled."""
 
     __slots__ = ("_reason",)

@@ -116,7 +116,6 @@ class Driver:
         """Begin: dial, and go on until `Stop` is fed."""
         loop = asyncio.get_running_loop()
         self.closed = loop.create_future()
-        self.reader.open(loop)
         self.pump = Pump(
             self.session,
             obey=self._obey,
@@ -124,6 +123,7 @@ class Driver:
             settle=self._settle,
             loop=loop,
             pulse=Pulse.of(loop),
+            heard=self.reader.open(loop),
         )
         self._observers.open(self.snapshot)
         self.pump.feed(Start())
@@ -362,6 +362,8 @@ class Driver:
             keepalive_interval=terms.liveness.kernel_interval,
             max_message_bytes=self._route.max_message_bytes,
             outbox_limit_bytes=self._route.outbox_limit_bytes,
+            # Whoever looks at each message cannot let whole reads go past.
+            fast=None if self._is_answer else self.reader.lane.take,
         )
         try:
             target = await self._route.target()
@@ -400,15 +402,15 @@ class Driver:
 
     def snapshot(self) -> Status:
         """What is known of the stream now."""
-        pump, buffer = self.pump, self.reader.buffer
+        pump, reader = self.pump, self.reader
         if pump is not None:
             pump.flush()
         waiting = self.carrier.unsent if self.carrier else 0
         counts = Counts(
-            messages=buffer.received,
-            delivered=buffer.delivered,
-            gaps=buffer.gaps,
-            size_bytes=self.reader.buffer.received_bytes,
+            messages=reader.received,
+            delivered=reader.delivered,
+            gaps=reader.buffer.gaps,
+            size_bytes=reader.received_bytes,
             sent=self.sent,
             unsent=self._unsent + waiting,
         )

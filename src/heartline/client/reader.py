@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import cast
+from collections.abc import AsyncIterator, Callable
 
 from heartline.core.inbox import Buffer, Inbox
 from heartline.core.items import Gap, Item, Message, Status
 from heartline.errors import UsageError
 
-from .doorbell import Doorbell
+from .lane import Lane, PureLane
 
 TAKE = 4096
 """Messages handed to the consumer at once, about: whole reads are not cut."""
@@ -21,19 +20,35 @@ class Reader:
 
     def __init__(self, inbox: Inbox, *, relieve: Callable[[], None]) -> None:
         self.buffer = Buffer(inbox)
+        self.ended = False
         self._relieve = relieve
-        self._current: Iterator[Item] = iter(())
-        self._bell: Doorbell | None = None
-        self._handed: list[Message] | None = None
-        self._handed_bytes = 0
-        self._ended = False
+        self._lane: PureLane | None = None
         self._error: BaseException | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._bell = Doorbell(loop)
+    def open(self, loop: asyncio.AbstractEventLoop) -> PureLane:
+        self._lane = Lane(loop, self)
+        return self._lane
+
+    @property
+    def received(self) -> int:
+        """Messages that came for this consumer, dropped ones included."""
+        return self.buffer.received + (self._lane.passed if self._lane else 0)
+
+    @property
+    def received_bytes(self) -> int:
+        passed = self._lane.passed_bytes if self._lane else 0
+        return self.buffer.received_bytes + passed
+
+    @property
+    def delivered(self) -> int:
+        """Messages that the consumer took."""
+        lane = self._lane
+        passed = lane.passed - lane.handed if lane else 0
+        return self.buffer.delivered + passed
 
     def put(self, messages: list[Message], size_bytes: int) -> int:
         """Take the messages of one read; how many left undelivered because of it."""
+        self._close_lane()
         return self.buffer.put(messages, size_bytes)
 
     def hand(self, messages: list[Message], size_bytes: int) -> bool:
@@ -41,71 +56,57 @@ class Reader:
 
         False if there is none; then it has to be `put`. Follow either with `wake`.
         """
-        bell = self._bell
-        if bell is None or not bell.awaited or self._handed is not None:
-            return False
-        if not self.buffer.empty:
-            return False
-        self._handed, self._handed_bytes = messages, size_bytes
-        return True
+        return self._lane is not None and self._lane.hand(messages, size_bytes)
 
     def note(self, item: Gap | Status) -> None:
+        self._close_lane()
         self.buffer.note(item)
 
     def wake(self, *, at_once: bool = False) -> None:
-        if self._bell is not None:
-            self._bell.ring(at_once=at_once)
+        if self._lane is not None:
+            self._lane.ring(at_once=at_once)
 
     def end(self, error: BaseException | None) -> None:
         """Nothing more will come; what waits can be read, then `error` is raised."""
-        self._ended = True
+        self.ended = True
         self._error = error
+        self._close_lane()
         self.wake()
 
-    async def items(self) -> AsyncIterator[Item]:
-        while True:
-            for item in self._current:
-                yield item
-            batch = self._next() or await self._wait()
-            if not batch:
-                return
-            self._current = iter(batch)
+    def _close_lane(self) -> None:
+        if self._lane is not None:
+            self._lane.idle = False
 
-    async def batches(self) -> AsyncIterator[list[Item]]:
-        rest = list(self._current)
-        if rest:
-            yield rest
-        while batch := self._next() or await self._wait():
-            yield batch
+    def items(self) -> AsyncIterator[Item]:
+        return self.lane.items()
 
-    def _next(self) -> list[Item] | None:
-        """What waits longest; what was handed over came before the rest."""
-        handed, buffer = self._handed, self.buffer
-        if handed is not None:
-            self._handed = None
-            buffer.pass_by(len(handed), self._handed_bytes)
-            return cast("list[Item]", handed)
-        if buffer.empty:
-            return None
-        batch = buffer.take(TAKE)
-        self._relieve()
-        return batch
+    def batches(self) -> AsyncIterator[list[Item]]:
+        return self.lane.batches()
 
-    async def _wait(self) -> list[Item] | None:
-        """Wait for something to read; None at the end, which may raise its reason."""
-        bell = self._bell
-        if bell is None:
+    @property
+    def lane(self) -> PureLane:
+        """What is read on it is told later. Raises `UsageError` before `open`."""
+        if self._lane is None:
             raise UsageError(
                 "stream", wanted="iteration inside `async with`", got="none"
             )
-        while True:
-            if bell.awaited:
-                raise UsageError("stream", wanted="one consumer", got="another")
-            if not self._ended:
-                await bell
-            if batch := self._next():
-                return batch
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return None
+        return self._lane
+
+    # --- the lane asks --------------------------------------------------------------
+
+    def take(self) -> list[Item] | None:
+        """What waits longest beside the lane; None if nothing does: it is idle then."""
+        buffer, lane = self.buffer, self._lane
+        assert lane is not None
+        batch = None if buffer.empty else buffer.take(TAKE)
+        lane.idle = buffer.empty and not self.ended
+        if batch is not None:
+            self._relieve()
+        return batch
+
+    def finish(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def refuse_another(self) -> None:
+        raise UsageError("stream", wanted="one consumer", got="another")

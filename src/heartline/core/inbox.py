@@ -152,12 +152,6 @@ class Buffer:
             case Overflow.BLOCK | Overflow.DISCONNECT:
                 return 0
 
-    def pass_by(self, messages: int, size_bytes: int) -> None:
-        """Count what went straight to a consumer that had nothing else to read."""
-        self.received += messages
-        self.received_bytes += size_bytes
-        self.delivered += messages
-
     def note(self, item: Gap | Status) -> None:
         """Put a Gap or Status at its place; only too many in a row are merged."""
         last = self._runs[-1] if self._runs else None

@@ -22,6 +22,7 @@ from .deflate import Deflater, Inflater, negotiate
 from .frames import FrameListener
 from .kernel import KernelEyes, SocketLike, duplicate, harden
 from .outbox import Outbox
+from .plain import Fast
 
 NO_CLOSE_FRAME = 1006
 """Reported for an end without a closing handshake (RFC 6455 section 7.1.5)."""
@@ -57,8 +58,10 @@ class Carrier:
         keepalive_interval: int,
         max_message_bytes: int,
         outbox_limit_bytes: int,
+        fast: Fast | None = None,
     ) -> None:
         self.epoch = epoch
+        self._fast = fast
         self.address = ""
         self.outbox: Outbox | None = None
         self._owner = owner
@@ -83,7 +86,10 @@ class Carrier:
         if deflation is not None:
             inflater, self._deflater = deflation.client_ends()
         self._listener = FrameListener(
-            self, max_message_bytes=self._max_message_bytes, inflater=inflater
+            self,
+            max_message_bytes=self._max_message_bytes,
+            inflater=inflater,
+            fast=self._fast,
         )
         return self._listener
 
@@ -135,7 +141,7 @@ class Carrier:
 
     def abort(self) -> None:
         """Drop the connection now: unsent bytes are gone, nothing is waited for."""
-        self._ended = True
+        self._shut()
         self._release()
         if self._transport is None or self._transport.is_disconnected:
             return
@@ -216,7 +222,7 @@ class Carrier:
         """Tell the end once and at once; the last bytes get a moment to leave."""
         if self._ended:
             return
-        self._ended = True
+        self._shut()
         kernel = self.evidence().kernel
         fact = Ended(
             self.epoch,
@@ -231,6 +237,12 @@ class Carrier:
             self._lingering = loop.call_later(LINGER, self.abort)
             self._transport.underlying_transport.close()
         self._owner.on_fact(fact)
+
+    def _shut(self) -> None:
+        """From here on nothing is told but what this end itself tells."""
+        self._ended = True
+        if self._listener is not None:
+            self._listener.shut()
 
     def _release(self) -> None:
         if self._lingering is not None:

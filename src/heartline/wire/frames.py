@@ -17,7 +17,13 @@ from heartline.core.items import Cause
 from heartline.errors import WireError
 
 from .deflate import Inflater
-from .plain import LARGEST_PLAIN_BYTES, FrameReader, PlainReader
+from .plain import (
+    LARGEST_PLAIN_BYTES,
+    Fast,
+    FrameReader,
+    PlainReader,
+    PurePlainReader,
+)
 
 # Looking these up in their enum costs as much per frame as decoding the payload.
 _TEXT: Final = WSMsgType.TEXT
@@ -105,11 +111,17 @@ class FrameListener(WSListener):
     frames already, so the sink can be called before the dial has returned.
 
     Once connected it reads through a `PlainReader`; without one the results would be
-    the same, at more than twice the cost.
+    the same, at more than twice the cost. `fast` may take whole reads there, past the
+    sink.
     """
 
     def __init__(
-        self, sink: FrameSink, *, max_message_bytes: int, inflater: Inflater | None
+        self,
+        sink: FrameSink,
+        *,
+        max_message_bytes: int,
+        inflater: Inflater | None,
+        fast: Fast | None = None,
     ) -> None:
         self.messages: list[str | bytes] = []
         self.size_bytes = 0
@@ -118,13 +130,14 @@ class FrameListener(WSListener):
         self._sink = sink
         self._max_message_bytes = max_message_bytes
         self._inflater = inflater
+        self._fast = fast
         self._transport: WSTransport | None = None
         self._mask_bytes = 0
         self._other_frames = 0  # of this read, those that completed no message
         self._assembling: bytearray | None = None
         self._kind = _TEXT
         self._compressed = False
-        self._reader: PlainReader | None = None
+        self._reader: PurePlainReader | None = None
         self._close_sent = False
         self._write_paused = False
         self._owed_pong: bytes | None = None
@@ -143,6 +156,12 @@ class FrameListener(WSListener):
         # picows takes every integer, though its stub names only the enum.
         transport.send_close(cast(WSCloseCode, code), short.encode())
 
+    def shut(self) -> None:
+        """Let nothing more go past the sink."""
+        self._fast = None
+        if self._reader is not None:
+            self._reader.shut()
+
     # --- called by picows -------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -156,7 +175,7 @@ class FrameListener(WSListener):
             ):
                 underlying = transport.underlying_transport
                 picows = cast(FrameReader, underlying.get_protocol())
-                self._reader = PlainReader(picows, self)
+                self._reader = PlainReader(picows, self, self._fast)
                 underlying.set_protocol(self._reader)
             self._sink.on_open(transport)
         except Exception as error:
@@ -216,6 +235,11 @@ class FrameListener(WSListener):
                 self._tell_picows_verdict(transport)
         except Exception as error:
             self._abort(transport, error)
+
+    def fail(self, error: Exception) -> None:
+        """Whoever went past the sink has failed."""
+        if self._transport is not None:
+            self._abort(self._transport, error)
 
     def _hand_over(self) -> None:
         messages = self.messages

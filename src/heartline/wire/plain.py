@@ -5,13 +5,25 @@ fields costs more than decoding the payload: here all plain messages of a read a
 taken in one pass. A plain message is one final frame without extension bits, shorter
 than 64 KiB and unmasked. From the first other frame on, picows reads; it stays the
 only judge of headers, and takes over wherever the short way would not be shorter.
+
+`PlainReader` is compiled where that could be built, and `PurePlainReader` where not:
+the same in every result.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias, cast
+
+from heartline.compiled import compiled
+
+Fast: TypeAlias = Callable[[list[str | bytes], int], bool]
+"""Takes the messages of a read, and their size on the wire, past everything else.
+
+False, and nothing done, if this read has to go the ordinary way.
+"""
 
 LARGEST_PLAIN_BYTES: Final = (1 << 16) - 1
 
@@ -46,18 +58,24 @@ class Collector(Protocol):
     ended: bool
 
     def end_read(self) -> None: ...
+    def fail(self, error: Exception) -> None: ...
 
 
-class PlainReader(asyncio.BufferedProtocol):
+class PurePlainReader(asyncio.BufferedProtocol):
     """Reads the socket in picows' place, and passes on whatever is not plain.
 
     Begins by passing all, for picows may hold part of a frame by now; the short way
-    opens each time a read ends where a message ends.
+    opens each time a read ends where a message ends. A read that is plain to its end
+    is offered to `fast` first.
     """
 
-    def __init__(self, picows: FrameReader, collector: Collector) -> None:
+    def __init__(
+        self, picows: FrameReader, collector: Collector, fast: Fast | None = None
+    ) -> None:
         self._picows = picows
         self._collector = collector
+        self._fast = fast
+        self._size_bytes = 0
         self._passing = True
         self._buffer = bytearray(_CAPACITY_BYTES + _SPARE_BYTES)
         self._view = memoryview(self._buffer)[:_CAPACITY_BYTES]
@@ -74,22 +92,46 @@ class PlainReader(asyncio.BufferedProtocol):
             collector.at_boundary = False
             self._picows.buffer_updated(nbytes)
             self._passing = not collector.at_boundary
-        elif collector.ended:
-            return
-        else:
-            filled = self._filled + nbytes
-            taken, all_plain = self._take(filled)
-            collector.size_bytes += taken
-            rest = filled - taken
-            if all_plain:
-                if rest:
-                    self._buffer[:rest] = self._buffer[taken:filled]
-                self._filled = rest
-            else:
-                self._filled = 0
-                self._pass_on(self._view[taken:filled])
-                self._passing = not collector.at_boundary
+            collector.end_read()
+        elif not collector.ended:
+            self._read(self._filled + nbytes)
+
+    def shut(self) -> None:
+        """Offer nothing to `fast` any more."""
+        self._fast = None
+
+    def _read(self, filled: int) -> None:
+        collector = self._collector
+        messages: list[str | bytes] = []
+        taken, all_plain = self._take(filled, messages)
+        self._size_bytes += taken
+        rest = filled - taken
+        if all_plain:
+            if rest:
+                self._buffer[:rest] = self._buffer[taken:filled]
+            self._filled = rest
+            if not messages or self._went_ahead(messages):
+                return
+        collector.messages = messages
+        collector.size_bytes += self._size_bytes
+        self._size_bytes = 0
+        if not all_plain:
+            self._filled = 0
+            self._pass_on(self._view[taken:filled])
+            self._passing = not collector.at_boundary
         collector.end_read()
+
+    def _went_ahead(self, messages: list[str | bytes]) -> bool:
+        if self._fast is None:
+            return False
+        try:
+            went = self._fast(messages, self._size_bytes)
+        except Exception as error:
+            self._collector.fail(error)
+            return True
+        if went:
+            self._size_bytes = 0
+        return went
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._picows.connection_lost(exc)
@@ -103,13 +145,13 @@ class PlainReader(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._picows.resume_writing()
 
-    def _take(self, filled: int) -> tuple[int, bool]:
+    def _take(self, filled: int, messages: list[str | bytes]) -> tuple[int, bool]:
         """Take plain messages off the buffer; how many bytes, and if all was plain.
 
         Nearly all CPU of a busy stream is spent here: measure before you touch it.
         """
         buffer, view = self._buffer, self._view
-        append = self._collector.messages.append
+        append = messages.append
         # Cutting one string costs less than decoding piece by piece, and a piece that
         # is ASCII reads the same in Latin-1 as in UTF-8.
         text = str(view[:filled], "latin-1")
@@ -152,3 +194,10 @@ class PlainReader(asyncio.BufferedProtocol):
             collector.at_boundary = False
             picows.buffer_updated(size)
             rest = rest[size:]
+
+
+PlainReader = PurePlainReader
+if (_found := compiled("wire._plain")) is not None:
+    # By its second parent a loop knows how to read into it.
+    _parents = (_found.PlainReader, asyncio.BufferedProtocol)
+    PlainReader = cast("type[PurePlainReader]", type("PlainReader", _parents, {}))

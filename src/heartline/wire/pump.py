@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from heartline.core.events import Fact, Output, Received, Tick
@@ -24,6 +25,29 @@ MOST_ARMED = 3600.0
 HEARD_EVERY = 0.02
 """Reads are told to a calm machine at most this often, and before anything else is:
 each `Received` costs it as much as several messages cost their reader."""
+
+
+class Heard(Protocol):
+    """Reads that a calm machine has not been told of yet.
+
+    Whoever sees that `now` is before `until_at`, and the link still that of `epoch`,
+    may add a read here instead of telling it: `Pump.hears` does, and a client's lane.
+    """
+
+    epoch: int
+    frames: int
+    data: int
+    size_bytes: int
+    at: float
+    until_at: float
+
+
+class _Heard:
+    __slots__ = ("at", "data", "epoch", "frames", "size_bytes", "until_at")
+
+    def __init__(self) -> None:
+        self.epoch = self.frames = self.data = self.size_bytes = 0
+        self.at, self.until_at = 0.0, -inf
 
 
 class Machine(Protocol):
@@ -61,6 +85,7 @@ class Pump:
         clock: Callable[[], float] = time.monotonic,
         asleep: Callable[[], float] = slept_through,
         pulse: Pulse | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.machine = machine
         self.clock = clock
@@ -77,10 +102,8 @@ class Pump:
         self._feeding = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = float("inf")
-        self._calm = False
-        self._heard_epoch = self._heard_frames = 0
-        self._heard_data = self._heard_bytes = 0
-        self._heard_at = self._tell_heard_at = 0.0
+        self._heard: Heard = heard if heard is not None else _Heard()
+        self._tell_heard_at = 0.0
 
     @property
     def suspended(self) -> float:
@@ -102,12 +125,13 @@ class Pump:
         when it was read, and before any other fact, so that no clock of the machine
         is ever behind.
         """
-        if now >= self._tell_heard_at or epoch != self._heard_epoch or not self._calm:
+        heard = self._heard
+        if now >= heard.until_at or epoch != heard.epoch:
             return False
-        self._heard_frames += frames
-        self._heard_data += data
-        self._heard_bytes += size_bytes
-        self._heard_at = now
+        heard.frames += frames
+        heard.data += data
+        heard.size_bytes += size_bytes
+        heard.at = now
         return True
 
     def heard(
@@ -119,22 +143,23 @@ class Pump:
         if self.is_late(now):
             self.tick()
         self.flush()
-        self._heard_epoch, self._heard_frames = epoch, frames
-        self._heard_data, self._heard_bytes = data, size_bytes
-        self._heard_at = now
+        heard = self._heard
+        heard.epoch, heard.frames, heard.data = epoch, frames, data
+        heard.size_bytes, heard.at = size_bytes, now
         self._tell_heard_at = now + HEARD_EVERY
         self.flush()
 
     def flush(self) -> None:
         """Tell what was kept back, so that the machine can be asked."""
-        if self._heard_frames and not self._feeding:
+        if self._heard.frames and not self._feeding:
             self._run()
 
     def _run(self) -> None:
         self._feeding = True
+        self._heard.until_at = -inf
         told, least_delay = False, LATE
         try:
-            while self._facts or self._heard_frames:
+            while self._facts or self._heard.frames:
                 fact, now = self._next()
                 for output in self.machine.handle(fact, now=now):
                     told = True
@@ -144,19 +169,19 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            self._calm = self.machine.calm
+            self._heard.until_at = self._tell_heard_at if self.machine.calm else -inf
             self._arm(least_delay)
         if told:
             self._settle()
 
     def _next(self) -> tuple[Fact, float]:
         """The next fact and its time: what was read first, then what else arose."""
-        if not self._heard_frames:
+        heard = self._heard
+        if not heard.frames:
             return self._facts.popleft(), self.clock()
-        frames, self._heard_frames = self._heard_frames, 0
-        heard = Received(self._heard_epoch, frames, self._heard_data, self._heard_bytes)
-        self._heard_data = self._heard_bytes = 0
-        return heard, self._heard_at
+        fact = Received(heard.epoch, heard.frames, heard.data, heard.size_bytes)
+        heard.frames = heard.data = heard.size_bytes = 0
+        return fact, heard.at
 
     def _stood_still(self, seconds: float) -> None:
         if self.machine.deadline != float("inf"):

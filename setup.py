@@ -1,0 +1,22 @@
+"""What pyproject.toml cannot say: the hot path is compiled where a compiler is.
+
+Without one, and wherever compiling fails, the installation goes on and the pure
+Python twins are used; `heartline.compiled` finds which.
+"""
+
+from __future__ import annotations
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+TWINS = {
+    "heartline.client._lane": "src/heartline/client/_lane.pyx",
+    "heartline.wire._plain": "src/heartline/wire/_plain.pyx",
+}
+
+setup(
+    ext_modules=cythonize(
+        [Extension(name, [path], optional=True) for name, path in TWINS.items()],
+        build_dir="build",
+    )
+)

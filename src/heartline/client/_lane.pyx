@@ -1,0 +1,305 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False
+"""`lane.PureLane` once more, compiled: what it does, and why, stands there.
+
+Its iterators are their own awaitables. An item that is there costs no coroutine, no
+generator and no exception object that Python code would have to make.
+"""
+
+from cpython.object cimport PyObject, PyTypeObject
+
+from asyncio import current_task
+from time import monotonic
+
+from heartline.client.doorbell import Cancelled
+from heartline.core.items import Message
+
+cdef extern from "Python.h":
+    object PyObject_Vectorcall(
+        object call, PyObject *const *arguments, size_t count, PyObject *names
+    )
+
+cdef extern from *:
+    """
+    /* Takes one step of an iterator: a new reference to what it found, or, if `waits`
+       was set, to what the awaiting task shall wait for; NULL with an exception. */
+    typedef PyObject *(*heartline_step)(PyObject *self, int *waits);
+
+    static heartline_step heartline_steps[2];
+
+    static PyObject *heartline_next(PyObject *self, heartline_step step) {
+        int waits = 0;
+        PyObject *found = step(self, &waits);
+        if (found == NULL || waits)
+            return found;
+        /* The value of an await is what its iterator stops with. */
+        PyErr_SetObject(PyExc_StopIteration, found);
+        Py_DECREF(found);
+        return NULL;
+    }
+    static PyObject *heartline_next_item(PyObject *self) {
+        return heartline_next(self, heartline_steps[0]);
+    }
+    static PyObject *heartline_next_batch(PyObject *self) {
+        return heartline_next(self, heartline_steps[1]);
+    }
+    static void heartline_set_steps(
+        PyTypeObject *items, heartline_step item, PyTypeObject *batches,
+        heartline_step batch
+    ) {
+        heartline_steps[0] = item;
+        heartline_steps[1] = batch;
+        items->tp_iternext = heartline_next_item;
+        batches->tp_iternext = heartline_next_batch;
+        PyType_Modified(items);
+        PyType_Modified(batches);
+    }
+    """
+    ctypedef object (*heartline_step)(object self, int *waits)
+    void heartline_set_steps(
+        PyTypeObject *items, heartline_step item, PyTypeObject *batches,
+        heartline_step batch
+    )
+
+cdef object _message = Message
+cdef object _monotonic = monotonic
+cdef object _current_task = current_task
+
+
+cdef class Lane:
+    cdef public bint _asyncio_future_blocking
+    cdef public bint idle
+    cdef public long long epoch, frames, data, size_bytes
+    cdef public double at, until_at
+    cdef readonly long long passed, passed_bytes
+    cdef object _loop, _wakeup, _context, _waiting
+    cdef list _handed, _current
+    cdef Py_ssize_t _index
+
+    def __init__(self, loop, waiting):
+        self._loop = loop
+        self._waiting = waiting
+        self.until_at = float("-inf")
+        self._current = []
+
+    @property
+    def handed(self):
+        return 0 if self._handed is None else len(self._handed)
+
+    @property
+    def awaited(self):
+        return self._wakeup is not None
+
+    def take(self, list data, Py_ssize_t size_bytes):
+        cdef Py_ssize_t index, count = len(data)
+        cdef PyObject *arguments[4]
+        cdef list messages
+        cdef object now, epoch
+        if not self._is_open():
+            return False
+        now = _monotonic()
+        if <double>now >= self.until_at or _current_task(self._loop) is not None:
+            return False
+        epoch = self.epoch
+        arguments[1] = <PyObject *>now
+        arguments[2] = <PyObject *>None
+        arguments[3] = <PyObject *>epoch
+        messages = [None] * count
+        for index in range(count):
+            arguments[0] = <PyObject *>data[index]
+            messages[index] = PyObject_Vectorcall(_message, arguments, 4, NULL)
+        self.frames += count
+        self.data += count
+        self.size_bytes += size_bytes
+        self.at = <double>now
+        self._hand(messages, size_bytes)
+        self._ring_at_once()
+        return True
+
+    def hand(self, list messages, Py_ssize_t size_bytes):
+        if not self._is_open():
+            return False
+        self._hand(messages, size_bytes)
+        return True
+
+    cdef bint _is_open(self):
+        return self._wakeup is not None and self.idle and self._handed is None
+
+    cdef _hand(self, list messages, Py_ssize_t size_bytes):
+        self.passed += len(messages)
+        self.passed_bytes += size_bytes
+        self._handed = messages
+
+    # --- the bell -------------------------------------------------------------------
+
+    def __await__(self):
+        return Rung(self)
+
+    def ring(self, *, bint at_once=False):
+        if self._wakeup is None:
+            return
+        if at_once and _current_task(self._loop) is None:
+            self._ring_at_once()
+        else:
+            wakeup, self._wakeup = self._wakeup, None
+            self._loop.call_soon(wakeup, self, context=self._context)
+
+    cdef _ring_at_once(self):
+        wakeup = self._wakeup
+        self._wakeup = None
+        self._context.run(wakeup, self)
+
+    def get_loop(self):
+        return self._loop
+
+    def add_done_callback(self, wakeup, *, context):
+        self._wakeup = wakeup
+        self._context = context
+
+    def remove_done_callback(self, wakeup):
+        self._wakeup = None
+        return 1
+
+    def cancel(self, msg=None):
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is None:
+            return False
+        self._loop.call_soon(wakeup, Cancelled(msg), context=self._context)
+        return True
+
+    def result(self):
+        return None
+
+    # --- the consumer's end -----------------------------------------------------------
+
+    def items(self):
+        return Items(self)
+
+    def batches(self):
+        return Batches(self)
+
+    cdef list _rest(self):
+        """What is left of the batch that was being read item by item."""
+        cdef list rest = self._current[self._index:]
+        self._current = []
+        self._index = 0
+        return rest
+
+    cdef list _next(self):
+        cdef list batch = self._handed
+        if batch is not None:
+            self._handed = None
+            return batch
+        return None if self.idle else self._waiting.take()
+
+    cdef object _wait(self):
+        """What the consumer's task waits for; raises at the end."""
+        if self._wakeup is not None:
+            self._waiting.refuse_another()
+        if self._waiting.ended:
+            self._waiting.finish()
+            raise StopAsyncIteration
+        self._asyncio_future_blocking = True
+        return self
+
+
+cdef class Rung:
+    """One wait for the bell alone."""
+
+    cdef Lane _lane
+    cdef bint _waited
+
+    def __init__(self, Lane lane):
+        self._lane = lane
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._waited:
+            raise StopIteration
+        self._waited = True
+        self._lane._asyncio_future_blocking = True
+        return self._lane
+
+
+cdef class Read:
+    cdef Lane _lane
+    cdef bint _closed
+
+    def __init__(self, Lane lane):
+        self._lane = lane
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return self
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    async def aclose(self):
+        self._closed = True
+
+    # What `asyncio.create_task(anext(...))` needs of an awaitable.
+
+    def send(self, value):
+        return next(self)
+
+    def throw(self, error, value=None, trace=None):
+        raise error if value is None else value
+
+    def close(self):
+        pass
+
+
+cdef class Items(Read):
+    def __next__(self):
+        raise AssertionError("the slot was not set")
+
+
+cdef class Batches(Read):
+    def __next__(self):
+        raise AssertionError("the slot was not set")
+
+
+cdef object _next_item(object read, int *waits):
+    cdef Lane lane = (<Read>read)._lane
+    cdef list batch
+    if (<Read>read)._closed:
+        raise StopAsyncIteration
+    if lane._index < len(lane._current):
+        item = lane._current[lane._index]
+        lane._index += 1
+        return item
+    batch = lane._next()
+    if batch:
+        lane._current = batch
+        lane._index = 1
+        return batch[0]
+    lane._current = []
+    lane._index = 0
+    waits[0] = 1
+    return lane._wait()
+
+
+cdef object _next_batch(object read, int *waits):
+    cdef Lane lane = (<Read>read)._lane
+    cdef list batch
+    if (<Read>read)._closed:
+        raise StopAsyncIteration
+    if lane._index < len(lane._current):
+        return lane._rest()
+    batch = lane._next()
+    if batch:
+        return batch
+    waits[0] = 1
+    return lane._wait()
+
+
+heartline_set_steps(
+    <PyTypeObject *>Items, _next_item, <PyTypeObject *>Batches, _next_batch
+)
