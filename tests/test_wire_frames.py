@@ -371,6 +371,20 @@ def test_a_message_may_arrive_one_byte_at_a_time(limit: int) -> None:
     run("asyncio", main())
 
 
+def test_connections_of_one_loop_do_not_read_into_each_others_messages() -> None:
+    wire = b"".join(PASSAGE)
+
+    async def main() -> None:
+        async with linked() as one, linked() as other:
+            for at in range(len(wire)):
+                one.read(wire[at : at + 1])
+                if rest := wire[3 * at : 3 * at + 3]:
+                    other.read(rest)
+            assert one.sink.data == other.sink.data == PASSAGE_MESSAGES
+
+    run("asyncio", main())
+
+
 def test_a_whole_message_in_the_midst_of_fragments_is_a_violation() -> None:
     async def main() -> None:
         async with linked() as link:

@@ -2,8 +2,10 @@
 """`plain.PurePlainReader` once more, compiled: what it does, and why, stands there."""
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memmove
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memcpy
+
+from asyncio import get_running_loop
 
 cdef extern from "Python.h":
     object PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
@@ -14,16 +16,19 @@ cdef Py_ssize_t _CAPACITY_BYTES = 1 << 17
 cdef class PlainReader:
     cdef object _picows, _collector, _view, _fast
     cdef bytearray _buffer
-    cdef Py_ssize_t _filled, _size_bytes
+    cdef bytes _rest
+    cdef Py_ssize_t _size_bytes
     cdef bint _passing
 
     def __init__(self, picows, collector, fast=None):
+        from .plain import buffer_of
         self._picows = picows
         self._collector = collector
         self._fast = fast
         self._passing = True
-        self._buffer = bytearray(_CAPACITY_BYTES)
-        self._view = memoryview(self._buffer)
+        self._buffer = buffer_of(get_running_loop())
+        self._view = memoryview(self._buffer)[:_CAPACITY_BYTES]
+        self._rest = b""
 
     def shut(self):
         self._fast = None
@@ -31,12 +36,16 @@ cdef class PlainReader:
     def get_buffer(self, sizehint):
         if self._passing:
             return self._picows.get_buffer(sizehint)
-        if self._filled:
-            return self._view[self._filled:]
-        return self._view
+        cdef Py_ssize_t size = len(self._rest)
+        if not size:
+            return self._view
+        memcpy(
+            PyByteArray_AS_STRING(self._buffer), PyBytes_AS_STRING(self._rest), size
+        )
+        return self._view[size:]
 
     def buffer_updated(self, Py_ssize_t nbytes):
-        cdef Py_ssize_t filled, taken, rest
+        cdef Py_ssize_t filled, taken
         cdef bint all_plain = True
         cdef list messages
         collector = self._collector
@@ -48,24 +57,22 @@ cdef class PlainReader:
             return
         if collector.ended:
             return
-        filled = self._filled + nbytes
+        filled = len(self._rest) + nbytes
         messages = []
         taken = self._take(filled, messages, &all_plain)
         self._size_bytes += taken
-        rest = filled - taken
         if all_plain:
-            self._filled = rest
-            if rest and taken:
-                at = PyByteArray_AS_STRING(self._buffer)
-                memmove(at, at + taken, rest)
+            self._rest = PyBytes_FromStringAndSize(
+                PyByteArray_AS_STRING(self._buffer) + taken, filled - taken
+            )
             if not messages or self._went_ahead(messages):
                 return
         collector.messages = messages
         collector.size_bytes += self._size_bytes
         self._size_bytes = 0
         if not all_plain:
-            self._filled = 0
-            self._pass_on(self._view[taken:filled])
+            self._rest = b""
+            self._pass_on(memoryview(bytes(self._view[taken:filled])))
             self._passing = not collector.at_boundary
         collector.end_read()
 

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable
 from struct import Struct
 from typing import Final, Protocol, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from heartline.compiled import compiled
 
@@ -30,11 +31,25 @@ LARGEST_PLAIN_BYTES: Final = (1 << 16) - 1
 _CAPACITY_BYTES: Final = 1 << 17
 """Read at once, at most. A plain message with its header always fits."""
 
+_BUFFERS: WeakKeyDictionary[asyncio.AbstractEventLoop, bytearray] = WeakKeyDictionary()
+
 _SPARE_BYTES: Final = 4
 """Lets the last header be looked at before it is whole."""
 
 _head_and_length = Struct(">HH").unpack_from
 """The first two bytes of a frame, and the length behind them if they announce one."""
+
+
+def buffer_of(loop: asyncio.AbstractEventLoop) -> bytearray:
+    """What all connections of one loop read into.
+
+    A loop asks for the buffer, reads and says so in one go: between two reads nothing
+    is in use but what a connection has put aside.
+    """
+    buffer = _BUFFERS.get(loop)
+    if buffer is None:
+        buffer = _BUFFERS[loop] = bytearray(_CAPACITY_BYTES + _SPARE_BYTES)
+    return buffer
 
 
 class FrameReader(Protocol):
@@ -77,14 +92,19 @@ class PurePlainReader(asyncio.BufferedProtocol):
         self._fast = fast
         self._size_bytes = 0
         self._passing = True
-        self._buffer = bytearray(_CAPACITY_BYTES + _SPARE_BYTES)
+        self._buffer = buffer_of(asyncio.get_running_loop())
         self._view = memoryview(self._buffer)[:_CAPACITY_BYTES]
-        self._filled = 0
+        self._rest = b""
+        """The part of a message that the last read ended with."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._passing:
             return self._picows.get_buffer(sizehint)
-        return self._view[self._filled :] if self._filled else self._view
+        rest = self._rest
+        if not rest:
+            return self._view
+        self._buffer[: len(rest)] = rest
+        return self._view[len(rest) :]
 
     def buffer_updated(self, nbytes: int) -> None:
         collector = self._collector
@@ -94,7 +114,7 @@ class PurePlainReader(asyncio.BufferedProtocol):
             self._passing = not collector.at_boundary
             collector.end_read()
         elif not collector.ended:
-            self._read(self._filled + nbytes)
+            self._read(len(self._rest) + nbytes)
 
     def shut(self) -> None:
         """Offer nothing to `fast` any more."""
@@ -105,19 +125,17 @@ class PurePlainReader(asyncio.BufferedProtocol):
         messages: list[str | bytes] = []
         taken, all_plain = self._take(filled, messages)
         self._size_bytes += taken
-        rest = filled - taken
         if all_plain:
-            if rest:
-                self._buffer[:rest] = self._buffer[taken:filled]
-            self._filled = rest
+            self._rest = bytes(self._view[taken:filled])
             if not messages or self._went_ahead(messages):
                 return
         collector.messages = messages
         collector.size_bytes += self._size_bytes
         self._size_bytes = 0
         if not all_plain:
-            self._filled = 0
-            self._pass_on(self._view[taken:filled])
+            self._rest = b""
+            # picows answers to what it reads, and another connection may then read.
+            self._pass_on(memoryview(bytes(self._view[taken:filled])))
             self._passing = not collector.at_boundary
         collector.end_read()
 
