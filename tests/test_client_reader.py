@@ -479,7 +479,9 @@ PONG = {"op": "pong", "id": 7}
         (PONG, '{"op":"pong","id":7', False),
         (PONG, '"op"', False),
         (PONG, "", False),
-        (PONG, b'{"op":"pong","id":7}', False),
+        (PONG, b'{"op":"pong","id":7}', True),
+        (PONG, b'{"op":"\xff","id":7}', False),
+        (PONG, b"\x00op", False),
         ({"op": None}, '{"op":null}', True),
         ({"op": None}, "{}", False),
         ({"data": {"t": "pong"}}, '{"data":{"t":"pong"}}', True),
@@ -513,6 +515,10 @@ def test_a_heartbeat_may_be_made_anew_each_time() -> None:
     ("options", "text"),
     [
         ({"send": 5}, "Heartbeat.send: wanted str, bytes or a callable, got 5"),
+        (
+            {"send": "x", "answer": {}},
+            "Heartbeat.answer: wanted a mapping with at least one key, got {}",
+        ),
         ({"send": "x", "every": 0}, "Heartbeat.every: wanted more than 0, got 0"),
         ({"send": "x", "every": -1.0}, "Heartbeat.every: wanted more than 0, got -1.0"),
     ],

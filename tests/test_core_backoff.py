@@ -166,6 +166,12 @@ def test_only_refusals_and_policy_closes_are_final() -> None:
 POSITIVE = ("base", "cap", "gentle_base", "retry_after_cap", "useful_uptime")
 
 
+@pytest.mark.parametrize("field", POSITIVE)
+def test_no_delay_is_infinite(field: str) -> None:
+    with pytest.raises(UsageError, match="more than 0, and finite, got inf"):
+        Backoff(**{field: inf})
+
+
 @pytest.mark.parametrize("field", [*POSITIVE, "give_up_after"])
 @pytest.mark.parametrize("got", [0, 0.0, -1.5, nan, -inf])
 def test_a_refused_value_is_told_with_field_wanted_and_got(

@@ -537,6 +537,7 @@ def test_blocking_drops_nothing_and_says_when_half_is_consumed() -> None:
     [
         ({"limit": 0}, "Inbox.limit: wanted at least 1, got 0"),
         ({"limit": -3}, "Inbox.limit: wanted at least 1, got -3"),
+        ({"limit": float("nan")}, "Inbox.limit: wanted at least 1, got nan"),
         ({"limit_bytes": 0}, "Inbox.limit_bytes: wanted at least 1, got 0"),
         (
             {"policy": "forget"},

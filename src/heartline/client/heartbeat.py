@@ -37,6 +37,10 @@ class Heartbeat:
             raise UsageError(
                 "Heartbeat.send", wanted="str, bytes or a callable", got=self.send
             )
+        if isinstance(self.answer, Mapping) and not self.answer:
+            # It would take all JSON for answers, and keep the data from the consumer.
+            wanted = "a mapping with at least one key"
+            raise UsageError("Heartbeat.answer", wanted=wanted, got=self.answer)
 
     @property
     def beats(self) -> Beats:
@@ -61,15 +65,17 @@ class Heartbeat:
 
 def _contains(wanted: Mapping[str, Any]) -> Callable[[str | bytes], bool]:
     # One of the wanted keys must stand in the text at all before it is worth parsing.
-    mark = next(iter(wanted), "")
+    mark = next(iter(wanted))
+    mark_bytes = mark.encode()
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
     def matches(data: str | bytes) -> bool:
-        if isinstance(data, bytes) or mark not in data:
+        there = mark_bytes in data if isinstance(data, bytes) else mark in data
+        if not there:
             return False
         try:
             found = decode(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return False
         return all(key in found and found[key] == wanted[key] for key in wanted)
 

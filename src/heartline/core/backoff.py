@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from heartline.errors import UsageError
 
@@ -38,9 +39,11 @@ class Backoff:
 
     def __post_init__(self) -> None:
         for name in ("base", "cap", "gentle_base", "retry_after_cap", "useful_uptime"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < inf:
                 raise UsageError(
-                    f"Backoff.{name}", wanted="more than 0", got=getattr(self, name)
+                    f"Backoff.{name}",
+                    wanted="more than 0, and finite",
+                    got=getattr(self, name),
                 )
         if self.base > self.cap:
             raise UsageError(

@@ -52,7 +52,8 @@ class Inbox:
             wanted = "one of " + ", ".join(Overflow)
             raise UsageError("Inbox.policy", wanted=wanted, got=self.policy) from None
         for name in ("limit", "limit_bytes"):
-            if getattr(self, name) < 1:
+            # Not `< 1`: that lets nan through, and nothing would ever be full.
+            if not getattr(self, name) >= 1:
                 raise UsageError(
                     f"Inbox.{name}", wanted="at least 1", got=getattr(self, name)
                 )
