@@ -5,8 +5,9 @@
 #   make check    style, format and types
 #   make matrix   the tests on every Python 3.11, 3.12 and 3.13 found
 #   make bench    measured figures of this machine
-#   make prove    the promises, each tried against real faults
+#   make prove    the promises, each tried against real faults (its lab: as root)
 #   make quality  detection quality over months of virtual time, beside other detectors
+#   make simulate a hundred thousand histories of ten virtual minutes, all checked
 #   make mutate   faults planted in the core: how many the tests notice
 #   make clean    away with everything that was made
 #
@@ -22,7 +23,7 @@ PYTHON =
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test check matrix bench prove quality mutate clean
+.PHONY: help demo test check matrix bench prove quality simulate mutate clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,9 @@ prove: $(VENV)/.dev
 
 quality: $(VENV)/.quality
 	@$(BIN)/python -m quality $(QUALITY)
+
+simulate: $(VENV)/.dev
+	@$(BIN)/python -m heartline.testing.simulation --histories 100000
 
 mutate: $(VENV)/.dev
 	@$(BIN)/python -m mutate $(MUTATE)

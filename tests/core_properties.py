@@ -33,7 +33,7 @@ from heartline.core.items import Bounds, Cause, Condition, Phase, Status, Where
 from heartline.core.subscriptions import Beats, Freshness
 from heartline.core.terms import Terms
 from heartline.testing import checkers
-from heartline.testing.sim_venue import Pongs, Traffic
+from heartline.testing.sim_manners import Pongs, Traffic
 from heartline.testing.simulation import HOST, Simulation
 from heartline.testing.swarm import swarm
 
@@ -57,11 +57,17 @@ def stream(
     inbox: Inbox | None = None,
     round_trip: float | None = None,
     venue_watches: bool = True,
+    liveness: Liveness | None = None,
 ) -> Simulation:
     """A stream that has just been started, over a path without loss."""
     sim = Simulation(
         dice.randrange(1 << 30),
-        terms=Terms(host=HOST, freshness=freshness, beats=beats),
+        terms=Terms(
+            host=HOST,
+            freshness=freshness,
+            beats=beats,
+            liveness=liveness or Liveness(),
+        ),
         inbox=inbox,
         venue_liveness=None if venue_watches else PATIENT,
     )
@@ -120,6 +126,24 @@ def the_channel_bound_is_kept(dice: random.Random) -> None:
     sim.run(every + 0.2 + SLACK)
     no_complaints(sim)
     assert told(sim, Lost) == []
+
+
+def a_dead_way_out_is_told_in_time_though_segments_come_in(
+    dice: random.Random,
+) -> None:
+    """Without a rhythm of data it is the frames that are missed, and nothing else."""
+    seldom = Liveness(kernel_interval=5)
+    sim = stream(
+        dice, traffic=Traffic.MARKET, rate=0.5, venue_watches=False, liveness=seldom
+    )
+    sim.run(dice.uniform(15.0, 40.0))
+    sim.fault("outbound", seconds=60.0)
+    # A few frames may come before the other end's kernel stops sending.
+    sim.run(2 * promised(sim).peer)
+    lost = told(sim, Lost)[0]
+    assert lost.cause is Cause.PATH_DEAD
+    assert lost.at - lost.since_at <= lost.bound
+    assert checkers.bound_kept(sim) == []
 
 
 def a_fault_between_acknowledgement_and_pong_is_found_in_time(
@@ -305,6 +329,25 @@ def a_path_that_came_back_is_no_frozen_peer(dice: random.Random) -> None:
     no_complaints(sim)
 
 
+def a_ping_that_was_long_on_its_way_accuses_nobody(dice: random.Random) -> None:
+    """A kernel that asks seldom notices no short blackout; our own ping does."""
+    seldom = Liveness(kernel_interval=10)
+    sim = stream(
+        dice, traffic=Traffic.STEADY, rate=0.3, venue_watches=False, liveness=seldom
+    )
+    sim.run(15.0)
+    link = sim.client.session.link
+    assert link is not None
+    asked, until = link.pings.sent, sim.clock.now + 60.0
+    while link.clocks.ping_due(now=sim.client_host.now) > sim.client_host.now + 0.5:
+        sim.run(0.1)
+        assert sim.clock.now < until
+    sim.fault("blackhole", seconds=dice.uniform(4.0, 8.0))
+    sim.run(20.0)
+    assert link.pings.sent > asked
+    assert not [lost for lost in told(sim, Lost) if lost.cause is Cause.PEER_FROZEN]
+
+
 def a_pause_holds_the_peers_clock_and_not_the_paths(dice: random.Random) -> None:
     inbox = Inbox(limit=10, policy="block")
     sim = stream(dice, traffic=Traffic.STEADY, inbox=inbox, venue_watches=False)
@@ -409,6 +452,7 @@ SIMULATED: tuple[Property, ...] = (
     the_path_bound_is_kept,
     the_peer_bound_is_kept,
     the_channel_bound_is_kept,
+    a_dead_way_out_is_told_in_time_though_segments_come_in,
     a_fault_between_acknowledgement_and_pong_is_found_in_time,
     trickled_bytes_hold_the_peer_only_to_the_message_deadline,
     bounds_stay_under_their_ceilings,
@@ -421,6 +465,7 @@ SIMULATED: tuple[Property, ...] = (
     a_late_tick_judges_nothing,
     a_stall_of_ours_kills_no_healthy_link,
     a_path_that_came_back_is_no_frozen_peer,
+    a_ping_that_was_long_on_its_way_accuses_nobody,
     a_pause_holds_the_peers_clock_and_not_the_paths,
     heartbeats_stay_in_their_budget,
     a_tick_always_moves_the_deadline,

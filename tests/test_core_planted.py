@@ -14,7 +14,7 @@ import core_pure_properties as pure
 from core_properties import SIMULATED, Property
 from core_pure_properties import PURE
 from heartline.core import inbox as inboxes
-from heartline.core import promises, snapshot
+from heartline.core import losses, promises, snapshot
 from heartline.core import session as sessions
 from heartline.core.backoff import Backoff
 from heartline.core.beats import BeatClock
@@ -239,6 +239,18 @@ PLANTED: tuple[Planted, ...] = (
         PeerClock,
         "excuse",
         returns(None),
+    ),
+    (
+        simulated.a_ping_that_was_long_on_its_way_accuses_nobody,
+        PeerClock,
+        "excuse",
+        returns(None),
+    ),
+    (
+        simulated.a_dead_way_out_is_told_in_time_though_segments_come_in,
+        losses,
+        "_bound_of",
+        lambda link, cause, where, now: promises.bounds(link, now=now).path,
     ),
     (
         simulated.random_histories_keep_every_promise,

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from heartline.core.clocks import Clocks
+from heartline.core.events import Tick
+from heartline.core.items import Cause
+from heartline.core.link import Link
 from heartline.testing.checkers import complaints, suspicions
-from heartline.testing.simulation import main, story
-from heartline.testing.swarm import swarm
+from heartline.testing.sim_line import Line
+from heartline.testing.sim_many import tally
+from heartline.testing.simulation import Simulation, main, story
+from heartline.testing.swarm import BUSY, swarm
 
-SEEDS = 200
+SEEDS = 120
 AT_ONCE = 10
 KEPT = Path(__file__).with_name("simulation_seeds.txt")
 
@@ -50,3 +56,79 @@ def test_a_seed_is_replayed_and_told_by_one_command(
     told = capsys.readouterr().out
     assert story(swarm(7)) in told
     assert "every promise kept" in told
+
+
+# --- many at once ------------------------------------------------------------------
+
+
+def test_many_histories_are_counted_by_feed_fault_and_loss(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--histories", "30", "--seed", "500", "--jobs", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "30 histories of 10 virtual minutes, seeds 500 to 529" in told
+    assert "faults: " in told
+    assert "no histories broke a promise" in told
+
+
+def test_a_broken_promise_among_many_is_told_with_the_command_that_replays_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(self: Clocks, *, now: float) -> None:
+        return None
+
+    monkeypatch.setattr(Clocks, "find", find_nothing)
+    assert main(["--histories", "20", "--jobs", "1"]) == 1
+    told = capsys.readouterr().out
+    assert "python -m heartline.testing.simulation" in told
+    assert "broke a promise" in told
+
+
+def test_a_history_that_raises_is_a_failure_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raises(self: Link, fact: Tick, now: float) -> list[object]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Link, "_on_tick", raises)
+    total = tally(range(3))
+    assert [seed for seed, _ in total.failures] == [0, 1, 2]
+    assert total.histories == 3
+
+
+def test_nonsense_is_refused_before_anything_runs() -> None:
+    for arguments in ([], ["7", "--histories", "3"], ["--histories", "0"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+
+
+# --- what the swarm draws, and how it is worked out ----------------------------------
+
+
+def test_the_swarm_draws_every_fault_and_enough_busy_stretches() -> None:
+    total = tally(range(100, 170))
+    assert len(total.faults) >= 17
+    with_feed = total.histories - total.feeds["idle"]
+    assert total.feeds["busy for a while"] >= 0.75 * BUSY * with_feed
+    assert {Cause.PATH_DEAD, Cause.PEER_FROZEN, Cause.RESET} <= {*total.told}
+    assert total.messages["delivered"] + total.messages["dropped and told"] > 5_000
+
+
+@pytest.mark.parametrize("seed", [6, 19, 22, 25, 30, 38])
+def test_a_calm_line_comes_to_what_its_packets_come_to(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acknowledgements and keepalives are worked out, not sent: nobody can tell."""
+    calm = events(swarm(seed, seconds=300.0))
+    monkeypatch.setattr(Line, "relax", lambda self: None)
+    assert events(swarm(seed, seconds=300.0)) == calm
+
+
+def events(sim: Simulation) -> list[tuple[float, str]]:
+    assert not sim.venue.back.loss
+    assert not sim.venue.back.jitter
+    return [
+        (round(at, 4), type(value).__name__)
+        for at, kind, value in sim.history
+        if kind in ("event", "do")
+    ]

@@ -26,8 +26,14 @@ _BINS = 34
 
 def probe_timeout(round_trip: float, deviation: float, least: float) -> float:
     """Seconds after which an unanswered probe is taken for lost (RFC 9002 6.2.1)."""
-    patient = round_trip + max(4 * deviation, ROUND_TRIP_FLOOR)
-    return min(patient, max(3 * least, PROBE_TIMEOUT_CAP))
+    # Written out, without max and min: it is asked for with every tick.
+    variance, cap = 4 * deviation, 3 * least
+    if variance < ROUND_TRIP_FLOOR:
+        variance = ROUND_TRIP_FLOOR
+    if cap < PROBE_TIMEOUT_CAP:
+        cap = PROBE_TIMEOUT_CAP
+    patient = round_trip + variance
+    return patient if patient < cap else cap
 
 
 class RoundTripEstimate:
@@ -87,6 +93,8 @@ class HealedSilence:
             self._length, self._at = length, now
 
     def length(self, *, now: float) -> float:
+        if not self._length:
+            return 0.0
         return self._length * pow(2.0, (self._at - now) / HEALED_HALF_LIFE)
 
 
@@ -97,7 +105,7 @@ class Arrivals:
     five minutes. It takes no part in the hot path: short gaps are not recorded.
     """
 
-    __slots__ = ("_began_at", "_scale_at", "_seen", "_weights")
+    __slots__ = ("_began_at", "_highest", "_scale_at", "_seen", "_weights")
 
     WARM_UP = 5.0
     """Seconds of data before anything is concluded."""
@@ -107,6 +115,8 @@ class Arrivals:
         self._began_at = now
         self._scale_at = now
         self._weights = [0.0] * _BINS
+        self._highest = -1
+        """The highest bin that is not empty; none above it costs anything."""
         self._seen = 0
 
     def count(self) -> None:
@@ -117,7 +127,9 @@ class Arrivals:
         """Two reads with data were `gap` seconds apart, at least `LEAST_GAP`."""
         self._decay(now)
         nth = int(_BINS_PER_OCTAVE * log2(gap / LEAST_GAP))
-        self._weights[min(max(nth, 0), _BINS - 1)] += 1.0
+        nth = min(max(nth, 0), _BINS - 1)
+        self._weights[nth] += 1.0
+        self._highest = max(self._highest, nth)
 
     def rare_silence(self, *, per_minute: float, now: float) -> float | None:
         """Shortest silence expected at most `per_minute` times a minute.
@@ -132,8 +144,9 @@ class Arrivals:
         effective = DATA_HALF_LIFE / ln2 * (1 - 2.0 ** (-elapsed / DATA_HALF_LIFE))
         allowed = per_minute * effective / 60.0
         longer = 0.0
-        for nth in range(_BINS - 1, -1, -1):
-            longer += self._weights[nth]
+        weights = self._weights
+        for nth in range(self._highest, -1, -1):
+            longer += weights[nth]
             if longer > allowed:
                 return LEAST_GAP * pow(2.0, (nth + 1) / _BINS_PER_OCTAVE)
         return LEAST_GAP

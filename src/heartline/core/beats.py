@@ -39,6 +39,10 @@ class BeatClock:
         self._silent_from: float | None = None
         """The first beat since the last answer or the last data."""
 
+    @property
+    def declared(self) -> bool:
+        return self._beats is not None
+
     def send(self, *, data_at: float, now: float) -> bool:
         """Whether a beat is due; if so it counts as sent. It goes out by the clock."""
         if self._beats is None or now < self._due_at:

@@ -80,7 +80,7 @@ class ChannelClock:
     @property
     def asked(self) -> bool:
         """Whether proof of the link was asked for in the present silence."""
-        return self._probed == self._base_at
+        return self._probed is not None and self._probed == self._base_at
 
     def ask(self) -> None:
         self._probed = self._base_at

@@ -61,7 +61,7 @@ class Clocks:
     @property
     def asked(self) -> bool:
         """Whether the present silence of data has been asked about."""
-        return self._asked_of == self.channel.data_at
+        return self._asked_of is not None and self._asked_of == self.channel.data_at
 
     @property
     def path_silence(self) -> float | None:
@@ -80,21 +80,31 @@ class Clocks:
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Let every clock take in the evidence."""
-        ladder, rung = self.path.ladder, self.path.rung
-        self.path.observe(kernel, now=now)
-        healed = ladder is not None and self.path.ladder is None
-        away = healed and ladder and self.path.heard_at > ladder.began_at + rung
-        if away and not window_shut(kernel):
-            # Not just a late look at a prompt answer: the path was really away. With
-            # a shut window it was not: its probes are answered at doubling intervals.
-            self.peer.excuse(self.path.silence, now=now)
+        path, ladder = self.path, self.path.ladder
+        rung = path.rung if ladder is not None else 0.0
+        path.observe(kernel, now=now)
+        if ladder is not None and path.ladder is None:
+            away = path.heard_at > ladder.began_at + rung
+            if away and not window_shut(kernel):
+                # Not just a late look at a prompt answer: the path was really away.
+                # With a shut window it was not: its probes are answered at doubling
+                # intervals.
+                self.peer.excuse(path.silence, now=now)
         self.peer.observe(kernel, now=now)
+        if self.pings.oldest() is None:
+            return
         oldest = self.pings.oldest_unacknowledged()
         if oldest is not None:
             oldest.watch(kernel, answer_takes=self.path.rung, now=now)
         proven_at = self.pings.acknowledge(kernel, now=now)
-        if proven_at is not None:
-            self.peer.proven(at=proven_at)
+        if proven_at is None:
+            return
+        took = proven_at - oldest.sent_at if oldest is not None else 0.0
+        if 2 * took > self.peer.allowance(now=now) and not window_shut(kernel):
+            # The path was away, too shortly to be doubted: the peer has known of the
+            # question for the lesser part of its time, and may not be heard at once.
+            self.peer.excuse(took, now=now)
+        self.peer.proven(at=proven_at)
 
     def learn_rhythm(self, *, now: float) -> None:
         """Find out which silence of data is rare, once for each silence.
@@ -127,6 +137,27 @@ class Clocks:
         return payload
 
     # --- what is found -------------------------------------------------------------
+
+    def at_rest_until(self, *, now: float) -> float | None:
+        """When the next question is due, where that is all that can become due.
+
+        None where there is more to look at: something is asked, doubted or paused, a
+        contract counts, or there is no kernel's evidence. It saves a healthy link
+        from looking for what cannot be found.
+        """
+        busy = (
+            self.kernel is None
+            or self.peer.wait is not None
+            or self.path.ladder is not None
+            or self.pings.oldest() is not None
+            or self.doubted_at is not None
+            or self.no_pong_at is not None
+            or self.paused_at is not None
+            or self.channel.contract is not None
+        )
+        if busy:
+            return None
+        return min(self.path_doubt_at(), self.ping_due(now=now))
 
     def find(self, *, now: float) -> Finding | None:
         """Judge path and peer, in this order, by the last evidence."""
@@ -203,8 +234,10 @@ class Clocks:
             last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
             last_word_at = max(last_word_at, last_at + policy.ping_every)
             return min(last_word_at, last_at + policy.measure_every)
-        due = max(self.peer.frame_at, last_at) + policy.ping_every
-        due = min(due, last_at + policy.measure_every)
+        heard_at, measure_at = self.peer.frame_at, last_at + policy.measure_every
+        due = (heard_at if heard_at > last_at else last_at) + policy.ping_every
+        if measure_at < due:
+            due = measure_at
         if self.peer.wait is None or self.paused:
             return due
         return min(due, self.peer.ask_at(self.kernel, now=now))

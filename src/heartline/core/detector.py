@@ -130,7 +130,8 @@ class PathClock:
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Take in what the kernel has heard since it was last asked."""
-        if self.kernel is None or kernel.segments_in != self.kernel.segments_in:
+        seen = self.kernel
+        if seen is None or kernel.segments_in != seen.segments_in:
             silent_since = self.heard_at
             self.heard_at = max(self.heard_at, now - kernel.heard_age)
             self.silence = self.heard_at - silent_since
@@ -276,7 +277,8 @@ class PathClock:
             self._next_timeout = probe_timeout(
                 kernel.round_trip, kernel.round_trip_deviation, kernel.min_round_trip
             )
-        self.timeout = min(self.timeout, self._next_timeout)
+        if self._next_timeout < self.timeout:
+            self.timeout = self._next_timeout
 
     @staticmethod
     def _looks_local(kernel: Kernel, ladder: Ladder) -> bool:

@@ -11,29 +11,16 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from .channel_events import AckIgnored, ChannelLive, GapClosed, SubscriptionFailed
 from .evidence import Evidence
 from .items import Cause, Condition, Gap, Where
-from .items import (
-    Counts as Counts,
-)
-from .items import (
-    Item as Item,
-)
-from .items import (
-    Message as Message,
-)
-from .items import (
-    Phase as Phase,
-)
-from .items import (
-    RoundTrips as RoundTrips,
-)
-from .items import (
-    Status as Status,
-)
-from .items import (
-    Verdict as Verdict,
-)
+from .items import Counts as Counts
+from .items import Item as Item
+from .items import Message as Message
+from .items import Phase as Phase
+from .items import RoundTrips as RoundTrips
+from .items import Status as Status
+from .items import Verdict as Verdict
 
 
 class Stage(StrEnum):
@@ -164,6 +151,12 @@ class Overflowed(Struct, frozen=True):
     disconnect: bool = False
 
 
+class Questioned(Struct, frozen=True):
+    """A channel's silence is to be judged: the link is to be asked for proof now."""
+
+    epoch: int
+
+
 class CaughtUp(Struct, frozen=True):
     """The consumer has emptied the inbox after an overflow or a pause."""
 
@@ -184,6 +177,7 @@ Fact: TypeAlias = (
     | Paused
     | Resumed
     | Overflowed
+    | Questioned
     | CaughtUp
 )
 
@@ -370,6 +364,10 @@ Event: TypeAlias = (
     | Stalled
     | ChannelStalled
     | ChannelRevived
+    | ChannelLive
+    | SubscriptionFailed
+    | AckIgnored
+    | GapClosed
     | ConditionBegan
     | ConditionEnded
     | RoundTripMeasured

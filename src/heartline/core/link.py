@@ -29,6 +29,7 @@ from .events import (
     Ping,
     Pinged,
     Ponged,
+    Questioned,
     Received,
     Resumed,
     RoundTripMeasured,
@@ -43,7 +44,9 @@ from .subscriptions import Beats, Freshness
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
 
-LinkFact: TypeAlias = Tick | Received | Ponged | Answered | Pinged | Paused | Resumed
+LinkFact: TypeAlias = (
+    Tick | Received | Ponged | Answered | Pinged | Paused | Resumed | Questioned
+)
 
 
 class Link:
@@ -81,6 +84,8 @@ class Link:
         self.waiting = 0
         """Messages in the outbox when the evidence was last read."""
         self.heartbeat = BeatClock(beats, policy=policy, now=now)
+        self._rests_until: float | None = None
+        """After a tick that had nothing to judge: when the next one may have."""
         self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
@@ -93,10 +98,11 @@ class Link:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
             return []
-        self.lateness.handled(now=now)
+        lateness = self.lateness
+        lateness.handled(now=now)
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
-        holds = self.lateness.draining or now > self.deadline
+        holds = now > self.deadline or lateness.draining
         match fact:
             case Received():
                 asked, silence = self.clocks.asked, self.clocks.busy_silence
@@ -107,6 +113,9 @@ class Link:
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
+                if not out and self._rests_until is not None:
+                    self.deadline = max(self._rests_until, now + LEAST_STEP)
+                    return out
                 holds = False
             case Ponged():
                 out = self._on_ponged(fact, now)
@@ -118,6 +127,8 @@ class Link:
                 out = self._on_paused(now)
             case Resumed():
                 out = self._on_resumed(now)
+            case Questioned():
+                out = self._ping(now)
         if not holds:
             self.deadline = self._next_deadline(now)
         return out
@@ -251,6 +262,7 @@ class Link:
     # --- the tick: the only place where anything is judged ------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
+        self._rests_until = None
         lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
         if lag > self.policy.stall_after:
             return self._on_stall(lag, fact.suspended, now)
@@ -262,6 +274,15 @@ class Link:
         if kernel is not None:
             self.clocks.observe(kernel, now=now)
         self.clocks.learn_rhythm(now=now)
+        if not self.heartbeat.declared:
+            rests_until = self.clocks.at_rest_until(now=now)
+            if rests_until is not None and now < rests_until:
+                self._rests_until = rests_until
+                return []
+        return self._judge(now)
+
+    def _judge(self, now: float) -> list[Output]:
+        """Look at every clock: what has died, what is in doubt, what is to be asked."""
         found = self.clocks.find(now=now)
         out: list[Output] = []
         if found is None:
@@ -387,8 +408,9 @@ class Link:
 
     def _is_stale(self, now: float) -> bool:
         """Whether what is read at `now` has waited out a stall of our own."""
-        late = now - self.deadline > self.policy.stall_after
-        return late or self.lateness.stale_for(now=now) > 0
+        if now - self.deadline > self.policy.stall_after:
+            return True
+        return self.lateness.draining and self.lateness.stale_for(now=now) > 0
 
     def _next_deadline(self, now: float) -> float:
         if self.found:

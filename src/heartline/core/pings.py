@@ -125,7 +125,12 @@ class Pings:
         return proven_at
 
     def oldest(self) -> PingOut | None:
-        return next(iter(self._out.values()), None)
+        for sent in self._out.values():
+            return sent
+        return None
 
     def oldest_unacknowledged(self) -> PingOut | None:
-        return next((sent for sent in self._out.values() if not sent.acked), None)
+        for sent in self._out.values():
+            if not sent.acked:
+                return sent
+        return None

@@ -31,6 +31,7 @@ from .events import (
     Paused,
     Pinged,
     Ponged,
+    Questioned,
     Received,
     Resumed,
     Staged,
@@ -86,6 +87,8 @@ class Session:
         self._step_by = inf
         """When the present phase runs out of time, where it is one that can."""
         self._dial_paid = False
+        self._doubts = False
+        """Whether the neighbours were told of a doubt that has not been taken back."""
         self.slow = SlowConsumer()
         self.past = Past()
 
@@ -98,10 +101,10 @@ class Session:
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         """Take one fact; return what is to be done and told, in that order."""
         match fact:
-            case Received() | Ponged() | Answered() | Pinged() | Paused() | Resumed():
-                out = self._to_link(fact, now)
             case Tick():
                 out = self._on_tick(fact, now)
+            case Received() | Ponged() | Answered() | Pinged() | Paused() | Resumed():
+                out = self._to_link(fact, now)
             case Start():
                 out = self._dial(now) if self.phase is Phase.IDLE else []
             case Stop():
@@ -118,6 +121,8 @@ class Session:
                 out = self._on_ended(fact, now)
             case Overflowed():
                 out = self._on_overflowed(fact, now)
+            case Questioned():
+                out = self._to_link(fact, now)
             case CaughtUp():
                 out = self.conditions.learn(
                     self.slow.caught_up(epoch=self.epoch, now=now)
@@ -316,7 +321,7 @@ class Session:
             out += self.slow.tell(epoch=self.epoch, now=now)
         link, attempt = self.link, self._attempt
         match self.phase:
-            case Phase.SYNCING | Phase.OPEN if link is not None:
+            case Phase.OPEN | Phase.SYNCING if link is not None:
                 out += self._tick_link(link, fact, now)
             case Phase.CONNECTING if attempt is not None:
                 out += self._tick_dial(attempt, fact, now)
@@ -340,14 +345,22 @@ class Session:
         out: list[Output] = []
         if now >= link.deadline or fact.suspended or fact.stalled:
             out = self.conditions.learn(link.handle(fact, now=now))
-            doubted_at = link.path.ladder.began_at if link.path.ladder else None
-            self._neighbours.watch(self._who, self.terms.host, doubted_at=doubted_at)
+            self._tell_neighbours(link)
         if link.found:
             return out + self._lose(link.found, now)
         if now >= self._step_by:
             late = Finding(cause=Cause.HANDSHAKE_TIMEOUT, evidence="on_open not sent")
             return out + self._lose(late, now)
         return out
+
+    def _tell_neighbours(self, link: Link) -> None:
+        """Let the other sessions know of a doubt, and of its end."""
+        ladder = link.path.ladder
+        if ladder is None and not self._doubts:
+            return
+        self._doubts = ladder is not None
+        doubted_at = ladder.began_at if ladder else None
+        self._neighbours.watch(self._who, self.terms.host, doubted_at=doubted_at)
 
     def _tick_dial(self, attempt: Attempt, fact: Tick, now: float) -> list[Output]:
         if now < attempt.due_at:
@@ -361,23 +374,23 @@ class Session:
 
     def _next_deadline(self) -> float:
         match self.phase:
-            case Phase.IDLE | Phase.CLOSED:
-                return inf
+            case Phase.OPEN | Phase.SYNCING:
+                assert self.link is not None
+                due = min(self.link.deadline, self._step_by)
             case Phase.CONNECTING:
                 assert self._attempt is not None
                 due = self._attempt.due_at
             case Phase.BACKOFF | Phase.DRAINING:
                 due = self._step_by
-            case Phase.SYNCING | Phase.OPEN:
-                assert self.link is not None
-                due = min(self.link.deadline, self._step_by)
+            case Phase.IDLE | Phase.CLOSED:
+                return inf
         return min(due, self.slow.due_at)
 
     # --- the link's facts, and what the stream knows beside it ---------------------
 
     def _to_link(
         self,
-        fact: Received | Ponged | Answered | Pinged | Paused | Resumed,
+        fact: Received | Ponged | Answered | Pinged | Paused | Resumed | Questioned,
         now: float,
     ) -> list[Output]:
         link = self.link

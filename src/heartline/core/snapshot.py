@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .channel_events import SubscriptionFailed
 from .detector import PathClock
 from .diagnosis import channel_stalled
+from .feed import Feed
 from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
 from .link import Link
 from .promises import bounds, ceilings
@@ -11,12 +13,26 @@ from .session import Session
 from .terms import Trouble
 
 
-def snapshot(session: Session, *, now: float, traffic: Counts | None = None) -> Status:
-    """The status at `now`; `traffic` is what the owner of inbox and outbox counted."""
+def snapshot(
+    session: Session,
+    *,
+    now: float,
+    traffic: Counts | None = None,
+    feed: Feed | None = None,
+) -> Status:
+    """The status at `now`; `traffic` is what the owner of inbox and outbox counted.
+
+    `feed` are the channels of the stream, where it knows of any.
+    """
     link = session.link
     trouble = _standing(session, link, now)
+    if trouble is None and feed is not None and session.phase is Phase.OPEN:
+        trouble = _of_channels(feed, now)
     verdict = _verdict(session, link)
     promised, most = _promises(session, link, now)
+    if feed is not None:
+        channels = {**promised.channels, **feed.bounds(now=now)}
+        promised = Bounds(promised.path, promised.peer, channels)
     opened = session.phase is Phase.OPEN
     return Status(
         at=now,
@@ -88,6 +104,22 @@ def _standing(session: Session, link: Link | None, now: float) -> Trouble | None
             evidence=channel_stalled(silence, contract).evidence,
             since_at=stalled_at,
         )
+    return None
+
+
+def _of_channels(feed: Feed, now: float) -> Trouble | None:
+    """What is wrong with channels while their link lives: the first, and how many."""
+    for channel, why in feed.troubles.items():
+        if isinstance(why, SubscriptionFailed):
+            evidence, since_at = f"{channel} is not subscribed: {why.reason}", why.at
+        else:
+            silence = feed.watch.silence(channel, now=now)
+            evidence = f"{channel}: no data for {silence:.2f} s; {why.because}"
+            since_at = now - silence
+        more = len(feed.troubles) - 1
+        if more:
+            evidence += f" (and {more} more)"
+        return Trouble(Cause.CHANNEL_STALLED, evidence=evidence, since_at=since_at)
     return None
 
 

@@ -6,12 +6,13 @@ real event loop could bring them, and writes down everything that happens.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from math import inf
+from typing import cast
 
+from heartline.client.early import Early
 from heartline.core.events import (
     Abort,
     Answered,
@@ -32,7 +33,6 @@ from heartline.core.events import (
     Ping,
     Pinged,
     Ponged,
-    Received,
     Resumed,
     Stage,
     Staged,
@@ -40,7 +40,6 @@ from heartline.core.events import (
     Stop,
     Sync,
     Synced,
-    Tick,
 )
 from heartline.core.evidence import Evidence
 from heartline.core.inbox import Buffer, Inbox, Overflow
@@ -56,16 +55,18 @@ from heartline.core.neighbours import Neighbours
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
+from heartline.wire.pump import Pump
 
-from .sim_clock import Host, Loop, Timer
+from .sim_clock import Host
 from .sim_consumer import Consumer, standing_of
 from .sim_dial import Dialled, refusal
 from .sim_history import Entry, Truth
+from .sim_loop import Loop
 from .sim_network import End
 from .sim_packets import Frame
+from .sim_told import Told
 from .sim_venue import Venue
 
-LATE = 0.1
 READ_BYTES = 262_144
 LOOP_PASS = 0.0001
 PONG_BYTES = 10
@@ -88,12 +89,24 @@ class Client:
     ) -> None:
         self.host = host
         self.history = history
-        self.loop = Loop(host)
+        self.loop = Loop(host, dice=dice)
+        self.loop.on_readable = self.on_readable
         self.buffer = Buffer(inbox)
         self.consumer = Consumer(
             host, self.buffer, loop=self.loop, relieve=self._relieve
         )
         self.session = Session(terms, draw=dice.random, neighbours=neighbours, who=who)
+        self.told = Told(self.session, host.clock, history)
+        self.pump = Pump(
+            self.told,
+            obey=self._obey,
+            look=self._look,
+            settle=self._settle,
+            loop=cast(asyncio.AbstractEventLoop, self.loop),
+            clock=host.read_now,
+            asleep=lambda: host.slept,
+            pulse=self.loop.pulse,
+        )
         self.resolving = 0.003
         self.opening = 0.001
         """Seconds it takes to find the words sent on open."""
@@ -102,17 +115,12 @@ class Client:
         self._last_end: End | None = None
         self._venue = venue
         self._inbox = inbox
-        self._dice = dice
+        self._early = Early(inbox)
         self._dialled: Dialled | None = None
         self._dialling = 0
         self._live_epoch = 0
-        self._facts: deque[Fact] = deque()
-        self._feeding = False
-        self._timer = Timer(host, self._fire)
         self._paused = False
-        self._slept_before = 0.0
-        self._told: tuple[object, ...] = ()
-        self._phase = Phase.IDLE
+        self._standing: tuple[object, ...] = ()
 
     # --- what the scenario does ---------------------------------------------------
 
@@ -130,65 +138,27 @@ class Client:
     def stall(self, seconds: float) -> None:
         """The program's own loop stands still; the kernel goes on."""
         self.loop.stand_still(seconds)
-        self._after(seconds, self._wake_up)
 
     def bounds(self) -> Bounds:
+        self.pump.flush()
         return snapshot(self.session, now=self.host.now).bounds
 
-    # --- the loop -----------------------------------------------------------------
+    @property
+    def misses_soon(self) -> bool:
+        """Whether absent data is noticed before the kernel's silence is."""
+        link = self.session.link
+        silence = None if link is None else link.clocks.path_silence
+        return (
+            link is not None and silence is not None and silence <= link.path.patience
+        )
 
     def feed(self, fact: Fact) -> None:
-        self._facts.append(fact)
-        if self._feeding:
-            return
-        self._feeding = True
-        told = False
-        session, note = self.session, self._note
-        while self._facts:
-            fact = self._facts.popleft()
-            note("fact", fact)
-            for output in session.handle(fact, now=self.host.now):
-                told = True
-                self._obey(output)
-            if session.phase is not self._phase:
-                self._phase = session.phase
-                note("phase", session.phase)
-            endless = session.phase in (Phase.IDLE, Phase.CLOSED)
-            if session.deadline == inf and not endless:
-                note("broken", f"{session.phase} without a deadline")
-        self._feeding = False
-        if told:
-            self._settle()
-        if session.deadline < self._timer.due or self._timer.due == inf:
-            self._timer.set(session.deadline)
+        self.pump.feed(fact)
 
-    def _fire(self) -> None:
-        session = self.session
-        if self.loop.stands_still:
-            return
-        if self.host.now >= session.deadline:
-            self._tick()
-        elif session.deadline < inf:
-            self._timer.set(session.deadline)
-
-    def _tick(self) -> None:
-        host = self.host
-        suspended, self._slept_before = host.slept - self._slept_before, host.slept
-        epoch, evidence = 0, Evidence()
-        if self.end is not None and self._live_epoch:
-            epoch, evidence = self._live_epoch, self.end.evidence()
-        self.feed(Tick(epoch, evidence, suspended if suspended > LATE else 0.0))
-
-    def _wake_up(self) -> None:
-        """The stall is over: timers and sockets are looked at in either order."""
-        if self.loop.stands_still:
-            return
-        if self._dice.random() < 0.5:
-            self._fire()
-            self.on_readable()
-        else:
-            self.on_readable()
-            self._fire()
+    def _look(self) -> tuple[int, Evidence]:
+        if self.end is None or not self._live_epoch:
+            return 0, Evidence()
+        return self._live_epoch, self.end.evidence()
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         clock = self.host.clock
@@ -222,13 +192,15 @@ class Client:
         if not epoch:
             self._on_upgrade(frames)
             return
-        data: list[str] = []
-        complete = 0
+        blocks: list[Frame] = []
+        count = complete = 0
         ending: tuple[Cause, int, str] | None = None
         for frame in frames:
+            complete += frame.messages
             match frame.kind:
                 case "data":
-                    data.append(str(frame.value))
+                    blocks.append(frame)
+                    count += frame.messages
                 case "ping":
                     assert self.end is not None
                     self.end.write(PONG_BYTES, Frame("pong", frame.value))
@@ -243,41 +215,62 @@ class Client:
                 case _:
                     ending = ending or (Cause.CLOSED_BY_PEER, 1006, "no close frame")
                     complete -= 1
-            complete += 1
         if complete:
             self.heard_frame_at = now
-        if complete or data:
-            self._on_data(epoch, data, complete, size_bytes)
+        if complete:
+            self._on_data(epoch, blocks, count, complete, size_bytes)
         if ending is not None:
             self._end(*ending)
 
     def _on_data(
-        self, epoch: int, data: list[str], frames: int, size_bytes: int
+        self,
+        epoch: int,
+        blocks: list[Frame],
+        count: int,
+        frames: int,
+        size_bytes: int,
     ) -> None:
-        now, session = self.host.now, self.session
-        if now - session.deadline > LATE or self.host.slept > self._slept_before:
-            self._tick()
-        self.feed(Received(epoch, frames, len(data), size_bytes))
-        link = session.link
-        if not data or link is None or link.epoch != epoch:
+        """What `client.Driver` does with one read of the socket."""
+        now, pump = self.host.now, self.pump
+        calm = pump.hears(epoch, frames, count, size_bytes, now=now)
+        age = 0.0
+        if not calm:
+            pump.heard(epoch, frames, count, size_bytes, now=now)
+            link = self.session.link
+            if link is None or link.epoch != epoch:
+                return
+            age = link.stale_for(now=now)
+        if not count:
             return
         self.heard_data_at = now
-        age = link.stale_for(now=now)
-        messages = [Message(text, now, None, epoch, age) for text in data]
+        messages = [
+            Message(str(number), now, None, epoch, age)
+            for block in blocks
+            for number in block.numbers
+        ]
+        if not (calm and self.consumer.hand(messages)):
+            self._take_in(messages, size_bytes)
+        self.consumer.wake(at_once=True)
+
+    def _take_in(self, messages: list[Message], size_bytes: int) -> None:
+        if self.session.phase is Phase.SYNCING:
+            if self._early.put(messages, size_bytes):
+                self.feed(Overflowed(0, disconnect=True))
+            return
         dropped = self.buffer.put(messages, size_bytes)
         if dropped:
             self.feed(Overflowed(dropped))
-        if self.buffer.full:
-            self._overflow(epoch)
-        self.consumer.wake()
-
-    def _overflow(self, epoch: int) -> None:
+        if not self.buffer.full:
+            return
         if self._inbox.policy is Overflow.BLOCK and not self._paused:
-            self._paused = True
-            self.feed(Overflowed(0))
-            self.feed(Paused(epoch))
+            self._pause()
         elif self._inbox.policy is Overflow.DISCONNECT:
             self.feed(Overflowed(0, disconnect=True))
+
+    def _pause(self) -> None:
+        self._paused = True
+        self.feed(Overflowed(0))
+        self.feed(Paused(self._live_epoch))
 
     def _end(self, cause: Cause, status: int | None, reason: str) -> None:
         end, epoch = self.end, self._live_epoch
@@ -302,6 +295,7 @@ class Client:
             case _:
                 if isinstance(output, Lost):
                     self._note("truth", self.truth())
+                    self._early.clear()
                 self._note("event", output)
                 if isinstance(output, GapFound):
                     self.buffer.note(output.gap)
@@ -379,6 +373,9 @@ class Client:
             self._dialling, self._live_epoch, self._paused = 0, epoch, False
             self.heard_frame_at = self.heard_data_at = self.host.now
             self.feed(DialSucceeded(epoch, "venue:443", end.evidence()))
+            if self._inbox.policy is Overflow.BLOCK and self.buffer.full:
+                # What waits is of earlier links; this one must not add to it.
+                self._pause()
             if frames[1:]:
                 self._on_read(frames[1:], 1)
             return
@@ -391,13 +388,20 @@ class Client:
     def _settle(self) -> None:
         session = self.session
         key = standing_of(session)
-        if key == self._told:
+        if key == self._standing:
             return
-        self._told = key
-        counts = Counts(messages=self.buffer.received, delivered=self.buffer.delivered)
+        self._standing = key
+        self.pump.flush()
+        buffer, passed = self.buffer, self.consumer.passed
+        counts = Counts(
+            messages=buffer.received + passed, delivered=buffer.delivered + passed
+        )
         status = snapshot(session, now=self.host.now, traffic=counts)
         self.buffer.note(status)
         self._note("item", status)
+        if session.phase is Phase.OPEN and self._live_epoch:
+            for messages, size_bytes in self._early.take():
+                self._take_in(messages, size_bytes)
         self.consumer.wake()
 
     def _relieve(self) -> None:

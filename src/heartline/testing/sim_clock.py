@@ -42,17 +42,18 @@ class Clock:
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to `until`, inclusive."""
-        events = self._events
+        events, pop = self._events, heapq.heappop
         at_once = 0
         while events and events[0][0] <= until:
-            when, _, act, argument, host, slept = heapq.heappop(events)
+            when, _, act, argument, host, slept = pop(events)
             if host is not None and host.slept != slept:
                 self.at(when + host.slept - slept, act, argument, host)
                 continue
             if when > self.now:
                 self.now, at_once = when, 0
-            at_once += 1
-            assert at_once < MOST_AT_ONCE, f"a hot loop at {when:.3f}"
+            else:
+                at_once += 1
+                assert at_once < MOST_AT_ONCE, f"a hot loop at {when:.3f}"
             act(argument)
         self.now = until
 
@@ -60,54 +61,58 @@ class Clock:
 class Host:
     """A machine. Its own monotonic clock stands still while it is asleep."""
 
-    __slots__ = ("awake_at", "clock", "down", "slept")
+    __slots__ = ("_disturbed", "_down", "awake_at", "clock", "slept")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.slept = 0.0
         self.awake_at = -inf
-        self.down = False
-        """Whether its network interface is down."""
+        self._down = False
+        self._disturbed: list[Callable[[], None]] = []
 
     @property
     def now(self) -> float:
+        return self.clock.now - self.slept
+
+    def read_now(self) -> float:
+        """The same, as a clock to be passed on."""
         return self.clock.now - self.slept
 
     @property
     def asleep(self) -> bool:
         return self.clock.now < self.awake_at
 
+    @property
+    def down(self) -> bool:
+        """Whether its network interface is down."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        self._disturb()
+        self._down = down
+
     def suspend(self, seconds: float) -> None:
+        self._disturb()
         self.slept += seconds
         self.awake_at = self.clock.now + seconds
 
+    def warn(self, disturbed: Callable[[], None]) -> None:
+        """Call `disturbed` before anything happens to this host."""
+        self._disturbed.append(disturbed)
 
-class Loop:
-    """The event loop of one program; while it stands still its kernel goes on."""
+    def _disturb(self) -> None:
+        for disturbed in self._disturbed:
+            disturbed()
 
-    __slots__ = ("_host", "_until", "stood_still")
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._until = -inf
-        self.stood_still = 0.0
-        """Seconds in all."""
-
-    @property
-    def stands_still_for(self) -> float:
-        """Seconds it will go on to stand still; 0 while it runs."""
-        left = self._until - self._host.now
-        return left if left > 1e-9 else 0.0
-
-    @property
-    def stands_still(self) -> bool:
-        return self.stands_still_for > 0
-
-    def stand_still(self, seconds: float) -> None:
-        longer = seconds - self.stands_still_for
-        if longer > 0:
-            self.stood_still += longer
-            self._until = self._host.now + seconds
+    def true_time(self, due: float) -> float:
+        """The first instant at which this host's clock is not before `due`."""
+        if not self.slept:
+            return due
+        when = due + self.slept
+        while when - self.slept < due:
+            when = nextafter(when, inf)
+        return when
 
 
 class Timer:
@@ -126,10 +131,7 @@ class Timer:
         if due < self._armed_at:
             self._armed_at = due
             host = self._host
-            when = due + host.slept
-            while when - host.slept < due:
-                when = nextafter(when, inf)
-            host.clock.at(when, self._fire, due, host)
+            host.clock.at(host.true_time(due), self._fire, due, host)
 
     def stop(self) -> None:
         self.due = inf
@@ -138,8 +140,9 @@ class Timer:
         if armed_at != self._armed_at:
             return
         self._armed_at = inf
-        if self.due <= self._host.now:
+        due, host = self.due, self._host
+        if due <= host.clock.now - host.slept:
             self.due = inf
             self._act()
-        elif self.due < inf:
-            self.set(self.due)
+        elif due < inf:
+            self.set(due)

@@ -8,8 +8,9 @@ from heartline.core.events import DialFailed
 from heartline.core.items import Cause
 
 from .sim_clock import Host, Timer
-from .sim_network import SYN_RETRIES, End, Way
+from .sim_network import SYN_RETRIES, End
 from .sim_packets import Frame
+from .sim_path import Way
 
 
 class Dialled:

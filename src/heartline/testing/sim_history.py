@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from heartline.core.events import Lost
-from heartline.core.items import Bounds, Cause, Phase
+from heartline.core.events import ConditionBegan, ConditionEnded, Lost
+from heartline.core.items import Bounds, Cause, Condition, Phase
 
 AFTERMATH = 40.0
 """Seconds in which a fault may still be the reason of what is told: the other end's
@@ -18,7 +18,7 @@ BLAMES = {
     Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
     # After a suspend the program at the other end may have closed and be gone.
     Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong", "suspend"},
-    Cause.CHANNEL_STALLED: {"mute", "freeze", "trickle", *PATH_FAULTS},
+    Cause.CHANNEL_STALLED: {"mute", "left_out", "freeze", "trickle", *PATH_FAULTS},
     Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
     Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
     Cause.REFUSED: {"refuse", "restart"},
@@ -53,6 +53,9 @@ class Mark(NamedTuple):
     phase: Phase
     bounds: Bounds
     stalled: float
+    missed_soon: bool = False
+    """Whether data had a rhythm so fast that its absence is noticed before the
+    kernel's silence is."""
 
 
 class Settled(NamedTuple):
@@ -60,10 +63,11 @@ class Settled(NamedTuple):
 
     name: str
     bounds: Bounds
+    missed_soon: bool = False
 
 
 Entry: TypeAlias = tuple[float, str, object]
-"""When; fact, do, event, item, phase, fault, bounds, truth or broken; what."""
+"""When; fact, do, event, item, phase, fault, busy, bounds, truth or broken; what."""
 
 
 @dataclass(slots=True)
@@ -74,10 +78,16 @@ class Episode:
     from_at: float
     until_at: float = inf
     settled: Bounds | None = None
+    misses_soon: bool = True
+    """Whether data is missed soon, also when what was on its way had arrived."""
 
     @property
     def name(self) -> str:
         return self.mark.name
+
+    @property
+    def lasted(self) -> float:
+        return self.until_at - self.from_at
 
     def explains(self, cause: Cause, *, at: float) -> bool:
         lasted = min(self.until_at, at) - self.from_at
@@ -101,6 +111,12 @@ class Reading:
 
     episodes: list[Episode] = field(default_factory=list[Episode])
     losses: list[Told] = field(default_factory=list[Told])
+    paused: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """When the inbox held the reading back, from and until."""
+
+    def was_paused(self, from_at: float, until: float) -> bool:
+        """Whether the inbox held the reading back at any moment of that time."""
+        return any(began <= until and ended >= from_at for began, ended in self.paused)
 
 
 def read(history: list[Entry]) -> Reading:
@@ -108,6 +124,7 @@ def read(history: list[Entry]) -> Reading:
     reading = Reading()
     running: dict[str, Episode] = {}
     truth: Truth | None = None
+    paused_at: float | None = None
     for at, _, value in history:
         match value:
             case Mark(on=True):
@@ -119,11 +136,19 @@ def read(history: list[Entry]) -> Reading:
                 for episode in reading.episodes:
                     if episode.name == value.name:
                         episode.settled = value.bounds
+                        episode.misses_soon = value.missed_soon
             case Truth():
                 truth = value
             case Lost():
                 assert truth is not None
                 reading.losses.append(Told(at, value, truth))
+            case ConditionBegan(condition=Condition.PAUSED):
+                paused_at = at
+            case ConditionEnded(condition=Condition.PAUSED) if paused_at is not None:
+                reading.paused.append((paused_at, at))
+                paused_at = None
             case _:
                 pass
+    if paused_at is not None:
+        reading.paused.append((paused_at, inf))
     return reading

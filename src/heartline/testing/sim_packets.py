@@ -7,11 +7,21 @@ from typing import NamedTuple
 
 
 class Frame(NamedTuple):
-    """What one end's program says to the other's: a frame, or a word of the upgrade."""
+    """What one end's program says to the other's: a frame, or a word of the upgrade.
+
+    Data comes in blocks: `messages` of them with the numbers from `value` on.
+    """
 
     kind: str
     value: int | bytes = 0
     text: str = ""
+    messages: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """Those of the data it brings."""
+        assert isinstance(self.value, int)
+        return range(self.value, self.value + self.messages)
 
 
 class Kind(Enum):

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
-from typing import NamedTuple
 
 from heartline.core.detector import Liveness
 from heartline.core.events import (
@@ -25,59 +22,20 @@ from heartline.core.link import Link
 
 from .sim_clock import Clock, Host, Timer
 from .sim_dial import Dialled
-from .sim_network import End, Way
+from .sim_line import Line
+from .sim_manners import Manners, Pongs, Sent, Traffic
+from .sim_network import End
 from .sim_packets import Frame
+from .sim_path import Way
 
 MESSAGE_BYTES = 120
 PONG_BYTES = 10
 TRICKLED_BYTES = 10
+TRICKLES_EVERY = 0.25
+MOST_AT_ONCE = 10
+"""Messages of a burst that are one write; the next follows 2 ms later."""
 THINKING = 0.0005
 """Seconds a venue takes to answer."""
-
-
-class Pongs(StrEnum):
-    PROMPT = "prompt"
-    NONE = "none"
-    LATE = "late"
-
-
-class Traffic(StrEnum):
-    IDLE = "idle"
-    STEADY = "steady"
-    POISSON = "poisson"
-    MARKET = "market"
-
-
-@dataclass(slots=True, kw_only=True)
-class Manners:
-    """How the venue behaves; may be changed at any moment."""
-
-    traffic: Traffic = Traffic.IDLE
-    rate: float = 10.0
-    """Messages a second; with MARKET traffic the bursts have 20 messages, 2 ms apart,
-    and the silences between them are Pareto(1.5), from 0.2 s."""
-    mute: bool = False
-    trickle: bool = False
-    """Only pieces of a message that is never complete."""
-    pongs: Pongs = Pongs.PROMPT
-    pong_delay: float = 1.0
-    unsolicited_every: float | None = None
-    answers_beats: bool = True
-    refuses: int | None = None
-    """HTTP status that answers every upgrade."""
-    hangs: bool = False
-    """Upgrades are not answered at all."""
-    flaps_with: int | None = None
-    """Close code that ends every connection `flaps_after` seconds after its upgrade."""
-    flaps_after: float = 0.0
-    listens: bool = True
-
-
-class Sent(NamedTuple):
-    """The true time at which a numbered message was sent, and to how many."""
-
-    at: float
-    receivers: int
 
 
 class Venue:
@@ -90,18 +48,19 @@ class Venue:
         *,
         dice: random.Random,
         liveness: Liveness,
-        keepalive: float = 1.0,
+        keepalive: float,
     ) -> None:
         self.manners = Manners()
         self.clock = clock
         self.host = Host(clock)
-        self.towards = Way(clock, dice)
+        self.towards = Way(clock, dice, self.disturb)
         """The way to the venue."""
-        self.back = Way(clock, dice)
+        self.back = Way(clock, dice, self.disturb)
         self.dice = dice
         self.liveness = liveness
         self.sent: list[Sent] = []
-        """Message number n is `sent[n]`."""
+        self.numbered = 0
+        """Messages so far; the next one has this number."""
         self.links: dict[int, VenueLink] = {}
         self.reaped = 0
         """Connections this side gave up because its own `Link` said so."""
@@ -114,8 +73,15 @@ class Venue:
         self._feed.set(clock.now)
         self._accepted = 0
         self._burst = 0
+        self._lines: list[Line] = []
+        client_host.warn(self.disturb)
 
     # --- faults -------------------------------------------------------------------
+
+    def disturb(self) -> None:
+        """Something is about to happen to the path or to a host."""
+        for line in self._lines:
+            line.disturb()
 
     @property
     def frozen(self) -> bool:
@@ -129,7 +95,7 @@ class Venue:
     def _thaw(self, _: object) -> None:
         if self.frozen:
             return
-        self._feed.set(self.host.now)
+        self.feed()
         for link in list(self.links.values()):
             link.wake()
 
@@ -171,20 +137,23 @@ class Venue:
             return None
         round_trip = self.towards.delay + self.back.delay
         ends: list[End] = []
-        for host, way in (
-            (self._client_host, self.towards),
-            (self.host, self.back),
+        for host, way, keepalive in (
+            (self._client_host, self.towards, self._keepalive),
+            (self.host, self.back, float(self.liveness.kernel_interval)),
         ):
             end = End(
                 host,
                 way,
-                keepalive=self._keepalive,
+                keepalive=keepalive,
                 receive_bytes=self.room_bytes,
                 round_trip=round_trip,
             )
             ends.append(end)
         here, there = ends
         here.peer, there.peer = there, here
+        here.line = there.line = line = Line(self.clock, here, there)
+        self._lines = [old for old in self._lines if not old.over]
+        self._lines.append(line)
         there.open()
         self._accepted += 1
         there.program = VenueLink(self, there, self._accepted)
@@ -196,32 +165,47 @@ class Venue:
         manners = self.manners
         if self.frozen:
             return
+        count = min(MOST_AT_ONCE, max(1, self._burst))
+        self._burst -= count
         if manners.trickle:
             for link in self.links.values():
                 link.trickle()
         elif manners.traffic is not Traffic.IDLE and not manners.mute:
-            number = len(self.sent)
-            receivers = 0
+            self._tell(count)
+        until_next = self._until_next()
+        if until_next < inf:
+            self._feed.set(self.host.now + until_next)
+
+    def feed(self) -> None:
+        """Look again at what there is to send."""
+        self._feed.set(self.host.now)
+
+    def _tell(self, count: int) -> None:
+        """Send so many messages in one go, to everybody."""
+        first, self.numbered = self.numbered, self.numbered + count
+        left_out, receivers = self.manners.leaves_out, 0
+        if not left_out:
             for link in self.links.values():
-                receivers += link.tell(number)
-            self.sent.append(Sent(self.clock.now, receivers))
-        self._feed.set(self.host.now + self._until_next())
+                receivers += link.tell(first, count)
+        self.sent.append(Sent(self.clock.now, first, count, receivers, left_out))
 
     def _until_next(self) -> float:
         manners = self.manners
+        rate = manners.rate
+        if manners.trickle:
+            return TRICKLES_EVERY
         match manners.traffic:
             case Traffic.IDLE:
-                return 0.25
+                return inf
             case Traffic.STEADY:
-                return 1 / manners.rate
+                return 1 / rate
             case Traffic.POISSON:
-                return self.dice.expovariate(manners.rate)
+                return self.dice.expovariate(rate)
             case Traffic.MARKET:
                 if self._burst > 0:
-                    self._burst -= 1
                     return 0.002
-                self._burst = min(200, int(self.dice.expovariate(1 / 20)))
-                return 0.2 * self.dice.paretovariate(1.5)
+                self._burst = 1 + min(200, int(self.dice.expovariate(1 / 20)))
+                return 4 / rate * self.dice.paretovariate(1.5)
 
 
 class VenueLink:
@@ -326,10 +310,10 @@ class VenueLink:
             self.on_readable()
             self._tick()
 
-    def tell(self, number: int) -> int:
+    def tell(self, first: int, count: int) -> int:
         if self.end.closed:
             return 0
-        self.end.write(MESSAGE_BYTES, Frame("data", number))
+        self.end.write(count * MESSAGE_BYTES, Frame("data", first, "", count))
         return 1
 
     def trickle(self) -> None:

@@ -7,7 +7,8 @@
     sim.run(60.0)
     assert checkers.complaints(sim) == []
 
-`python -m heartline.testing.simulation SEED --story` tells what a swarm seed does.
+`python -m heartline.testing.simulation SEED --story` tells what a swarm seed does,
+`--histories N --seed S --jobs J` runs N of them and says which broke a promise.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from heartline.errors import UsageError
 
 from .sim_client import Client
 from .sim_clock import Clock, Host
-from .sim_history import Entry, Mark, Settled
+from .sim_history import Entry, Mark, Reading, Settled, read
+from .sim_manners import Pongs, Traffic
 from .sim_network import DELAYED_ACK
-from .sim_venue import Pongs, Traffic, Venue
+from .sim_venue import Venue
 
 HOST = "venue.example"
 
@@ -61,6 +63,7 @@ class Simulation:
         self.seed = seed
         self.terms = terms
         self.history: list[Entry] = []
+        self._read = (0, Reading())
         self.clock: Clock = beside.clock if beside else Clock()
         self.client_host: Host = beside.client_host if beside else Host(self.clock)
         self.neighbours: Neighbours = beside.neighbours if beside else Neighbours()
@@ -87,11 +90,22 @@ class Simulation:
     def run(self, seconds: float) -> None:
         """Let so much time pass."""
         self.clock.run(self.clock.now + seconds)
+        self.client.pump.flush()
+
+    @property
+    def reading(self) -> Reading:
+        """The faults and the losses so far."""
+        length, reading = self._read
+        if length != len(self.history):
+            reading = read(self.history)
+            self._read = (len(self.history), reading)
+        return reading
 
     def path(
         self, *, round_trip: float, jitter: float = 0.0, loss: float = 0.0
     ) -> None:
         """Set both directions; `jitter` and `loss` are of each one."""
+        self.venue.disturb()
         for way in (self.venue.towards, self.venue.back):
             way.delay, way.jitter, way.loss = round_trip / 2, jitter, loss
 
@@ -118,7 +132,8 @@ class Simulation:
         self.clock.at(settled_at, lambda _: self._note_bounds(name))
 
     def _note_bounds(self, name: str) -> None:
-        entry = (self.clock.now, "bounds", Settled(name, self.client.bounds()))
+        settled = Settled(name, self.client.bounds(), self.client.misses_soon)
+        entry = (self.clock.now, "bounds", settled)
         self.history.append(entry)
 
     def _end(self, name: str) -> None:
@@ -135,6 +150,7 @@ class Simulation:
             session.phase,
             self.client.bounds(),
             self.client.loop.stood_still,
+            self.client.misses_soon,
         )
         self.history.append((self.clock.now, "fault", mark))
 
@@ -184,6 +200,15 @@ def _manner(name: str, wanted: object, usual: object) -> _Fault:
     return _Fault(begin, end)
 
 
+def _trickle(sim: Simulation, seconds: float, value: float) -> None:
+    sim.venue.manners.trickle = True
+    sim.venue.feed()
+
+
+def _whole(sim: Simulation) -> None:
+    sim.venue.manners.trickle = False
+
+
 def _late_pongs(sim: Simulation, seconds: float, value: float) -> None:
     sim.venue.manners.pongs, sim.venue.manners.pong_delay = Pongs.LATE, value
 
@@ -211,7 +236,8 @@ FAULTS: dict[str, _Fault] = {
     "link_down": _Fault(_down, _up),
     "freeze": _Fault(_freeze, _pass),
     "mute": _manner("mute", True, False),
-    "trickle": _manner("trickle", True, False),
+    "left_out": _manner("leaves_out", True, False),
+    "trickle": _Fault(_trickle, _whole),
     "no_pong": _manner("pongs", Pongs.NONE, Pongs.PROMPT),
     "late_pong": _Fault(_late_pongs, _prompt_pongs),
     "refuse": _manner("refuses", ..., None),
@@ -237,19 +263,29 @@ def story(sim: Simulation) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Replay one swarm seed; the exit status says whether a checker complains."""
+    """Replay one swarm seed, or run many; the exit status tells of complaints."""
     from .checkers import complaints
+    from .sim_many import run_many
     from .swarm import swarm
 
     parser = argparse.ArgumentParser(prog="heartline.testing.simulation")
-    parser.add_argument("seed", type=int)
+    parser.add_argument("replay", type=int, nargs="?", help="the seed to run again")
     parser.add_argument("--story", action="store_true", help="tell all that happened")
+    parser.add_argument("--histories", type=int, help="run so many, seed after seed")
+    parser.add_argument("--seed", type=int, default=0, help="the first of them")
+    parser.add_argument("--jobs", type=int, help="processes; one a core if not given")
     chosen = parser.parse_args(arguments)
-    sim = swarm(chosen.seed)
+    if (chosen.replay is None) == (chosen.histories is None):
+        parser.error("give either a seed to run again or --histories")
+    if chosen.histories is not None:
+        if chosen.histories < 1 or (chosen.jobs is not None and chosen.jobs < 1):
+            parser.error("--histories and --jobs: wanted at least 1")
+        return run_many(chosen.histories, seed=chosen.seed, jobs=chosen.jobs)
+    sim = swarm(chosen.replay)
     if chosen.story:
         print(story(sim))
     found = complaints(sim)
-    print("\n".join(found) or f"seed {chosen.seed}: every promise kept")
+    print("\n".join(found) or f"seed {chosen.replay}: every promise kept")
     return 1 if found else 0
 
 

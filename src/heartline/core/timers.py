@@ -1,0 +1,56 @@
+"""Many things that are each due at some time, and the one time when any is."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Generic, TypeVar
+
+K = TypeVar("K", str, int)
+
+
+class Timers(Generic[K]):
+    """At most one timer for each key. Setting one costs the same however many stand."""
+
+    __slots__ = ("_due", "_heap", "_turn")
+
+    def __init__(self) -> None:
+        self._due: dict[K, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def set(self, key: K, due_at: float) -> None:
+        """Let `key` be due then, and at no other time."""
+        self._turn += 1
+        self._due[key] = (due_at, self._turn)
+        heappush(self._heap, (due_at, self._turn, key))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            # Timers that were moved or cancelled are still in it.
+            self._heap = [(at, turn, key) for key, (at, turn) in self._due.items()]
+            heapify(self._heap)
+
+    def cancel(self, key: K) -> None:
+        self._due.pop(key, None)
+
+    def clear(self) -> None:
+        self._due.clear()
+        self._heap.clear()
+
+    @property
+    def next_at(self) -> float:
+        """When the first of them is due; inf if none is set."""
+        heap, due = self._heap, self._due
+        while heap and due.get(heap[0][2]) != heap[0][:2]:
+            heappop(heap)
+        return heap[0][0] if heap else inf
+
+    def pop(self, *, now: float) -> K | None:
+        """One that is due by `now`, which thereby ends; None if none is."""
+        if self.next_at > now:
+            return None
+        key = heappop(self._heap)[2]
+        del self._due[key]
+        return key

@@ -1,0 +1,243 @@
+"""Numbers of messages -> nothing, or what is wrong with them. One rule, many keys.
+
+In the good case a message costs one look-up and one comparison. Whatever a venue
+sends, nothing here raises: what cannot be read is counted, and told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from .holes import Holes
+from .sequence import (
+    Anomaly,
+    Disorder,
+    Duplicate,
+    Missing,
+    Numbering,
+    Reset,
+    Unreadable,
+)
+
+LEAST_NUMBER = -1
+"""OKX begins a chain at -1 (venue document, order book channel)."""
+LIMIT_NUMBER = 1 << 64
+"""Numbers lie below this; venues use up to 63 bits, and a fault may send any."""
+MOST_KEYS = 65_536
+"""Keys one tracker remembers; beyond it the key that came first is forgotten."""
+RESTART_AFTER = 8
+"""Messages below the last number that follow one another: the venue counts anew."""
+
+
+class Line:
+    """The numbering of one key. It grows only while something is wrong with it."""
+
+    __slots__ = ("back", "back_before", "back_run", "holes", "joining", "last", "start")
+
+    def __init__(
+        self, last: int, *, start: int | None = None, joining: int | None = None
+    ) -> None:
+        self.last = last
+        self.start = start
+        """Nothing is known of numbers up to here; None after a snapshot."""
+        self.joining = joining
+        """The number of a snapshot that the next message may overlap."""
+        self.holes: Holes | None = None
+        self.back = 0
+        """The last of `back_run` messages in a row that lay below `back_before`."""
+        self.back_before = 0
+        self.back_run = 0
+
+
+class Tracker:
+    """The numberings of many keys under one rule; see `rules.tracker_of`.
+
+    A key is what `Numbering.scope` says, as the caller names it: any one value for a
+    connection, the channel, the symbol. Snapshots of single channels say nothing
+    about a connection's numbers: do not report them as such.
+    """
+
+    __slots__ = ("_lines", "_texts", "_told", "evicted", "numbering", "unread")
+
+    def __init__(self, numbering: Numbering) -> None:
+        self.numbering = numbering
+        self.unread = 0
+        """Messages whose numbers could not be read."""
+        self.evicted = 0
+        self._lines: dict[Hashable, Line] = {}
+        self._texts: dict[Hashable, str] = {}
+        self._told = False
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def feed(
+        self,
+        key: Hashable,
+        cur: object,
+        prev: object = None,
+        first: object = None,
+        anew: bool = False,
+    ) -> Anomaly | None:
+        """Take the numbers of one message; None if it follows.
+
+        `cur` is its number, or the last of its range; a chain may be one of texts.
+        `anew`: it is a snapshot, or starts the numbers again as the venue documents it.
+        What was lost right before a snapshot is not told: the snapshot replaces it.
+        """
+        raise NotImplementedError
+
+    def last(self, key: Hashable) -> int | None:
+        """The highest number known of `key`."""
+        line = self._lines.get(key)
+        return None if line is None else line.last
+
+    def holes(self, key: Hashable) -> int:
+        """How many numbers of `key` are missing, of those still remembered."""
+        line = self._lines.get(key)
+        return 0 if line is None or line.holes is None else line.holes.size
+
+    def begin(self) -> None:
+        """A new link: its numbers start anew, unless they survive."""
+        self._told = False
+        if not self.numbering.survives:
+            self._lines.clear()
+            self._texts.clear()
+
+    def forget(self, key: Hashable) -> None:
+        """What comes next of `key` is its first message, as after a resubscription."""
+        self._lines.pop(key, None)
+        self._texts.pop(key, None)
+
+    def restore(self, key: Hashable, number: int) -> None:
+        """A snapshot of `number` was fetched elsewhere: all up to it is known."""
+        line = self._lines.get(key)
+        if line is None or number >= line.last:
+            self._set(key, self._whole(number))
+        elif line.holes is not None:
+            line.holes.fill(LEAST_NUMBER - 1, number)
+
+    def replay(self, key: Hashable, first: int, last: int) -> int:
+        """Numbers `first` to `last` were fetched elsewhere; how many were missing."""
+        line = self._lines.get(key)
+        if line is None or line.holes is None:
+            return 0
+        return line.holes.fill(first - 1, last)
+
+    # --- the rare cases ----------------------------------------------------------
+
+    def _look(
+        self, key: Hashable, cur: object, prev: object, first: object, anew: bool
+    ) -> Anomaly | None:
+        """Judge a message that does not simply follow."""
+        for name, value in (("cur", cur), ("prev", prev), ("first", first)):
+            if value is None and name != "cur":
+                continue
+            if type(value) is not int or not LEAST_NUMBER <= value < LIMIT_NUMBER:
+                return self._unreadable(key, name, value)
+        assert isinstance(cur, int)
+        line = self._lines.get(key)
+        if anew:
+            return self._anew(key, line, cur)
+        begins = first if isinstance(first, int) else None
+        low = self._low(cur, prev if isinstance(prev, int) else None, begins)
+        if isinstance(low, str):
+            return self._unreadable(key, low, prev if low == "prev" else first)
+        if line is None:
+            return self._begin(key, low, cur)
+        if self._joined(line, low if begins is None else min(low, begins - 1), cur):
+            return None
+        return self._compare(key, line, low, cur)
+
+    def _low(self, cur: int, prev: int | None, first: int | None) -> int | str:
+        """The number below the first that a message covers, or the field at fault."""
+        raise NotImplementedError
+
+    def _compare(
+        self, key: Hashable, line: Line, low: int, high: int
+    ) -> Anomaly | None:
+        raise NotImplementedError
+
+    def _unreadable(self, key: Hashable, field: str, value: object) -> Anomaly | None:
+        self.unread += 1
+        if self._told:
+            return None
+        self._told = True
+        # Only the type and a short text: a number may have a million digits.
+        got = type(value).__name__
+        if isinstance(value, str | float):
+            got += f" {value!r:.40}"
+        return Unreadable(key, field, got)
+
+    def _whole(self, number: int) -> Line:
+        return Line(number, joining=number if self.numbering.covers else None)
+
+    def _anew(self, key: Hashable, line: Line | None, cur: int) -> Anomaly | None:
+        self._set(key, self._whole(cur))
+        if line is None or cur >= line.last:
+            return None
+        return Reset(key, line.last, cur, True)
+
+    def _begin(self, key: Hashable, low: int, high: int) -> Anomaly | None:
+        starts_at = self.numbering.starts_at
+        low = min(low, high)
+        if starts_at is None or low < starts_at:
+            self._set(key, Line(high, start=low))
+            return None
+        line = Line(starts_at - 1, start=starts_at - 1)
+        self._set(key, line)
+        return self._compare(key, line, low, high)
+
+    def _joined(self, line: Line, low: int, high: int) -> bool:
+        """Whether a message follows the snapshot that came last, or lies within it."""
+        if line.joining is None or line.joining != line.last or low > line.last:
+            line.joining = None
+            return False
+        line.last = max(line.last, high)
+        return True
+
+    def _pass(
+        self, key: Hashable, line: Line, low: int, high: int, count: int | None
+    ) -> Anomaly:
+        """A message that begins above the last number: what lies between is missing."""
+        missing = Missing(key, line.last + 1, low, count)
+        if line.holes is None:
+            line.holes = Holes()
+        line.holes.open(line.last, low)
+        line.last = high
+        return missing
+
+    def _overlap(
+        self, key: Hashable, line: Line, low: int, high: int
+    ) -> Anomaly | None:
+        """A message that repeats the end of what is known, and goes on from there."""
+        last, line.last = line.last, high
+        filled = 0 if line.holes is None else line.holes.fill(low, last)
+        if self.numbering.overlap and not filled:
+            return None
+        return Disorder(key, low + 1, last, filled, True)
+
+    def _late(self, key: Hashable, line: Line, low: int, high: int) -> Anomaly:
+        """A message that ends at or below the last number."""
+        first = min(low + 1, high)
+        filled = 0 if line.holes is None else line.holes.fill(low, high)
+        if filled:
+            line.back_run = 0
+            return Disorder(key, first, high, filled)
+        in_a_row = line.back_run and line.back_before == line.last
+        line.back_run = line.back_run + 1 if in_a_row and low >= line.back else 1
+        line.back, line.back_before = high, line.last
+        if line.back_run >= RESTART_AFTER:
+            self._set(key, Line(high, start=high))
+            return Reset(key, line.last, high, False)
+        forgotten_to = None if line.holes is None else line.holes.forgotten_to
+        unknown = line.start if forgotten_to is None else forgotten_to
+        if unknown is not None and high <= unknown:
+            return Disorder(key, first, high, 0)
+        return Duplicate(key, first, high)
+
+    def _set(self, key: Hashable, line: Line) -> None:
+        if key not in self._lines and len(self._lines) >= MOST_KEYS:
+            del self._lines[next(iter(self._lines))]
+            self.evicted += 1
+        self._lines[key] = line

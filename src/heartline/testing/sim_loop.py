@@ -1,0 +1,154 @@
+"""The event loop of one simulated program, as far as the pump of a stream needs it.
+
+While it stands still nothing runs; what fell due meanwhile runs when it goes on, before
+or after the sockets are read, as chance has it: event loops differ in this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Any
+
+from heartline.wire.pulse import EVERY, LATE, Pulse, Stalled
+
+from .sim_clock import Host
+
+
+class Handle(asyncio.TimerHandle):
+    """One call that is due later."""
+
+    __slots__ = ("act", "due")
+
+    def __init__(self, act: Callable[[], object], due: float) -> None:
+        # The handle of a real loop keeps what this one does not need.
+        self.act: Callable[[], object] | None = act
+        self.due = due
+
+    def when(self) -> float:
+        return self.due
+
+    def cancel(self) -> None:
+        self.act = None
+
+
+class Loop:
+    """The event loop of one program; while it stands still its kernel goes on.
+
+    It has those methods of an event loop that a pump uses.
+    """
+
+    def __init__(self, host: Host, *, dice: random.Random) -> None:
+        self.host = host
+        self.pulse = StillPulse(self)
+        self.stood_still = 0.0
+        """Seconds in all."""
+        self.stalled_from = -inf
+        """When the last stall of this loop began, on the host's clock."""
+        self.failures: list[object] = []
+        """What was reported to the loop's exception handler."""
+        self.on_readable: Callable[[], None] = _nothing
+        self._dice = dice
+        self._until = -inf
+        self._late: list[Handle] = []
+
+    # --- what a pump asks of a loop ------------------------------------------------
+
+    def time(self) -> float:
+        return self.host.now
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, **_: Any
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.host.now + delay, callback, *args)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, **_: Any
+    ) -> asyncio.TimerHandle:
+        handle = Handle(partial(callback, *args) if args else callback, when)
+        host = self.host
+        host.clock.at(host.true_time(when), self._fire, handle, host)
+        return handle
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.failures.append(context.get("exception", context))
+
+    # --- standing still ------------------------------------------------------------
+
+    @property
+    def stands_still_for(self) -> float:
+        """Seconds it will go on to stand still; 0 while it runs."""
+        left = self._until - self.host.now
+        return left if left > 1e-9 else 0.0
+
+    @property
+    def stands_still(self) -> bool:
+        return self._until > 0 and self.stands_still_for > 0
+
+    def stand_still(self, seconds: float) -> None:
+        """Stop running for so long; the sockets are looked at when it goes on."""
+        now = self.host.now
+        still_for = self.stands_still_for
+        if seconds > still_for:
+            if not still_for:
+                self.stalled_from = now
+            self.stood_still += seconds - still_for
+            self._until = now + seconds
+        clock = self.host.clock
+        clock.at(clock.now + seconds, self._go_on, None, self.host)
+
+    def _fire(self, handle: Handle) -> None:
+        if self.stands_still:
+            self._late.append(handle)
+        elif handle.act is not None:
+            handle.act()
+
+    def _go_on(self, _: object) -> None:
+        if self.stands_still:
+            return
+        self._until = -inf
+        late, self._late = self._late, []
+        sockets_first = self._dice.random() < 0.5
+        if sockets_first:
+            self.on_readable()
+        self.pulse.feel()
+        for handle in late:
+            if handle.act is not None:
+                handle.act()
+        if not sockets_first:
+            self.on_readable()
+
+
+def _nothing() -> None:
+    """No socket is open."""
+
+
+class StillPulse(Pulse):
+    """The pulse of a simulated loop: felt when it counts, without beating."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._host = loop.host
+        self._ours = loop
+        self._listening: dict[object, Stalled] = {}
+        self._felt_at = -inf
+
+    def listen(self, who: object, stalled: Stalled) -> None:
+        self._listening[who] = stalled
+
+    def leave(self, who: object) -> None:
+        self._listening.pop(who, None)
+
+    def feel(self) -> None:
+        """Tell the listeners of the last stall, if they have not been told."""
+        stalled_from = self._ours.stalled_from
+        if self._felt_at >= stalled_from or self._ours.stands_still:
+            return
+        # It would have beaten last at a multiple of its interval.
+        beat_at = max(self._felt_at, stalled_from - stalled_from % EVERY)
+        self._felt_at = now = self._host.now
+        if now - beat_at > EVERY + LATE:
+            for stalled in list(self._listening.values()):
+                stalled(now - beat_at)

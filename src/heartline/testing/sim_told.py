@@ -1,0 +1,52 @@
+"""A session that is listened to: what it was told, and what it made of it."""
+
+from __future__ import annotations
+
+from math import inf
+
+from heartline.core.events import Fact, Output, Received, Tick
+from heartline.core.items import Phase
+from heartline.core.session import Session
+
+from .sim_clock import Clock
+from .sim_history import Entry
+
+
+class Told:
+    """Stands between a pump and its session and writes a history of both.
+
+    A tick or a read that led to nothing is not written down as a fact: of ticks the
+    instants are kept, in `ticks`.
+    """
+
+    __slots__ = ("_clock", "_history", "_phase", "_session", "deadline", "ticks")
+
+    def __init__(self, session: Session, clock: Clock, history: list[Entry]) -> None:
+        self.deadline = session.deadline
+        self.ticks: list[float] = []
+        self._session = session
+        self._clock = clock
+        self._history = history
+        self._phase = session.phase
+
+    @property
+    def calm(self) -> bool:
+        return self._session.calm
+
+    def handle(self, fact: Fact, *, now: float) -> list[Output]:
+        session, at = self._session, self._clock.now
+        kind = type(fact)
+        if kind is Tick:
+            self.ticks.append(at)
+        out = session.handle(fact, now=now)
+        self.deadline = deadline = session.deadline
+        phase = session.phase
+        if out or phase is not self._phase or kind not in (Tick, Received):
+            self._history.append((at, "fact", fact))
+        if phase is not self._phase:
+            self._phase = phase
+            self._history.append((at, "phase", phase))
+        endless = phase is Phase.IDLE or phase is Phase.CLOSED
+        if deadline == inf and not endless:
+            self._history.append((at, "broken", f"{phase} without a deadline"))
+        return out
