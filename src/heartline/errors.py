@@ -2,6 +2,7 @@
 
 HeartlineError
 ├── UsageError     the caller asked for something that cannot be: fix the call
+├── VenueError     a venue profile cannot be used: fix the file
 ├── OutboxFull     more was sent than the link takes; that message was not taken
 ├── NotOpen        there is no open link to send on
 ├── GaveUp         the stream has ended for good and says why
@@ -22,6 +23,27 @@ class UsageError(HeartlineError, ValueError):
     def __init__(self, field: str, *, wanted: str, got: object) -> None:
         super().__init__(f"{field}: wanted {wanted}, got {got!r}")
         self.field = field
+        self.wanted = wanted
+        self.got = got
+
+
+class VenueError(HeartlineError, ValueError):
+    """A venue profile says what cannot be; the text names file, key, wanted and got.
+
+    `key` is the dotted place in the file, `got` what stands there, or None for nothing.
+    """
+
+    def __init__(self, file: str, key: str, *, wanted: str, got: object) -> None:
+        found = "nothing" if got is None else _shortened(repr(got))
+        super().__init__(f"{file}: {key}: wanted {wanted}, got {found}")
+        self.file = file
+        self.key = key
+        self.wanted = wanted
+        self.got = got
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 class OutboxFull(HeartlineError):

@@ -11,8 +11,10 @@ import typer
 
 from heartline.cli.demo import demo
 from heartline.cli.journal import journal
+from heartline.cli.lab import lab
 from heartline.cli.replay import replay
 from heartline.cli.running import EXIT_STATUSES
+from heartline.cli.venues import venues
 from heartline.cli.watch import watch
 
 app = typer.Typer(
@@ -29,6 +31,8 @@ app.command(epilog=EXIT_STATUSES)(demo)
 app.command(epilog=EXIT_STATUSES)(watch)
 app.command(epilog=EXIT_STATUSES)(replay)
 app.command(epilog=EXIT_STATUSES)(journal)
+app.command(epilog=EXIT_STATUSES)(venues)
+app.command(epilog=EXIT_STATUSES)(lab)
 
 
 def _version(wanted: bool) -> None:

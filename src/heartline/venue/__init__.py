@@ -1,0 +1,1 @@
+"""Reads what a venue promises about its socket; it never times anything."""

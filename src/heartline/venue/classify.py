@@ -1,0 +1,240 @@
+"""What an inbound message is, told from the profile of the venue alone.
+
+`Classifier.read` never raises over what a venue sends. A message of data is read by a
+plan that was made for messages like it; all others, and the first of each kind, take
+the long way. It never times anything and sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
+
+from msgspec import UNSET, structs
+
+from .control import Control
+from .decode import Undecodable, envelope, opened
+from .entries import Entries
+from .field import TooManyRows
+from .guards import SCALARS, Undecided, Unlike
+from .naming import Book, Names
+from .numbering import Misfit
+from .payload import NOT_JSON, Payload
+from .pending import Pending
+from .plans import Workshop
+from .profile import Endpoint
+from .readers import Plan
+from .reading import Beacon, Malformed, Reading, Unknown, Update
+from .shape import Read
+
+MOST_PLANS: Final = 32_768
+"""Kinds of message (channels, for the most part) of which a plan is kept."""
+
+ODD: Final = (Unlike, KeyError, AttributeError, TypeError, *NOT_JSON)
+"""What the short way raises over a message that is not like any before it."""
+
+
+class Contract:
+    """One endpoint's profile, compiled; shared by all links to it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Compile; raises UsageError that names what cannot be read."""
+        self.endpoint = endpoint
+        self.control = Control(endpoint)
+        self.entries = Entries(endpoint)
+        self.names = Names(endpoint.subscribe)
+        self.envelope = envelope(endpoint.decode.payload)
+        self.workshop = Workshop(self.entries, self.control)
+
+
+class Classifier:
+    """Reads the messages of one link."""
+
+    def __init__(
+        self, contract: Contract | Endpoint, *, pending: Pending | None = None
+    ) -> None:
+        """`pending` is what the link's `Writer` notes; without one nothing was sent."""
+        if isinstance(contract, Endpoint):
+            contract = Contract(contract)
+        self.contract = contract
+        self.pending = pending or Pending()
+        self.book = Book()
+        self._control, self._entries = contract.control, contract.entries
+        self._open = contract.envelope
+        shop = contract.workshop
+        self._shop = shop
+        self._plans: dict[Any, Plan] = {}
+        self._more_plans: dict[Any, Plan] = {}
+        self._decode = shop.shape.decode
+        self._can_plan = bool(shop.selectors)
+        self._select: Read = shop.selector() if shop.selectors else _nothing
+        self._select_more = shop.full_selector()
+        self.read: Callable[[str | bytes], Reading] = self._reader()
+        """What a message is; never raises over what a venue sends."""
+
+    def want(self, names: Iterable[str]) -> None:
+        """Say which channels are wanted: messages then tell them by these names.
+
+        Raises UsageError over a name of no form, and takes none of them.
+        """
+        self.book.add([self.contract.names.read(name) for name in names])
+        self._forget()
+
+    def unwant(self, names: Iterable[str]) -> None:
+        """Say which channels are no longer wanted."""
+        self.book.remove([self.contract.names.read(name) for name in names])
+        self._forget()
+
+    def decide(self, data: str | bytes) -> Reading:
+        """The same as `read`, the long way: what plans are made from."""
+        try:
+            return self._decide(Payload(self._open(data)), planning=False)
+        except (Undecodable, Misfit, TooManyRows) as odd:
+            return Malformed(str(odd))
+
+    def _reader(self) -> Callable[[str | bytes], Reading]:
+        """The one function of every message; what it needs is at hand in it."""
+        unpack, decode, select = self._open, self._decode, self._select
+        plans, long_way = self._plans, self._long_way
+
+        def read(data: str | bytes) -> Reading:
+            try:
+                frame = decode(data)
+                return plans[select(frame)](frame)
+            except ODD as error:
+                return long_way(data, error)
+
+        def unpack_and_read(data: str | bytes) -> Reading:
+            try:
+                data = unpack(data)
+                frame = decode(data)
+                return plans[select(frame)](frame)
+            except ODD as error:
+                return long_way(data, error)
+
+        return read if unpack is opened else unpack_and_read
+
+    # --- the long way -------------------------------------------------------------
+
+    def _long_way(self, data: str | bytes, error: Exception) -> Reading:
+        if isinstance(error, Undecodable):
+            return Malformed(str(error))
+        try:
+            return self._decide(Payload(data), planning=True)
+        except (Misfit, TooManyRows) as odd:
+            return Malformed(str(odd))
+
+    def _decide(self, payload: Payload, *, planning: bool) -> Reading:
+        said = self._before_data(payload)
+        if said is not None:
+            return said
+        if payload.document is not UNSET:
+            update = self._data(payload, planning=planning)
+            if update is not None:
+                return update
+        said = self._after_data(payload)
+        if said is not None:
+            return said
+        if payload.document is UNSET:
+            return Malformed("neither JSON nor a word that the profile knows")
+        return Unknown(self._links(payload))
+
+    def _before_data(self, payload: Payload) -> Reading | None:
+        control, pending = self._control, self.pending
+        said: Reading | None = control.answer(payload, pending)
+        said = said or control.probe(payload) or control.hello(payload)
+        if said is None and control.beacon(payload) is None:
+            said = control.stray_answer(payload)
+        said = said or control.notice(payload)
+        if said is None:
+            bindings = self.book.bindings
+            said = control.acked(payload, pending, self.book, known=True)
+            if self.book.bindings != bindings:
+                self._forget()
+        said = said or control.refused(payload, pending, self.book, known=True)
+        return None if said is None else self._linked(said, payload)
+
+    def _after_data(self, payload: Payload) -> Reading | None:
+        control, pending = self._control, self.pending
+        beacon = control.beacon(payload)
+        said: Reading | None = None
+        if beacon is not None:
+            said = Beacon(beacon.index, beacon.counter, None, beacon.captures)
+        said = said or control.late_answer(payload, sure=True)
+        said = said or control.acked(payload, pending, self.book, known=False)
+        said = said or control.refused(payload, pending, self.book, known=False)
+        said = said or control.late_answer(payload, sure=False)
+        return None if said is None else self._linked(said, payload)
+
+    def _data(self, payload: Payload, *, planning: bool) -> Reading | None:
+        """A message of data, and a plan for those like it."""
+        beacon = self._control.beacon(payload)
+        try:
+            found = self._entries.read(payload.document, self.book)
+        except Misfit:
+            if beacon is None:
+                raise
+            return beacon
+        if found is None:
+            return None
+        if beacon is not None:
+            found = found.as_beacon(beacon.index)
+            if beacon.counter is not None:
+                return Beacon(
+                    beacon.index, beacon.counter, found.update, beacon.captures
+                )
+        if planning:
+            self._keep_plan(payload, found)
+        return found.update
+
+    def _keep_plan(self, payload: Payload, found: Any) -> None:
+        if not self._can_plan:
+            return
+        try:
+            plan = self._shop.plan(found, payload.document, self.pending)
+            frame = self._decode(payload.data)
+            key, more = self._select(frame), self._select_more(frame)
+            if not _lasting(key) or not _lasting(more):
+                return
+            if plan(frame) != found.update:
+                return
+        except (Undecided, Unlike, AttributeError, TypeError, *NOT_JSON):
+            return
+        if len(self._plans) + len(self._more_plans) >= MOST_PLANS:
+            self._forget()
+        if key in self._plans or not self._shop.selects(found.entry):
+            # The first selectors do not tell this kind of message from another.
+            self._more_plans[more] = plan
+            self._plans[key] = self._second_look
+        else:
+            self._plans[key] = plan
+
+    def _second_look(self, frame: Any) -> Update:
+        return self._more_plans[self._select_more(frame)](frame)
+
+    def _forget(self) -> None:
+        self._plans.clear()
+        self._more_plans.clear()
+
+    def _links(self, payload: Payload) -> tuple[Update, ...]:
+        if payload.document is UNSET:
+            return ()
+        return self._entries.links(payload.document)
+
+    def _linked(self, said: Reading, payload: Payload) -> Reading:
+        links = self._links(payload)
+        if not links:
+            return said
+        linked: Reading = structs.replace(said, links=links)
+        return linked
+
+
+def _nothing(frame: Any) -> None:
+    return None
+
+
+def _lasting(key: object) -> bool:
+    """Whether a selection can be met again: plain values, or the types of some."""
+    if isinstance(key, tuple):
+        return all(_lasting(each) for each in cast("tuple[object, ...]", key))
+    return isinstance(key, (*SCALARS, type)) and not isinstance(key, float)

@@ -1,0 +1,75 @@
+"""From the bytes of a message to what JSON is read from: gzip is undone here.
+
+Text and UTF-8 in binary frames are read as they come: a JSON decoder takes both.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from ..errors import UsageError
+
+Envelope: TypeAlias = Callable[[str | bytes], str | bytes]
+
+INFLATED_BYTES: Final = 16 * 1024 * 1024
+"""One message inflates to at most this; the largest snapshot recorded has 0.2 MB."""
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+class Undecodable(ValueError):
+    """The payload does not hold what the venue promises; the text says why."""
+
+
+def opened(data: str | bytes) -> str | bytes:
+    """A message without envelope is what it is."""
+    return data
+
+
+def gunzipped(data: str | bytes) -> str | bytes:
+    """Inflate a binary message; a text message comes bare.
+
+    Raises Undecodable if it is no gzip, is cut short, or inflates past
+    INFLATED_BYTES: a message of 100 kB could otherwise claim 100 MB.
+    """
+    if isinstance(data, str):
+        return data
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        plain = inflater.decompress(data, INFLATED_BYTES)
+    except zlib.error as error:
+        raise Undecodable(f"not gzip: {error}") from None
+    if not inflater.eof:
+        if inflater.unconsumed_tail or len(plain) >= INFLATED_BYTES:
+            raise Undecodable(f"gzip inflates past {INFLATED_BYTES} bytes")
+        raise Undecodable(f"gzip is cut short after {len(data)} bytes")
+    if inflater.unused_data:
+        raise Undecodable(f"{len(inflater.unused_data)} bytes after the end of gzip")
+    return plain
+
+
+def text_only(data: str | bytes) -> str | bytes:
+    """Let text pass; binary messages of such a venue hold protobuf, which is not read.
+
+    Raises Undecodable for them.
+    """
+    if isinstance(data, str):
+        return data
+    raise Undecodable("protobuf is not read: only the text messages of this venue are")
+
+
+_ENVELOPES: Final[dict[str, Envelope]] = {
+    "text": opened,
+    "utf8": opened,
+    "gzip": gunzipped,
+    "protobuf": text_only,
+}
+
+
+def envelope(payload: str, *, field: str = "decode.payload") -> Envelope:
+    """The function that opens messages of a venue; raises UsageError for others."""
+    if payload not in _ENVELOPES:
+        raise UsageError(field, wanted=f"one of {', '.join(_ENVELOPES)}", got=payload)
+    return _ENVELOPES[payload]

@@ -1,0 +1,206 @@
+"""The short way: what was decided once about a kind of message, done again quickly.
+
+A plan belongs to the values of a few fields (the selectors, such as the channel's
+name). It reads the numbers and the stamp of one more such message from a partly
+decoded frame, after it has made sure that nothing tells that message from the first:
+fields that were absent are absent, fields that held a literal hold it. Whenever it is
+not sure it raises `Unlike`, and the long way decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import UNSET
+
+from .control import Control
+from .entries import Entries, Entry, Found
+from .field import Steps, find, lead
+from .guards import Guard, Undecided, is_empty_list, readable
+from .match import Anything, Literal, Prefix
+from .pending import Pending
+from .readers import Plan, Readers
+from .shape import Read, Shape
+
+
+class Workshop:
+    """Makes plans for the messages of one endpoint."""
+
+    def __init__(self, entries: Entries, control: Control) -> None:
+        self.before = tuple(
+            (alternative, id_steps)
+            for matcher, id_steps in control.before_data
+            for alternative in matcher.alternatives
+            if alternative.text is None
+        )
+        self.beacons = control.beacons
+        self.entries = entries
+        first = [e for e in entries.all if not _several(_fields_of(e))][:1]
+        self.selectors = tuple(
+            dict.fromkeys(steps for each in first for steps in _selecting(each))
+        )
+        self.all_selectors = tuple(
+            dict.fromkeys(
+                steps
+                for each in entries.all
+                for steps in _selecting(each)
+                if not _several([steps])
+            )
+        )
+        self.presences = tuple(
+            dict.fromkeys(
+                term.steps
+                for each in entries.all
+                for alternative in each.matcher.alternatives
+                for term in alternative.terms
+                if isinstance(term.want, Anything)
+                and not _several([term.steps])
+                and term.steps not in self.all_selectors
+            )
+        )
+        self.shape = Shape(self._read_at_all(), hollow=self._hollow())
+
+    def selects(self, entry: Entry) -> bool:
+        """Whether the first selectors tell the channel of such a message."""
+        return all(steps in self.selectors for steps in entry.naming)
+
+    def selector(self) -> Read:
+        """What tells most kinds of message from one another."""
+        return self.shape.getter(self.selectors)
+
+    def full_selector(self) -> Read:
+        """What tells all kinds from one another, where the first is not enough."""
+        values = self.shape.getter(self.all_selectors) if self.all_selectors else None
+        if not self.presences:
+            return values or (lambda frame: None)
+        there = [self.shape.reader(steps) for steps in self.presences]
+
+        def select(frame: Any) -> Any:
+            present = tuple([_kind(read(frame)) for read in there])
+            return (values(frame) if values else None), present
+
+        return select
+
+    def plan(self, found: Found, document: object, pending: Pending) -> Plan:
+        """How to read the next message like this one; raises Undecided."""
+        entry = found.entry
+        if _several(_fields_of(entry)) or not found.alternative.terms:
+            raise Undecided
+        links = self.entries.numbering.links(found.update.source.key, entry.body)
+        if len(links) != len(found.update.links):
+            raise Undecided
+        selected = self.selected(entry)
+        guard = Guard(self.shape, selected, document, pending)
+        for alternative, id_steps in self.before:
+            guard.exclude(alternative, id_steps)
+        for other in self.entries.all[: entry.index]:
+            for alternative in other.matcher.alternatives:
+                guard.exclude(alternative, None)
+        self._beacon(found, guard)
+        implied = self._implied(found, guard)
+        for term in found.alternative.terms:
+            guard.require(term, implied)
+        self._stampless(found, document, guard, implied)
+        rules = self.entries.numbering.rules(entry.body)
+        readers = Readers(self.shape, rules, selected)
+        return readers.plan(found, guard.sameness(), guard.checks())
+
+    def selected(self, entry: Entry) -> tuple[Steps, ...]:
+        """The fields by whose values such a message finds its plan."""
+        return self.selectors if self.selects(entry) else self.all_selectors
+
+    # --- parts of a plan ----------------------------------------------------------
+
+    def _implied(self, found: Found, guard: Guard) -> Steps | None:
+        """A field that the plan reads anyway, so that what leads to it is there."""
+        own = found.own
+        if own is None or not own.numbered:
+            return None
+        last = own.fields[2] or ()
+        if lead(last):
+            return lead(last)
+        if found.update.last is None:
+            for steps in own.fields:
+                if steps is not None:
+                    guard.without(steps)
+            return None
+        return last
+
+    def _stampless(
+        self, found: Found, document: object, guard: Guard, implied: Steps | None
+    ) -> None:
+        """Stamps that would have served before the one that did are absent again."""
+        way = lead(implied or ())[:-1]
+        for steps in found.stamps.fields[: found.stamp]:
+            if way and not lead(steps) and steps[: len(way)] == way:
+                continue  # an object's field, where there is a list
+            if find(document, steps) is not UNSET:
+                raise Undecided
+            guard.without(steps)
+
+    def _beacon(self, found: Found, guard: Guard) -> None:
+        """Beacons that are data as well: the same one again, and no other."""
+        beacon = found.update.source.beacon
+        for index, matcher in self.beacons:
+            for alternative in matcher.alternatives:
+                if index == beacon and guard.holds(alternative):
+                    for term in alternative.terms:
+                        guard.require(term, None)
+                    return
+                guard.exclude(alternative, None)
+
+    # --- what is read of a frame --------------------------------------------------
+
+    def _read_at_all(self) -> Iterable[Steps]:
+        alternatives = [
+            *(a for a, _ in self.before),
+            *(a for _, m in self.beacons for a in m.alternatives),
+            *(a for e in self.entries.all for a in e.matcher.alternatives),
+        ]
+        for alternative in alternatives:
+            yield from (t.steps for t in alternative.terms if readable(t.steps))
+        yield from (steps for _, steps in self.before if steps and readable(steps))
+        bodies = dict.fromkeys([(), *(entry.body for entry in self.entries.all)])
+        for entry in self.entries.all:
+            yield from (steps for steps in entry.naming if readable(steps))
+        for body in bodies:
+            if not readable((*body, "x")) or lead(body):
+                continue
+            for rule in self.entries.numbering.rules(body):
+                fields = (*rule.fields, rule.who, *rule.snapshot.fields)
+                for steps in (*fields, *rule.reset.fields):
+                    if steps is not None and readable(steps):
+                        yield steps
+            yield from self.entries.numbering.stamped(body)
+
+    def _hollow(self) -> Iterable[Steps]:
+        for _, matcher in self.beacons:
+            for alternative in matcher.alternatives:
+                for term in alternative.terms:
+                    if is_empty_list(term) and readable(term.steps):
+                        yield term.steps
+
+
+def _several(fields: Iterable[Steps]) -> bool:
+    return any(lead(steps) for steps in fields)
+
+
+def _fields_of(entry: Entry) -> list[Steps]:
+    terms = [t.steps for a in entry.matcher.alternatives for t in a.terms]
+    return [*terms, *entry.naming, entry.body]
+
+
+def _selecting(entry: Entry) -> list[Steps]:
+    """The fields whose values tell messages apart: literals, and those of the key."""
+    literal = [
+        term.steps
+        for alternative in entry.matcher.alternatives
+        for term in alternative.terms
+        if isinstance(term.want, Literal | Prefix)
+    ]
+    return [*literal, *entry.naming]
+
+
+def _kind(value: object) -> type[object]:
+    return type(value)

@@ -1,0 +1,197 @@
+"""`heartline venues`: contracts in plain words, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.cells import cell_len
+from typer.testing import CliRunner, Result
+
+from heartline.cli import app
+from heartline.ui.contract import chapters, clocks, kept_alive
+from heartline.ui.contract_words import span
+from heartline.venue.load import load as load_anew
+from heartline.venue.load import names
+
+load = cache(load_anew)
+OKX = (files("heartline") / "venues" / "okx.toml").read_text(encoding="utf-8")
+
+
+def ask(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["venues", *arguments])
+
+
+def told(*arguments: str) -> str:
+    result = ask(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def flat(text: str) -> str:
+    """Without the line breaks that the width has made."""
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_table_has_every_endpoint_of_every_venue() -> None:
+    table = told()
+    rows = [line.split() for line in table.splitlines()]
+    for name in names():
+        assert any(row[:1] == [name] for row in rows)
+        for endpoint in load(name).endpoints:
+            assert any(endpoint in row for row in rows)
+    assert "answer to its probe every 10 s" in flat(table.replace("\xa0", " "))
+
+
+@pytest.mark.parametrize(
+    ("venue", "endpoint", "kept", "closed"),
+    [
+        ("deribit", "main", "answer to its probe every 10 s", "10 s without a message"),
+        ("binance", "usdm", "pong to its ping every 3 min", "10 min without our pong"),
+        (
+            "okx",
+            "public",
+            "our message after 15 s of silence",
+            "30 s without a message",
+        ),
+        ("kraken", "futures", "our ping every 30 s", "60 s without our ping"),
+        ("kucoin", "spot", "our message every ping_interval_s", "60.5 s without a"),
+        ("bybit", "public", "our message every 20 s", "not stated"),
+        ("coinbase", "exchange", "its beacon every 1 s", "5 s without a subscription"),
+        ("massive", "stocks", "nothing documented", ""),
+    ],
+)
+def test_few_words_say_what_keeps_a_link(
+    venue: str, endpoint: str, kept: str, closed: str
+) -> None:
+    one = load(venue).endpoint(endpoint)
+    assert kept_alive(one) == kept
+    assert closed in clocks(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [*((name, 80) for name in names()), ("binance", 120), ("deribit", 120)],
+)
+def test_a_contract_fits_the_terminal(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["heartline.cli.venues"]
+    monkeypatch.setattr(module, "PIPE_WIDTH", width)
+    text = told(name)
+    lines = (line for line in text.splitlines() if "https://" not in line)
+    assert max(map(cell_len, lines)) <= width
+    profile = load(name)
+    assert text.startswith(f"{profile.title} ({name})")
+    for endpoint in profile.endpoints.values():
+        for chapter in chapters(endpoint):
+            assert chapter.title in text
+            for line in chapter.lines:
+                assert flat(line)[:30] in flat(text)
+
+
+def test_a_contract_says_duty_limit_and_source() -> None:
+    text = flat(told("deribit"))
+    assert "It asks method = " in text
+    assert 'we answer {"jsonrpc": "2.0", "id": "${id}", "method": "public/test"' in text
+    assert "within 10 s" in text
+    assert "At most 32 connections." in text
+    assert "private-enable_cancel_on_disconnect" in told("deribit")
+    assert "the venue says so, 2026-11-22" in text
+
+
+def test_only_one_endpoint_is_told_on_request() -> None:
+    text = told("binance", "--endpoint", "coinm")
+    assert "wss://dstream.binance.com" in text
+    assert "wss://stream.binance.com" not in text
+    assert list(msgspec.json.decode(told("binance", "--endpoint", "api", "--json"))[
+        "endpoints"
+    ]) == ["api"]  # fmt: skip
+
+
+def test_json_holds_the_same() -> None:
+    rows = msgspec.json.decode(told("--json"))
+    assert len(rows) == sum(len(load(name).endpoints) for name in names())
+    usdm = next(row for row in rows if row["endpoint"] == "usdm")
+    assert usdm["max_age_s"] == 86400.0
+    assert usdm["kept_alive"] == "pong to its ping every 3 min"
+    okx = msgspec.json.decode(told("okx", "--json"))
+    (ping,) = okx["endpoints"]["public"]["liveness"]["msg_out"]
+    assert ping["send"] == {"text": "ping"}
+    assert ping["idle_s"] == 15.0
+
+
+def test_a_usable_file_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OKX, encoding="utf-8")
+    text = told("check", str(path))
+    assert text.startswith(f"{path} can be used: 1 endpoint. What it says:")
+    assert "We must send ping after 15 s of silence; it answers pong" in flat(text)
+    assert told(str(path)) == told("okx")
+    assert told("check", str(path), "--json") == told("okx", "--json")
+
+
+def test_a_wrong_file_is_told_by_file_key_wanted_and_got(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OKX.replace("idle_s = 15.0", "idle_s = 45.0"), encoding="utf-8")
+    result = ask("check", str(path))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    key = "endpoints.public.liveness.msg_out[0].idle_s"
+    wanted = "less than 30.0 s, when the venue closes"
+    assert result.stderr == f"heartline: {path}: {key}: wanted {wanted}, got 45.0\n"
+    result = ask("check", str(path), "--json")
+    assert result.exit_code == 2
+    assert msgspec.json.decode(result.stdout) == {
+        "file": str(path),
+        "key": key,
+        "wanted": wanted,
+        "got": 45.0,
+    }
+
+
+def test_a_file_needs_no_slash_to_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").write_text(OKX, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert "can be used" in told("check", "mine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("derbit",), "venue: wanted a file such as ./mine.toml, or one of "),
+        (("check",), "FILE: wanted a profile to check"),
+        (("check", "nowhere.toml"), "nowhere.toml: the file: wanted one to read"),
+        (("okx", "./mine.toml"), "FILE: wanted only with check"),
+        (("okx", "--endpoint", "spot"), "endpoint of okx: wanted public"),
+        (("--endpoint", "spot"), "--endpoint: wanted a venue's NAME"),
+    ],
+    ids=["name", "no file", "absent file", "extra file", "endpoint", "no name"],
+)
+def test_bad_usage_ends_with_2(arguments: tuple[str, ...], said: str) -> None:
+    result = ask(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"heartline: {said}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.5, "0.5 s"),
+        (60.0, "60 s"),
+        (120.0, "2 min"),
+        (86400.0, "24 h"),
+        (7776000.0, "90 d"),
+        (3723.0, "1 h 2 min"),
+    ],
+)
+def test_round_durations_lose_their_noughts(seconds: float, said: str) -> None:
+    assert span(seconds) == said
