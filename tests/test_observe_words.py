@@ -6,6 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -97,6 +103,34 @@ LINES: list[tuple[Event | Status, str]] = [
     (
         ChannelRevived(at=1, epoch=1, channel=None, after=7.1),
         "the stream has data again after 7.1 s",
+    ),
+    (
+        ChannelLive(at=1, epoch=1, channel="book", after=0.2, acknowledged=True),
+        "book has data after 0.2 s",
+    ),
+    (
+        ChannelLive(at=1, epoch=1, channel="book", after=0.2, acknowledged=False),
+        "book has data after 0.2 s, though it was not acknowledged",
+    ),
+    (
+        SubscriptionFailed(
+            at=1, epoch=1, channel="book", reason="no such market", attempts=3
+        ),
+        "NOT SUBSCRIBED book: no such market; asked for 3 times",
+    ),
+    (
+        AckIgnored(at=1, epoch=1, reason="it lists what was not asked for"),
+        "an acknowledgement was ignored: it lists what was not asked for",
+    ),
+    (
+        GapClosed(
+            at=3,
+            epoch=1,
+            gap=Gap("sequence", 1.0, 2.0, 1, "book", 5, 7, 3),
+            by="snapshot",
+        ),
+        "gap closed by a snapshot taken after it: GAP (sequence) in book: "
+        "3 messages missing; sequence 5 to 7",
     ),
     (
         ConditionBegan(at=1, epoch=1, condition=Condition.NO_PONG),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 from heartline.wire.resolve import Resolver, SystemResolver
 
+from .contract import Venue
 from .driver import Driver
 from .heartbeat import Heartbeat
 from .observers import Observers
@@ -49,6 +50,8 @@ def connect(
     journal: Path | str | None = None,
     metrics: CollectorRegistry | None = None,
     name: str | None = None,
+    venue: Venue | str | None = None,
+    channels: Sequence[str] = (),
 ) -> Stream:
     """Describe a stream; nothing happens until it is entered with `async with`.
 
@@ -62,9 +65,13 @@ def connect(
     every event at once, also while the consumer is behind, and must not block.
     `journal` is a file that gets each as a line of JSON, `metrics` a Prometheus
     registry, `name` what they and the logger `heartline` call this stream. Sizes are
-    bytes of payload, inclusive, compressed or not. Raises `UsageError`.
+    bytes of payload, inclusive. For `url` the name of a venue (see `heartline venues`)
+    or the path of a profile may stand; `venue` says whose contract holds at a URL, or
+    is a `Venue`; then `channels` are subscribed and kept. Raises `UsageError` and
+    `VenueError`.
     """
-    venue = _venue_of(url)
+    url, contract = _contract(url, venue, channels)
+    host = _venue_of(url)
     route = Route(
         url=url,
         headers=headers or {},
@@ -76,18 +83,51 @@ def connect(
         compression=compression,
         max_message_bytes=max_message_bytes,
         outbox_limit_bytes=outbox_limit_bytes,
+        venue=contract,
     )
+    via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
+    terms = _terms(via, route, liveness, backoff, dialling, freshness)
+    told = Observers(name or host, on_event=on_event, journal=journal, metrics=metrics)
+    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
+
+
+def _terms(
+    host: str,
+    route: Route,
+    liveness: Liveness | None,
+    backoff: Backoff | None,
+    dialling: Dialling | None,
+    freshness: Freshness | None,
+) -> Terms:
     terms = Terms(
-        host=venue if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES),
+        host=host,
         liveness=liveness or Liveness(),
         backoff=backoff or Backoff(),
         dialling=dialling or Dialling(),
         freshness=freshness,
-        beats=heartbeat.beats if heartbeat else None,
+        beats=route.heartbeat.beats if route.heartbeat else None,
         syncs=route.syncs,
     )
-    told = Observers(name or venue, on_event=on_event, journal=journal, metrics=metrics)
-    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
+    return terms if route.venue is None else route.venue.heeded(terms)
+
+
+def _contract(
+    url: Url, venue: Venue | str | None, channels: Sequence[str]
+) -> tuple[Url, Venue | None]:
+    """The URL, and the contract that holds there; None for a plain URL."""
+    if isinstance(venue, str):
+        venue = Venue(name=venue, channels=channels)
+    elif venue is not None and channels:
+        wanted = "either in the Venue or beside it"
+        raise UsageError("channels", wanted=wanted, got="both")
+    if isinstance(url, str) and "://" not in url:
+        if venue is not None:
+            raise UsageError("url", wanted="a URL beside a venue", got=url)
+        venue = Venue(name=url, channels=channels)
+        url = venue.url
+    if venue is None and channels:
+        raise UsageError("channels", wanted="a venue that has channels", got="a URL")
+    return url, venue
 
 
 def _venue_of(url: Url) -> str:
@@ -95,6 +135,9 @@ def _venue_of(url: Url) -> str:
     if callable(url):
         # Known only when it is asked; streams of one callable share one budget.
         return f"{getattr(url, '__module__', '')}.{getattr(url, '__qualname__', '')}"
+    if "${" in url.partition("?")[0]:
+        # A venue tells the host only when it is asked.
+        return url.partition("?")[0]
     return _authority("url", url, ("ws", "wss"))
 
 

@@ -16,13 +16,10 @@ import msgspec
 
 from heartline.core.events import (
     Abort,
-    Answered,
     Beat,
-    CaughtUp,
     Close,
     Command,
     Dial,
-    DialFailed,
     DialSucceeded,
     Ended,
     Event,
@@ -30,37 +27,33 @@ from heartline.core.events import (
     GapFound,
     Lost,
     Output,
-    Overflowed,
-    Paused,
     Ping,
-    Resumed,
-    Staged,
+    Questioned,
     Start,
     Stop,
     Stopped,
     Surrendered,
     Sync,
-    Synced,
 )
 from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox, Overflow
-from heartline.core.items import Cause, Condition, Counts, Message, Phase, Status
+from heartline.core.items import Cause, Counts, Phase, Status
 from heartline.core.neighbours import Neighbours
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
-from heartline.errors import GaveUp, WireError
-from heartline.observe import redact_text, secrets_of
+from heartline.errors import GaveUp
+from heartline.observe import redact_text
 from heartline.wire.carrier import Carrier
-from heartline.wire.dial import dial
 from heartline.wire.pulse import Pulse
 from heartline.wire.pump import Pump
 
-from .callables import careful, report, with_careful_key
-from .early import Early
+from .attempts import Attempts
+from .callables import report, with_careful_key
+from .desk import Desk
 from .errands import Errands
+from .intake import Intake
 from .observers import Observers
-from .reader import Reader
 from .route import Route
 
 _NEIGHBOURS = Neighbours()
@@ -85,16 +78,16 @@ class Driver:
         self._route = route
         self._terms = terms
         self._observers = observers
-        self._secrets: frozenset[str] = frozenset()
+        self.secrets: frozenset[str] = frozenset()
         self._inbox = with_careful_key(inbox)
-        self.reader = Reader(self._inbox, relieve=self._relieve)
-        self._early = Early(self._inbox)
         self.session = Session(
             terms,
             draw=draw,
             neighbours=neighbours or _NEIGHBOURS,
             who=next(_NAMES),
         )
+        self.intake = Intake(self.session, self._inbox, route.heartbeat)
+        self.reader = self.intake.reader
         self.pump: Pump | None = None
         self.carrier: Carrier | None = None
         self.closed: asyncio.Future[None] | None = None
@@ -103,13 +96,13 @@ class Driver:
         """Why the stream has ended, where that is for the consumer to know."""
         self._errands = Errands(self._failed)
         self._told: tuple[object, ...] = ()
-        self._paused = False
         self.sent = 0
         self._unsent = 0
-        heartbeat = route.heartbeat
-        recogniser = heartbeat.recogniser() if heartbeat else None
-        self._is_answer = (
-            careful("Heartbeat.answer", recogniser, bool) if recogniser else None
+        self.desk: Desk | None = None
+        # Whoever looks at each message cannot let whole reads go past.
+        looks = route.heartbeat is not None or route.venue is not None
+        self._attempts = Attempts(
+            route, terms, self, fast=lambda: None if looks else self.reader.lane.take
         )
 
     def open(self) -> None:
@@ -125,6 +118,11 @@ class Driver:
             pulse=Pulse.of(loop),
             heard=self.reader.open(loop),
         )
+        self.intake.pump = self.pump
+        if self._route.venue is not None:
+            self.desk = self._attempts.desk = self.intake.desk = Desk(
+                self._route.venue, self, ledger=self.session.ledger, loop=loop
+            )
         self._observers.open(self.snapshot)
         self.pump.feed(Start())
 
@@ -141,17 +139,6 @@ class Driver:
         finally:
             self._observers.close()
 
-    def _relieve(self) -> None:
-        """The consumer took something: read on, or say that it has caught up."""
-        pump, carrier, buffer = self.pump, self.carrier, self.reader.buffer
-        assert pump is not None
-        if self._paused and buffer.half_empty and carrier is not None:
-            self._paused = False
-            carrier.resume_reading()
-            pump.feed(Resumed(carrier.epoch))
-        if buffer.empty and Condition.SLOW_CONSUMER in self.session.conditions:
-            pump.feed(CaughtUp())
-
     # --- what the links tell -------------------------------------------------------
 
     def on_carried(self, carrier: Carrier) -> None:
@@ -159,13 +146,19 @@ class Driver:
             # An attempt that was given up, and was accepted in the same moment.
             carrier.abort()
             return
-        self.carrier = carrier
-        self._paused = False
+        self.carrier = self.intake.carrier = carrier
+        self.intake.paused = False
+        self._attempts.begin(carrier.epoch)
         evidence = carrier.evidence()
         self.on_fact(DialSucceeded(carrier.epoch, carrier.address, evidence))
         if self._inbox.policy is Overflow.BLOCK and self.reader.buffer.full:
             # What waits is of earlier links; this one must not add to it.
-            self._pause(carrier)
+            self.intake.pause()
+
+    def on_data(
+        self, carrier: Carrier, data: list[str | bytes], frames: int, size_bytes: int
+    ) -> None:
+        self.intake.take(carrier, data, frames, size_bytes)
 
     def on_fact(self, fact: Fact) -> None:
         assert self.pump is not None
@@ -173,77 +166,9 @@ class Driver:
             self._unsent += fact.unsent
             self._errands.cancel("sync", fact.epoch)
             # A peer may echo a token in its reason; it must not get any further.
-            reason = redact_text(fact.reason, self._secrets)
+            reason = redact_text(fact.reason, self.secrets)
             fact = msgspec.structs.replace(fact, reason=reason)
         self.pump.feed(fact)
-
-    def on_data(
-        self, carrier: Carrier, data: list[str | bytes], frames: int, size_bytes: int
-    ) -> None:
-        """The hot path: one call for each read of the socket."""
-        pump = self.pump
-        assert pump is not None
-        now = pump.clock()
-        if self._is_answer is not None:
-            data = self._without_answers(carrier, data)
-        epoch, count = carrier.epoch, len(data)
-        calm = pump.hears(epoch, frames, count, size_bytes, now=now)
-        age = 0.0
-        if not calm:
-            pump.heard(epoch, frames, count, size_bytes, now=now)
-            link = self.session.link
-            if link is None or link.epoch != epoch:
-                return
-            age = link.stale_for(now=now)
-        if not data:
-            return
-        ages = repeat(age) if age else _NOT_OLD
-        messages = list(
-            map(Message, data, repeat(now), _NO_CHANNEL, repeat(epoch), ages)
-        )
-        if not (calm and self.reader.hand(messages, size_bytes)):
-            self._take_in(carrier, messages, size_bytes)
-        # Last of all: the reader's own code may run inside this call.
-        self.reader.wake(at_once=True)
-
-    def _take_in(
-        self, carrier: Carrier, messages: list[Message], size_bytes: int
-    ) -> None:
-        if self.session.phase is Phase.SYNCING:
-            if self._early.put(messages, size_bytes):
-                self.on_fact(Overflowed(0, disconnect=True))
-            return
-        dropped = self.reader.put(messages, size_bytes)
-        if dropped or self.reader.buffer.full:
-            self._overflow(carrier, dropped)
-
-    def _without_answers(
-        self, carrier: Carrier, data: list[str | bytes]
-    ) -> list[str | bytes]:
-        assert self._is_answer is not None
-        assert self.pump is not None
-        rest = [message for message in data if not self._is_answer(message)]
-        if len(rest) < len(data):
-            self.pump.feed(Answered(carrier.epoch))
-        return rest
-
-    def _overflow(self, carrier: Carrier, dropped: int) -> None:
-        pump = self.pump
-        assert pump is not None
-        if dropped:
-            pump.feed(Overflowed(dropped))
-        if not self.reader.buffer.full:
-            return
-        if self._inbox.policy is Overflow.BLOCK and not self._paused:
-            self._pause(carrier)
-        elif self._inbox.policy is Overflow.DISCONNECT:
-            pump.feed(Overflowed(0, disconnect=True))
-
-    def _pause(self, carrier: Carrier) -> None:
-        self._paused = True
-        carrier.pause_reading()
-        self.on_fact(Overflowed(0))
-        self.on_fact(Paused(carrier.epoch))
 
     # --- what the session wants ------------------------------------------------------
 
@@ -255,12 +180,12 @@ class Driver:
                 self._tell(output)
 
     def _do(self, command: Command) -> None:
-        carrier = self.carrier
+        carrier, attempts = self.carrier, self._attempts
         match command:
             case Dial():
-                self._errands.run("dial", command.epoch, self._dial(command.epoch))
+                self._errands.run("dial", command.epoch, attempts.dial(command.epoch))
             case Sync():
-                self._errands.run("sync", command.epoch, self._sync(command.epoch))
+                self._errands.run("sync", command.epoch, attempts.sync(command.epoch))
             case Ping():
                 if carrier is not None and carrier.epoch == command.epoch:
                     carrier.ping(command.payload)
@@ -268,7 +193,7 @@ class Driver:
                 if carrier is not None:
                     self._beat(carrier)
             case Abort():
-                self._abort(command.epoch)
+                self.abandon(command.epoch)
             case Close():
                 if carrier is not None:
                     carrier.close(command.code, command.reason)
@@ -286,7 +211,9 @@ class Driver:
         if isinstance(event, GapFound):
             self.reader.note(event.gap)
         if isinstance(event, Lost):
-            self._early.clear()
+            self.intake.early.clear()
+        if self.desk is not None:
+            self.desk.heed(event)
         if isinstance(event, Surrendered):
             self.end = GaveUp(
                 cause=event.cause.value,
@@ -310,6 +237,7 @@ class Driver:
             link.standing if link is not None else None,
             trouble.cause if trouble is not None else None,
             tuple(session.conditions),
+            tuple(self.desk.feed.troubles) if self.desk is not None else (),
         )
         if key == self._told:
             return
@@ -318,8 +246,7 @@ class Driver:
         self.reader.note(status)
         self._observers.status(status)
         if session.phase is Phase.OPEN and self.carrier is not None:
-            for messages, size_bytes in self._early.take():
-                self._take_in(self.carrier, messages, size_bytes)
+            self.intake.admit()
         if session.phase is Phase.CLOSED:
             self.reader.end(self.end)
         self.reader.wake()
@@ -335,70 +262,62 @@ class Driver:
             return 0, Evidence()
         return carrier.epoch, carrier.evidence()
 
-    def _abort(self, epoch: int) -> None:
+    def abandon(self, epoch: int) -> None:
         self._errands.cancel("dial", epoch)
         self._errands.cancel("sync", epoch)
         carrier = self.carrier
         if carrier is not None and carrier.epoch == epoch:
             self._unsent += carrier.unsent
             carrier.abort()
-            self.carrier = None
+            self.carrier = self.intake.carrier = None
 
     def _drop_everything(self) -> None:
         self._errands.cancel_all()
+        if self.desk is not None:
+            self.desk.stop()
         if self.carrier is not None:
-            self._abort(self.carrier.epoch)
+            self.abandon(self.carrier.epoch)
 
     def _failed(self, error: BaseException) -> None:
         """A fault of ours, or of a callable's misuse: the consumer is told loudly."""
         self.end = error
         self.on_fact(Stop())
 
-    async def _dial(self, epoch: int) -> None:
-        terms = self._terms
-        carrier = Carrier(
-            epoch,
-            self,
-            keepalive_interval=terms.liveness.kernel_interval,
-            max_message_bytes=self._route.max_message_bytes,
-            outbox_limit_bytes=self._route.outbox_limit_bytes,
-            # Whoever looks at each message cannot let whole reads go past.
-            fast=None if self._is_answer else self.reader.lane.take,
-        )
-        try:
-            target = await self._route.target()
-            self._secrets = secrets_of(target.url, target.headers, target.proxy)
-            await dial(
-                target,
-                carrier.listen,
-                resolver=self._route.resolver,
-                on_stage=lambda stage: self.on_fact(Staged(epoch, stage)),
-            )
-        except WireError as error:
-            self.on_fact(
-                DialFailed(
-                    epoch,
-                    Cause(error.cause),
-                    redact_text(error.reason, self._secrets),
-                    error.status,
-                    error.retry_after,
-                )
-            )
+    # --- what the desk wants ------------------------------------------------------
 
-    async def _sync(self, epoch: int) -> None:
-        try:
-            messages = await self._route.opening()
-        except WireError as error:
-            self._abort(epoch)
-            self.on_fact(Ended(epoch, Cause(error.cause), reason=error.reason))
-            return
+    def post(self, text: str | bytes, *, first: bool) -> None:
         carrier = self.carrier
-        if carrier is None or carrier.epoch != epoch:
+        if carrier is None:
             return
-        for message in messages:
-            carrier.send(message)
-            self.sent += 1
-        self.on_fact(Synced(epoch, len(messages)))
+        if first:
+            carrier.send_first(text)
+        else:
+            carrier.send(text)
+
+    def tell(self, event: Event) -> None:
+        self._observers.tell(event)
+        self._settle()
+
+    def give_up(self, epoch: int, cause: Cause, reason: str) -> None:
+        if self.session.link is not None and self.session.epoch == epoch:
+            self.abandon(epoch)
+            self.on_fact(Ended(epoch, cause, reason=reason))
+
+    def prove(self, epoch: int) -> None:
+        self.on_fact(Questioned(epoch))
+
+    def heard_at(self) -> float:
+        assert self.pump is not None
+        self.pump.flush()
+        link = self.session.link
+        return link.peer.frame_at if link is not None else 0.0
+
+    @property
+    def unread(self) -> bool:
+        carrier = self.carrier
+        if self.intake.paused or carrier is None:
+            return True
+        return carrier.evidence().unread_bytes > 0
 
     def snapshot(self) -> Status:
         """What is known of the stream now."""
@@ -415,4 +334,5 @@ class Driver:
             unsent=self._unsent + waiting,
         )
         now = pump.clock() if pump is not None else 0.0
-        return snapshot(self.session, now=now, traffic=counts)
+        feed = self.desk.feed if self.desk is not None else None
+        return snapshot(self.session, now=now, traffic=counts, feed=feed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heartline.core.inbox import Inbox
-from heartline.core.items import Message
+from heartline.core.items import Gap, Message
 
 
 class Early:
@@ -15,7 +15,7 @@ class Early:
 
     def __init__(self, limits: Inbox) -> None:
         self._limits = limits
-        self._reads: list[tuple[list[Message], int]] = []
+        self._reads: list[tuple[list[Message], int] | Gap] = []
         self._messages = 0
         self._size_bytes = 0
 
@@ -27,8 +27,12 @@ class Early:
         limits = self._limits
         return self._messages > limits.limit or self._size_bytes > limits.limit_bytes
 
-    def take(self) -> list[tuple[list[Message], int]]:
-        """All reads with their sizes, in order; nothing is kept."""
+    def note(self, gap: Gap) -> None:
+        """Keep a gap in the numbers at its place."""
+        self._reads.append(gap)
+
+    def take(self) -> list[tuple[list[Message], int] | Gap]:
+        """All reads with their sizes, and gaps, in order; nothing is kept."""
         reads = self._reads
         self.clear()
         return reads

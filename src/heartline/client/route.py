@@ -13,7 +13,9 @@ from heartline.errors import HeartlineError, UsageError, WireError
 from heartline.wire.dial import Target
 from heartline.wire.resolve import Resolver
 
+from .contract import Venue
 from .heartbeat import Heartbeat
+from .token_call import addressed
 
 T = TypeVar("T")
 Url: TypeAlias = str | Callable[[], str | Awaitable[str]]
@@ -40,6 +42,7 @@ class Route:
     compression: bool
     max_message_bytes: int
     outbox_limit_bytes: int
+    venue: Venue | None = None
 
     def __post_init__(self) -> None:
         for name in ("outbox_limit_bytes", "max_message_bytes"):
@@ -48,17 +51,21 @@ class Route:
 
     @property
     def syncs(self) -> bool:
-        return callable(self.on_open) or len(self.on_open) > 0
+        said = callable(self.on_open) or len(self.on_open) > 0
+        return said or self.venue is not None
 
-    async def target(self) -> Target:
+    async def target(self) -> tuple[Target, dict[str, object]]:
         """Ask for the URL and headers of this attempt; raises `WireError`.
 
         Tokens expire: what was good for the first dial may be refused on the next.
+        With it come the variables that a venue told on the way.
         """
-        url = await _fresh("url", self.url)
+        url, told = await _fresh("url", self.url), dict[str, object]()
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError("url", wanted="str", got=type(url).__name__)
-        return Target(
+        if self.venue is not None:
+            url, told = await addressed(url, self.venue)
+        target = Target(
             url=url,
             headers=await _fresh("headers", self.headers),
             proxy=self.proxy,
@@ -66,6 +73,7 @@ class Route:
             compression=self.compression,
             max_message_bytes=self.max_message_bytes,
         )
+        return target, told
 
     async def opening(self) -> Sequence[str | bytes]:
         """What to send on open; raises `WireError`."""

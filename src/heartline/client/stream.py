@@ -9,9 +9,11 @@ from typing import Self
 
 from heartline.core.events import Stop
 from heartline.core.items import Item, Phase, Status
+from heartline.core.subscribing import Standing
 from heartline.errors import NotOpen, UsageError
 from heartline.wire.kernel import SocketLike
 
+from .desk import Desk
 from .driver import Driver
 
 
@@ -73,8 +75,33 @@ class Stream:
         """
         return None if self._driver.carrier is None else self._driver.carrier.socket
 
-    def is_fresh(self, *, max_age: float) -> bool:
+    def subscribe(self, *channels: str) -> None:
+        """Ask for more channels of the venue; they are kept across links.
+
+        Raises `UsageError` without a venue, and over a name that is none of its.
+        """
+        self._desk.want(channels)
+
+    def unsubscribe(self, *channels: str) -> None:
+        """Ask for these channels no more."""
+        self._desk.unwant(channels)
+
+    def standing(self, channel: str) -> Standing | None:
+        """How a channel stands with the venue; None if it is not wanted."""
+        return self._desk.feed.standing(channel)
+
+    @property
+    def _desk(self) -> Desk:
+        desk = self._driver.desk
+        if desk is None:
+            wanted = "a stream of a venue, inside `async with`"
+            raise UsageError("channel", wanted=wanted, got="none")
+        return desk
+
+    def is_fresh(self, channel: str | None = None, *, max_age: float) -> bool:
         """Whether data arrived within the last `max_age` seconds, and the link lives.
+
+        With `channel` (of a venue) its own data is meant.
 
         False while not OPEN, once the link is DEAD, and after a stall or a suspend of
         our own until data arrives that did not wait it out. Expires by itself: the
@@ -87,6 +114,10 @@ class Stream:
         fresh_at = link.channel.fresh_at
         if fresh_at is None or link.found is not None:
             return False
+        if channel is not None:
+            now = pump.clock() + pump.suspended
+            if not self._desk.feed.is_fresh(channel, max_age=max_age, now=now):
+                return False
         return pump.clock() - fresh_at + pump.suspended <= max_age
 
     async def wait_live(self, timeout: float | None = None) -> Status:  # noqa: ASYNC109

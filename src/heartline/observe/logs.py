@@ -9,6 +9,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -52,8 +58,8 @@ class LogSink:
     of the event, and `count`, the how-manieth of its kind in a row this is.
 
     ERROR: Surrendered. WARNING: Lost, DialLost, Stalled, ChannelStalled,
-    ConditionBegan, Dropped, GapFound. INFO: Connected, ChannelRevived,
-    ConditionEnded, Stopped. DEBUG: the rest.
+    SubscriptionFailed, AckIgnored, ConditionBegan, Dropped, GapFound. INFO: Connected,
+    ChannelRevived, GapClosed, ConditionEnded, Stopped. DEBUG: the rest.
 
     What repeats is bounded. Events are of one kind if they agree in name, cause, where,
     status, channel and condition; reasons may differ. The first 5 of a kind are logged
@@ -121,8 +127,14 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case ConditionBegan() | Dropped() | GapFound():
             return logging.WARNING
+        case SubscriptionFailed() | AckIgnored():
+            return logging.WARNING
         case Connected() | ChannelRevived() | ConditionEnded() | Stopped():
             return logging.INFO
+        case GapClosed():
+            return logging.INFO
+        case ChannelLive():
+            return logging.DEBUG
         case Connecting() | BackingOff() | RoundTripMeasured():
             return logging.DEBUG
         case Doubted() | Cleared():
@@ -137,11 +149,15 @@ def _kind(event: Event) -> _Kind:
             return type(event), event.cause, event.status
         case ChannelStalled() | ChannelRevived():
             return type(event), event.channel
+        case ChannelLive() | SubscriptionFailed():
+            return type(event), event.channel
+        case GapClosed():
+            return type(event), event.gap.channel
         case GapFound():
             return type(event), event.gap.reason, event.gap.channel
         case ConditionBegan() | ConditionEnded():
             return type(event), event.condition
         case Connecting() | Connected() | BackingOff() | Stalled() | Stopped():
             return (type(event),)
-        case Doubted() | Cleared() | RoundTripMeasured() | Dropped():
+        case Doubted() | Cleared() | RoundTripMeasured() | Dropped() | AckIgnored():
             return (type(event),)

@@ -16,6 +16,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -140,6 +146,8 @@ class MetricsSink:
             case Stopped():
                 self.close()
             case Connecting() | BackingOff() | Doubted() | Cleared():
+                pass
+            case ChannelLive() | SubscriptionFailed() | AckIgnored() | GapClosed():
                 pass
             case ChannelRevived() | ConditionBegan() | ConditionEnded() | Dropped():
                 pass

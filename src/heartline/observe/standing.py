@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -75,13 +81,17 @@ class Standing(Generic[T]):
                 self._drop("doubt")
             case ChannelStalled():
                 self._take(f"channel {news.channel}", record)
-            case ChannelRevived():
+            case SubscriptionFailed():
+                self._take(f"channel {news.channel}", record)
+            case ChannelRevived() | ChannelLive():
                 self._drop(f"channel {news.channel}")
             case ConditionBegan():
                 self._take(f"condition {news.condition}", record)
             case ConditionEnded():
                 self._drop(f"condition {news.condition}")
             case RoundTripMeasured() | Stalled() | Dropped() | GapFound():
+                pass
+            case AckIgnored() | GapClosed():
                 pass
 
     def _take(self, slot: str, record: T) -> None:

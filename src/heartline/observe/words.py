@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import math
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -77,6 +83,11 @@ _CONDITIONS = {
     Condition.PAUSED: "we stopped reading until our own reader catches up",
     Condition.LATE: "data reaches us later than it should",
 }
+_PROOFS = {
+    "late": "messages that came late",
+    "replay": "messages that were fetched",
+    "snapshot": "a snapshot taken after it",
+}
 _WHERE = {
     Where.LOCAL: " (on our side)",
     Where.OUTBOUND: " (outbound)",
@@ -116,6 +127,10 @@ def _line(news: Event | Status) -> str:
             )
         case ChannelRevived():
             return f"{_channel(news.channel)} has data again {_after(news.after)}"
+        case ChannelLive() | SubscriptionFailed() | AckIgnored():
+            return _subscription(news)
+        case GapClosed():
+            return f"gap closed by {_PROOFS[news.by]}: {_gap(news.gap)}"
         case ConditionBegan():
             told = f"{news.condition}: {_CONDITIONS[news.condition]}"
             return _joined(told, news.detail)
@@ -134,6 +149,18 @@ def _line(news: Event | Status) -> str:
             return "stopped, as we asked"
         case Status():
             return _status(news)
+
+
+def _subscription(news: ChannelLive | SubscriptionFailed | AckIgnored) -> str:
+    match news:
+        case ChannelLive():
+            silent = "" if news.acknowledged else ", though it was not acknowledged"
+            return f"{news.channel} has data {_after(news.after)}{silent}"
+        case SubscriptionFailed():
+            asked = f"asked for {news.attempts} times" if news.attempts > 1 else ""
+            return _joined(f"NOT SUBSCRIBED {news.channel}", news.reason, asked)
+        case AckIgnored():
+            return f"an acknowledgement was ignored: {news.reason}"
 
 
 def _connected(news: Connected) -> str:

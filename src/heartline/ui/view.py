@@ -10,6 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from heartline.core.channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    SubscriptionFailed,
+)
 from heartline.core.events import (
     BackingOff,
     ChannelRevived,
@@ -176,9 +182,13 @@ def tone_of(event: Event) -> Tone:
     match event:
         case Connected() | Cleared() | ChannelRevived() | ConditionEnded():
             return "good"
+        case ChannelLive() | GapClosed():
+            return "good"
+        case SubscriptionFailed():
+            return "bad"
         case Doubted() | Stalled() | ChannelStalled() | ConditionBegan():
             return "doubtful"
-        case Dropped() | GapFound():
+        case Dropped() | GapFound() | AckIgnored():
             return "doubtful"
         case Lost() | DialLost() | Surrendered():
             return "bad"

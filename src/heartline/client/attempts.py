@@ -1,0 +1,109 @@
+"""What a link takes to come about: the dial, and all that is said on open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from heartline.core.events import DialFailed, Ended, Fact, Staged, Synced
+from heartline.core.items import Cause
+from heartline.core.terms import Terms
+from heartline.errors import WireError
+from heartline.observe import redact_text, secrets_of
+from heartline.wire.carrier import Carrier, CarrierOwner
+from heartline.wire.dial import dial
+from heartline.wire.plain import Fast
+
+from .desk import Desk
+from .route import Route
+
+
+class AttemptOwner(CarrierOwner, Protocol):
+    """Who drives the session."""
+
+    secrets: frozenset[str]
+    carrier: Carrier | None
+    sent: int
+
+    def abandon(self, epoch: int) -> None:
+        """Drop the link, or the dial, of `epoch`."""
+        ...
+
+
+class Attempts:
+    """Dials and opens the links of one stream, each for one epoch."""
+
+    def __init__(
+        self,
+        route: Route,
+        terms: Terms,
+        owner: AttemptOwner,
+        *,
+        fast: Callable[[], Fast | None],
+    ) -> None:
+        self._route = route
+        self._terms = terms
+        self._owner = owner
+        self._fast = fast
+        self.desk: Desk | None = None
+        self._variables: dict[str, object] = {}
+
+    async def dial(self, epoch: int) -> None:
+        """Connect; the outcome is told to the owner as a fact."""
+        owner = self._owner
+        carrier = Carrier(
+            epoch,
+            owner,
+            keepalive_interval=self._terms.liveness.kernel_interval,
+            max_message_bytes=self._route.max_message_bytes,
+            outbox_limit_bytes=self._route.outbox_limit_bytes,
+            fast=self._fast(),
+        )
+        try:
+            target, self._variables = await self._route.target()
+            owner.secrets = secrets_of(target.url, target.headers, target.proxy)
+            await dial(
+                target,
+                carrier.listen,
+                resolver=self._route.resolver,
+                on_stage=lambda stage: owner.on_fact(Staged(epoch, stage)),
+            )
+        except WireError as error:
+            self._tell(
+                DialFailed(
+                    epoch,
+                    Cause(error.cause),
+                    redact_text(error.reason, owner.secrets),
+                    error.status,
+                    error.retry_after,
+                )
+            )
+
+    def begin(self, epoch: int) -> None:
+        """The link of `epoch` was accepted: what comes from now on is its own."""
+        if self.desk is not None:
+            self.desk.begin(epoch, self._variables)
+
+    async def sync(self, epoch: int) -> None:
+        """Say what is to be said on open; the outcome is told as a fact."""
+        owner = self._owner
+        try:
+            messages = await self._route.opening()
+            carrier = owner.carrier
+            if carrier is None or carrier.epoch != epoch:
+                return
+            if self.desk is not None:
+                sent = await self.desk.greet(messages)
+            else:
+                for message in messages:
+                    carrier.send(message)
+                sent = len(messages)
+        except WireError as error:
+            owner.abandon(epoch)
+            self._tell(Ended(epoch, Cause(error.cause), reason=error.reason))
+            return
+        owner.sent += sent
+        self._tell(Synced(epoch, sent))
+
+    def _tell(self, fact: Fact) -> None:
+        self._owner.on_fact(fact)

@@ -1,0 +1,157 @@
+"""What comes from a link on its way to the consumer: kept, counted, held or dropped."""
+
+from __future__ import annotations
+
+from itertools import repeat
+
+from heartline.core.events import (
+    Answered,
+    CaughtUp,
+    Overflowed,
+    Paused,
+    Resumed,
+)
+from heartline.core.inbox import Inbox, Overflow
+from heartline.core.items import Condition, Gap, Message, Phase
+from heartline.core.session import Session
+from heartline.wire.carrier import Carrier
+from heartline.wire.pump import Pump
+
+from .callables import careful
+from .desk import Desk
+from .early import Early
+from .heartbeat import Heartbeat
+from .reader import Reader
+
+_NO_CHANNEL = repeat(None)
+_NOT_OLD = repeat(0.0)
+
+
+class Intake:
+    """The way of the data of one stream. `pump` is there once the stream is entered."""
+
+    def __init__(
+        self, session: Session, inbox: Inbox, heartbeat: Heartbeat | None
+    ) -> None:
+        self.session = session
+        self.inbox = inbox
+        self.reader = Reader(inbox, relieve=self._relieve)
+        self.early = Early(inbox)
+        self.pump: Pump | None = None
+        self.carrier: Carrier | None = None
+        self.desk: Desk | None = None
+        self.paused = False
+        recogniser = heartbeat.recogniser() if heartbeat else None
+        self._is_answer = (
+            careful("Heartbeat.answer", recogniser, bool) if recogniser else None
+        )
+
+    def take(
+        self, carrier: Carrier, data: list[str | bytes], frames: int, size_bytes: int
+    ) -> None:
+        """The hot path: one call for each read of the socket."""
+        pump = self.pump
+        assert pump is not None
+        now = pump.clock()
+        if self._is_answer is not None:
+            data = self._without_answers(carrier, data)
+        epoch, count = carrier.epoch, len(data)
+        calm = pump.hears(epoch, frames, count, size_bytes, now=now)
+        age = 0.0
+        if not calm:
+            pump.heard(epoch, frames, count, size_bytes, now=now)
+            link = self.session.link
+            if link is None or link.epoch != epoch:
+                return
+            age = link.stale_for(now=now)
+        if not data:
+            return
+        if self.desk is not None:
+            self._sort(self.desk.read(data, epoch=epoch, age=age, now=now), size_bytes)
+        else:
+            ages = repeat(age) if age else _NOT_OLD
+            messages = list(
+                map(Message, data, repeat(now), _NO_CHANNEL, repeat(epoch), ages)
+            )
+            if not (calm and self.reader.hand(messages, size_bytes)):
+                self._put(messages, size_bytes)
+        # Last of all: the reader's own code may run inside this call.
+        self.reader.wake(at_once=True)
+
+    def admit(self) -> None:
+        """The stream is OPEN: what came before goes to the consumer."""
+        for kept in self.early.take():
+            if isinstance(kept, Gap):
+                self.reader.note(kept)
+            else:
+                self._put(*kept)
+
+    def pause(self) -> None:
+        """Read no more until the consumer has caught up by half."""
+        carrier, pump = self.carrier, self.pump
+        if carrier is None or pump is None:
+            return
+        self.paused = True
+        carrier.pause_reading()
+        pump.feed(Overflowed(0))
+        pump.feed(Paused(carrier.epoch))
+
+    def _put(self, messages: list[Message], size_bytes: int) -> None:
+        if self.session.phase is Phase.SYNCING:
+            if self.early.put(messages, size_bytes):
+                assert self.pump is not None
+                self.pump.feed(Overflowed(0, disconnect=True))
+            return
+        dropped = self.reader.put(messages, size_bytes)
+        if dropped or self.reader.buffer.full:
+            self._overflow(dropped)
+
+    def _sort(self, items: list[Message | Gap], size_bytes: int) -> None:
+        """Put what the desk made of a read; a gap stands between two parts of it."""
+        messages: list[Message] = []
+        for item in items:
+            if isinstance(item, Message):
+                messages.append(item)
+                continue
+            if messages:
+                self._put(messages, 0)
+                messages = []
+            if self.session.phase is Phase.SYNCING:
+                self.early.note(item)
+            else:
+                self.reader.note(item)
+        if messages:
+            self._put(messages, size_bytes)
+
+    def _without_answers(
+        self, carrier: Carrier, data: list[str | bytes]
+    ) -> list[str | bytes]:
+        assert self._is_answer is not None
+        assert self.pump is not None
+        rest = [message for message in data if not self._is_answer(message)]
+        if len(rest) < len(data):
+            self.pump.feed(Answered(carrier.epoch))
+        return rest
+
+    def _overflow(self, dropped: int) -> None:
+        pump = self.pump
+        assert pump is not None
+        if dropped:
+            pump.feed(Overflowed(dropped))
+        if not self.reader.buffer.full:
+            return
+        if self.inbox.policy is Overflow.BLOCK and not self.paused:
+            self.pause()
+        elif self.inbox.policy is Overflow.DISCONNECT:
+            pump.feed(Overflowed(0, disconnect=True))
+
+    def _relieve(self) -> None:
+        """The consumer took something: read on, or say that it has caught up."""
+        pump, carrier, buffer = self.pump, self.carrier, self.reader.buffer
+        assert pump is not None
+        if self.paused and buffer.half_empty and carrier is not None:
+            self.paused = False
+            carrier.resume_reading()
+            pump.feed(Resumed(carrier.epoch))
+        if buffer.empty and Condition.SLOW_CONSUMER in self.session.conditions:
+            pump.feed(CaughtUp())

@@ -1,0 +1,70 @@
+"""The call that some venues want before the dial: it tells the address and a token."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import httpx
+import msgspec
+
+from heartline.core.items import Cause
+from heartline.errors import UsageError, WireError
+from heartline.venue.bootstrap import extracted
+from heartline.venue.template import Text, as_text
+
+from .contract import Venue
+
+TIMEOUT = 5.0
+"""Seconds for the whole call; within the deadline of the dial."""
+
+
+async def addressed(url: str, venue: Venue) -> tuple[str, dict[str, object]]:
+    """The URL to dial, filled in, and the variables it took; raises `WireError`.
+
+    The profile's call is made unless the user gave all that it would tell.
+    """
+    known: dict[str, object] = {
+        "uuid": uuid.uuid4().hex,
+        "now_ms": int(time.time() * 1000),
+        "now_s": int(time.time()),
+        **{name: each.value for name, each in venue.profile.variables.items()},
+        **venue.variables,
+    }
+    told: dict[str, object] = {}
+    bootstrap = venue.profile.bootstrap
+    call = bootstrap.http if bootstrap is not None else None
+    if bootstrap and call and bootstrap.extract.keys() - venue.variables.keys():
+        where = Text(call.url, field="bootstrap.http.url")
+        at = venue.token_url or as_text(where.fill(known))
+        document = await _asked(call.method, at)
+        try:
+            told = extracted(bootstrap, document)
+        except UsageError as error:
+            reason = f"the token call told no {error.field}"
+            raise WireError(Cause.PROTOCOL, reason) from None
+    template, values = Text(url, field="url"), known | told
+    if absent := template.names - values.keys():
+        wanted = f"variables for {', '.join(sorted(absent))}"
+        raise UsageError("url", wanted=wanted, got="none")
+    return as_text(template.fill(values)), told
+
+
+async def _asked(method: str, url: str) -> object:
+    """The answer, as JSON. Neither it nor the address is told: either may be secret."""
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+            answer = await client.request(method, url)
+    except httpx.TimeoutException:
+        reason = f"the token call was not answered within {TIMEOUT:g} s"
+        raise WireError(Cause.HANDSHAKE_TIMEOUT, reason) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = f"the token call failed: {type(error).__name__}"
+        raise WireError(Cause.REFUSED, reason) from None
+    if answer.status_code != 200:
+        reason = "the token call was refused"
+        raise WireError(Cause.REFUSED, reason, status=answer.status_code)
+    try:
+        return msgspec.json.decode(answer.content)
+    except msgspec.DecodeError:
+        raise WireError(Cause.PROTOCOL, "the token call told no JSON") from None
