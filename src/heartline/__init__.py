@@ -25,10 +25,14 @@ from .errors import (
     UsageError,
     WireError,
 )
+from .server import Answer, Client, Hub, Limits, Request, Server, Standing, serve
+from .wire.resume import Resume
 
 __all__ = [
+    "Answer",
     "Backoff",
     "Cause",
+    "Client",
     "Condition",
     "Dialling",
     "Freshness",
@@ -36,13 +40,19 @@ __all__ = [
     "GaveUp",
     "Heartbeat",
     "HeartlineError",
+    "Hub",
     "Inbox",
     "Item",
+    "Limits",
     "Liveness",
     "Message",
     "NotOpen",
     "OutboxFull",
     "Phase",
+    "Request",
+    "Resume",
+    "Server",
+    "Standing",
     "Status",
     "Stream",
     "UsageError",
@@ -50,4 +60,5 @@ __all__ = [
     "Where",
     "WireError",
     "connect",
+    "serve",
 ]

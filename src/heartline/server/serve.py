@@ -1,0 +1,89 @@
+"""`heartline.serve`: everything a user may say about a server, and its defaults."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+
+from heartline.core.detector import Liveness
+from heartline.core.inbox import Inbox, Overflow
+from heartline.errors import UsageError
+from heartline.wire.resume import Resume
+
+from .gate import Authorize, Gate, Page
+from .hub import Handler, Handlers, Hub
+from .limits import Limits
+from .plan import Plan, Slow, Watcher
+from .server import Server
+
+LIVENESS = Liveness(kernel_interval=10, ping_every=10.0, stall_after=0.5)
+"""A server hears its clients by its own beats: asking their kernels each second, as a
+client does with its one venue, would wake it ten times as often."""
+
+SLOW = Inbox(limit=1024, limit_bytes=1 << 20, policy=Overflow.DROP_OLDEST)
+
+
+def serve(
+    program: Handler | Hub | None = None,
+    host: str | Sequence[str] = "127.0.0.1",
+    port: int = 0,
+    *,
+    liveness: Liveness = LIVENESS,
+    limits: Limits | None = None,
+    slow: Slow = SLOW,
+    resume: Resume | None = None,
+    origins: Sequence[str] | None = None,
+    authorize: Authorize | None = None,
+    pages: Mapping[str, Page] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    compression: bool = False,
+    on_event: Watcher | None = None,
+) -> Server:
+    """Describe a server of streams; it listens inside `async with`.
+
+        async with heartline.serve() as server:
+            server.publish("ticks", {"price": 42})
+
+    `program` is a coroutine run for each client, which it reads with `async for`, or a
+    `Hub` of callbacks, which costs less; without one, clients that speak
+    `heartline.v1` read the channels they ask for. Port 0 takes a free one. `slow` is
+    what happens to a client that reads too slowly: an `Inbox`, or a callable that
+    chooses one by the request. `resume`: what is kept for clients that come back.
+    `origins`: pages that may connect, "*" for all; else those of this very host.
+    `authorize` is asked about each request that passed the rest: True, False (401), or
+    an `Answer`; it must not wait. `pages` answer plain HTTP. `compression`: clients may
+    compress what they send. `on_event` is given every client's events. Raises
+    `UsageError`.
+    """
+    if isinstance(slow, Inbox) and slow.policy is Overflow.BLOCK:
+        raise UsageError(
+            "slow.policy", wanted="drop_oldest, conflate or disconnect", got="block"
+        )
+    if not 0 <= port < 1 << 16:
+        raise UsageError("port", wanted="0 to 65535", got=port)
+    gate = Gate(
+        origins=origins,
+        authorize=authorize,
+        pages=pages or {},
+        compression=compression,
+    )
+    return Server(
+        Plan(
+            hub=_hub(program),
+            host=host,
+            port=port,
+            liveness=liveness,
+            limits=limits or Limits(),
+            slow=slow,
+            resume=resume or Resume(),
+            gate=gate,
+            ssl_context=ssl_context,
+            on_event=on_event,
+        )
+    )
+
+
+def _hub(program: Handler | Hub | None) -> Hub:
+    if program is None:
+        return Hub()
+    return program if isinstance(program, Hub) else Handlers(program)
