@@ -330,11 +330,12 @@ class Desk:
 
     def _acked(self, acked: Acked, items: list[Read], now: float) -> None:
         request = self._requests.get(acked.number)
-        channels = acked.channels or None
-        out = self.feed.acked(request, channels, of=acked.of, now=now)
-        if acked.absent:
-            reason = "left out of the acknowledgement"
-            out += self.feed.refused(request, acked.absent, reason=reason, now=now)
+        # What it does not list of the request was refused without a word.
+        complete = bool(acked.absent)
+        channels = acked.channels if complete else acked.channels or None
+        out = self.feed.acked(
+            request, channels, of=acked.of, complete=complete, now=now
+        )
         self._obey(out, items)
         if acked.update is not None:
             self._data_of(acked.update, items, now)

@@ -287,11 +287,14 @@ class Feed:
         channels: Iterable[object] | None,
         *,
         of: Literal["subscribe", "unsubscribe"],
+        complete: bool = False,
         now: float,
     ) -> list[FeedOutput]:
         """A request was answered: see `Subscriptions.acked`."""
         return self._heed(
-            self.subscriptions.acked(self.epoch, request, channels, of=of, now=now)
+            self.subscriptions.acked(
+                self.epoch, request, channels, of=of, complete=complete, now=now
+            )
         )
 
     def refused(

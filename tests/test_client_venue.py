@@ -1,0 +1,265 @@
+"""A stream of a venue: its contract is kept, and its channels are known one by one.
+
+The venue here speaks Deribit's words by hand, so that nothing of ours judges ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+import heartline
+from faulty_peer import in_loop
+from heartline import Gap, Message, Status
+from heartline.core.channel_events import ChannelLive, GapClosed, SubscriptionFailed
+from heartline.core.events import ChannelRevived, ChannelStalled, Event, Lost
+from heartline.core.subscribing import Standing
+
+BOOK, OTHER, ABSENT = "book.A.100ms", "book.B.100ms", "book.NONE.100ms"
+SECONDS = 10.0
+
+
+class Deribit:
+    """One connection at a time; `say` numbers the updates of a book."""
+
+    def __init__(self) -> None:
+        self.link: ServerConnection | None = None
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.tests = 0
+        self.links = 0
+        self.last: dict[str, int] = {}
+        self.url = ""
+
+    async def handle(self, link: ServerConnection) -> None:
+        self.link, self.links = link, self.links + 1
+        async for text in link:
+            await self.take(json.loads(text))
+
+    async def take(self, said: dict[str, Any]) -> None:
+        match said["method"]:
+            case "public/set_heartbeat":
+                await self.answer(said, "ok")
+            case "public/test":
+                self.tests += 1
+                await self.answer(said, {"version": "1"})
+            case "public/subscribe" | "public/unsubscribe" as method:
+                channels = said["params"]["channels"]
+                self.asked.append((method.split("/")[1], tuple(channels)))
+                there = [channel for channel in channels if channel != ABSENT]
+                await self.answer(said, there)
+                if method == "public/subscribe":
+                    for channel in there:
+                        await self.snapshot(channel)
+
+    async def answer(self, said: dict[str, Any], result: object) -> None:
+        await self.send({"jsonrpc": "2.0", "id": said["id"], "result": result})
+
+    async def send(self, message: dict[str, Any]) -> None:
+        assert self.link is not None
+        with contextlib.suppress(Exception):
+            await self.link.send(json.dumps(message))
+
+    async def snapshot(self, channel: str) -> None:
+        number = self.last[channel] = self.last.get(channel, 100) + 1000
+        await self.book(channel, {"type": "snapshot", "change_id": number})
+
+    async def say(self, channel: str, *, skip: int = 0) -> None:
+        before = self.last[channel] + skip
+        self.last[channel] = before + 1
+        update = {"type": "change", "change_id": before + 1, "prev_change_id": before}
+        await self.book(channel, update)
+
+    async def book(self, channel: str, data: dict[str, Any]) -> None:
+        whole = {"timestamp": 1, "instrument_name": channel.split(".")[1], **data}
+        params = {"channel": channel, "data": whole}
+        await self.send({"jsonrpc": "2.0", "method": "subscription", "params": params})
+
+
+class Watched:
+    """A stream, what it yielded, and what it told."""
+
+    def __init__(self, url: str, channels: list[str], **more: Any) -> None:
+        self.events: list[Event] = []
+        self.items: list[Any] = []
+        self.stream = heartline.connect(
+            url, venue="deribit", channels=channels, on_event=self.events.append, **more
+        )
+
+    async def read(self) -> None:
+        async for item in self.stream:
+            self.items.append(item)
+
+    async def until(self, what: Any) -> None:
+        end = time.monotonic() + SECONDS
+        while not what():
+            assert time.monotonic() < end, self.events
+            await asyncio.sleep(0.005)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def data(self, channel: str) -> list[int]:
+        return [
+            json.loads(item.data)["params"]["data"]["change_id"]
+            for item in self.items
+            if isinstance(item, Message) and item.channel == channel
+        ]
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    channels: list[str], **more: Any
+) -> AsyncIterator[tuple[Deribit, Watched]]:
+    venue = Deribit()
+    async with serve(venue.handle, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        venue.url = f"ws://127.0.0.1:{port}/"
+        watched = Watched(venue.url, channels, **more)
+        async with watched.stream:
+            reading = asyncio.create_task(watched.read())
+            try:
+                yield venue, watched
+            finally:
+                reading.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await reading
+
+
+@in_loop
+async def test_channels_are_live_with_their_first_data_and_named_in_each_message() -> (
+    None
+):
+    async with watching([BOOK, OTHER]) as (venue, w):
+        await w.stream.wait_live(SECONDS)
+        await w.until(lambda: len(w.of(ChannelLive)) == 2)
+        assert w.stream.standing(BOOK) is w.stream.standing(OTHER) is Standing.LIVE
+        assert venue.asked == [("subscribe", (BOOK, OTHER))]
+        for _ in range(3):
+            await venue.say(BOOK)
+        await venue.say(OTHER)
+        await w.until(lambda: len(w.data(BOOK)) == 4 and len(w.data(OTHER)) == 2)
+        assert w.data(BOOK) == [1100, 1101, 1102, 1103]
+        assert w.stream.is_fresh(BOOK, max_age=SECONDS)
+        assert not [item for item in w.items if isinstance(item, Gap)]
+        assert isinstance(w.items[0], Status)
+
+
+@in_loop
+async def test_a_jump_in_the_numbers_is_a_gap_in_its_place_until_a_snapshot() -> None:
+    async with watching([BOOK, OTHER]) as (venue, w):
+        await w.until(lambda: len(w.of(ChannelLive)) == 2)
+        await venue.say(BOOK)
+        await venue.say(BOOK, skip=3)
+        await w.until(lambda: w.of(GapClosed))
+        gaps = [item for item in w.items if isinstance(item, Gap)]
+        assert [(gap.reason, gap.channel) for gap in gaps] == [("sequence", BOOK)]
+        at = w.items.index(gaps[0])
+        assert json.loads(w.items[at + 1].data)["params"]["data"]["change_id"] == 1105
+        assert (gaps[0].first, gaps[0].last) == (1102, 1104)
+        # It was asked for anew, and no other channel was touched.
+        assert venue.asked[1:] == [("unsubscribe", (BOOK,)), ("subscribe", (BOOK,))]
+        assert w.of(GapClosed)[0].by == "snapshot"
+        assert w.of(Lost) == []
+
+
+@in_loop
+async def test_a_channel_that_is_not_there_is_told_and_the_others_flow() -> None:
+    async with watching([BOOK, ABSENT]) as (venue, w):
+        await w.until(lambda: w.of(ChannelLive))
+        await w.until(lambda: w.stream.status.phase is heartline.Phase.OPEN)
+        await venue.say(BOOK)
+        await w.until(lambda: w.of(SubscriptionFailed))
+        failed = w.of(SubscriptionFailed)[0]
+        assert failed.channel == ABSENT
+        assert "left out" in failed.reason
+        assert w.stream.standing(ABSENT) is Standing.FAILED
+        status = w.stream.status
+        assert not status.live
+        assert status.cause is heartline.Cause.CHANNEL_STALLED
+        assert ABSENT in status.evidence
+        assert w.stream.is_fresh(BOOK, max_age=SECONDS)
+        assert not w.stream.is_fresh(ABSENT, max_age=SECONDS)
+
+
+@in_loop
+async def test_the_venues_own_question_is_answered() -> None:
+    async with watching([BOOK]) as (venue, w):
+        await w.stream.wait_live(SECONDS)
+        await venue.send(
+            {
+                "method": "heartbeat",
+                "params": {"type": "test_request"},
+                "jsonrpc": "2.0",
+            }
+        )
+        await w.until(lambda: venue.tests == 1)
+        assert len([i for i in w.items if isinstance(i, Message)]) == 1, "not data"
+
+
+@in_loop
+async def test_after_a_loss_all_channels_are_asked_for_again_before_it_is_live() -> (
+    None
+):
+    async with watching([BOOK, OTHER]) as (venue, w):
+        await w.until(lambda: len(w.of(ChannelLive)) == 2)
+        assert venue.link is not None
+        venue.link.transport.abort()
+        await w.until(lambda: len(w.of(ChannelLive)) == 4)
+        await w.stream.wait_live(SECONDS)
+        assert venue.links == 2
+        assert venue.asked == [("subscribe", (BOOK, OTHER))] * 2
+        gaps = [item for item in w.items if isinstance(item, Gap)]
+        assert [gap.reason for gap in gaps] == ["outage"]
+        closed = {event.by for event in w.of(GapClosed)}
+        assert closed == {"snapshot"}
+
+
+@in_loop
+async def test_channels_come_and_go_while_it_runs() -> None:
+    async with watching([BOOK]) as (venue, w):
+        await w.until(lambda: len(w.of(ChannelLive)) == 1)
+        w.stream.subscribe(OTHER)
+        await w.until(lambda: len(w.of(ChannelLive)) == 2)
+        w.stream.unsubscribe(BOOK)
+        await w.until(lambda: ("unsubscribe", (BOOK,)) in venue.asked)
+        assert w.stream.standing(BOOK) is None
+        await venue.say(OTHER)
+        await w.until(lambda: len(w.data(OTHER)) == 2)
+        with pytest.raises(heartline.UsageError, match="channel"):
+            w.stream.subscribe("")
+
+
+@in_loop
+async def test_what_the_profile_does_not_know_is_delivered_and_counted() -> None:
+    async with watching([BOOK]) as (venue, w):
+        await w.stream.wait_live(SECONDS)
+        assert venue.link is not None
+        await venue.link.send("{no json")
+        await venue.link.send('{"something":"else"}')
+        await w.until(lambda: len([i for i in w.items if isinstance(i, Message)]) == 3)
+        told = [i.data for i in w.items if isinstance(i, Message)][1:]
+        assert told == ["{no json", '{"something":"else"}']
+        assert w.of(Lost) == w.of(ChannelStalled) == w.of(ChannelRevived) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "field"),
+    [
+        ("no-such-venue", {}, "no-such-venue"),
+        ("deribit", {"venue": "okx"}, "url"),
+        ("ws://127.0.0.1:1/", {"channels": ["x"]}, "channels"),
+        ("deribit", {"channels": "book"}, "channels"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_it_begins(
+    url: str, more: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(heartline.HeartlineError, match=field):
+        heartline.connect(url, **more)
