@@ -1,6 +1,6 @@
 """heartline keeps WebSocket streams provably alive."""
 
-from .client import Heartbeat, Stream, connect
+from .client import Heartbeat, Stream, Venue, connect
 from .core.backoff import Backoff
 from .core.detector import Liveness
 from .core.inbox import Inbox
@@ -15,6 +15,7 @@ from .core.items import (
     Verdict,
     Where,
 )
+from .core.subscribing import Standing
 from .core.subscriptions import Freshness
 from .core.terms import Dialling
 from .errors import (
@@ -23,9 +24,10 @@ from .errors import (
     NotOpen,
     OutboxFull,
     UsageError,
+    VenueError,
     WireError,
 )
-from .server import Answer, Client, Hub, Limits, Request, Server, Standing, serve
+from .server import Answer, Client, Hub, Limits, Request, Server, serve
 from .wire.resume import Resume
 
 __all__ = [
@@ -56,6 +58,8 @@ __all__ = [
     "Status",
     "Stream",
     "UsageError",
+    "Venue",
+    "VenueError",
     "Verdict",
     "Where",
     "WireError",

@@ -35,6 +35,8 @@ class Wish:
     """What the arguments ask for, checked."""
 
     url: str
+    channels: tuple[str, ...] = ()
+    venue: str | None = None
     send: tuple[str, ...] = ()
     seconds: float | None = None
     lines: bool = False
@@ -46,7 +48,19 @@ class Wish:
 
 
 _Url = Annotated[
-    str, typer.Argument(metavar="URL", help="Where the stream is: wss:// or ws://.")
+    str,
+    typer.Argument(
+        metavar="URL|VENUE",
+        help="Where the stream is: wss:// or ws://, or the name of a venue.",
+    ),
+]
+_Channels = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[CHANNEL]...", help="Channels of the venue."),
+]
+_Venue = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Whose contract holds at the URL."),
 ]
 _Send = Annotated[
     list[str] | None,
@@ -98,6 +112,8 @@ _MetricsPort = Annotated[
 
 def watch(
     url: _Url,
+    channels: _Channels = None,
+    venue: _Venue = None,
     send: _Send = None,
     seconds: _For = None,
     json: _Json = False,
@@ -115,6 +131,8 @@ def watch(
     """
     wish = Wish(
         url=url,
+        channels=tuple(channels or ()),
+        venue=venue,
         send=tuple(checked_json(text, at) for at, text in enumerate(send or (), 1)),
         seconds=_positive(seconds, "--for"),
         lines=json or not sys.stdout.isatty(),
@@ -158,6 +176,8 @@ async def follow(wish: Wish) -> None:
     logging.getLogger("heartline").addFilter(_is_no_event)
     connecting = heartline.connect(
         wish.url,
+        venue=wish.venue,
+        channels=wish.channels,
         headers=wish.headers,
         on_open=wish.send,
         freshness=None if wish.fresh is None else Freshness(every=wish.fresh),

@@ -1,7 +1,8 @@
 """The user's end of a stream: socket and clock into facts, commands into I/O."""
 
 from .connect import connect
+from .contract import Venue
 from .heartbeat import Heartbeat
 from .stream import Stream
 
-__all__ = ["Heartbeat", "Stream", "connect"]
+__all__ = ["Heartbeat", "Stream", "Venue", "connect"]

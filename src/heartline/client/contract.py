@@ -9,16 +9,14 @@ from math import ceil
 from heartline.core.budget import Rate
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness
-from heartline.core.feed import FeedTerms, Numbered
+from heartline.core.feed import FeedTerms
 from heartline.core.rhythm import Rhythm
-from heartline.core.sequence import Numbering, Scope
-from heartline.core.sequence import Rule as Follows
 from heartline.core.subscribing import Subscribing
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
-from heartline.venue.channels import Rule
 from heartline.venue.classify import Contract
 from heartline.venue.load import load
+from heartline.venue.numbering_terms import numbered
 from heartline.venue.pattern import Pattern
 from heartline.venue.profile import Endpoint, seconds
 from heartline.venue.vocabulary import Rate as VenueRate
@@ -76,7 +74,7 @@ class Venue:
         return FeedTerms(
             subscribing=self._subscribing(),
             rates=tuple(_rate(rate) for rate in rates if rate is not None),
-            numbered=tuple(_numbered(rule) for rule in rules),
+            numbered=tuple(numbered(rule) for rule in rules),
             contract=self._declared(),
         )
 
@@ -175,19 +173,3 @@ def rhythms(
 
 def _rate(rate: VenueRate) -> Rate:
     return Rate(count=rate.count, per=rate.per_s)
-
-
-def _numbered(rule: Rule) -> Numbered | None:
-    """None where the venue does not promise it: a jump would prove nothing."""
-    if not rule.certain:
-        return None
-    recover = rule.recover
-    numbering = Numbering(
-        rule=Follows(rule.rule),
-        scope=Scope(rule.scope),
-        overlap=rule.overlap,
-        covers=recover is not None and recover.joins in ("covers", "covers_next"),
-        starts_at=rule.starts_at,
-    )
-    again = recover is not None and recover.how == "resubscribe"
-    return Numbered(numbering=numbering, resubscribe=again)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 
-import httpx
 import msgspec
 
 from heartline.core.items import Cause
@@ -52,6 +51,8 @@ async def addressed(url: str, venue: Venue) -> tuple[str, dict[str, object]]:
 
 async def _asked(method: str, url: str) -> object:
     """The answer, as JSON. Neither it nor the address is told: either may be secret."""
+    import httpx  # costs a start that only few venues have to pay
+
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             answer = await client.request(method, url)
