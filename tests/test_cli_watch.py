@@ -294,7 +294,8 @@ def test_arguments_reach_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartline, "connect", fake.connect)
     assert (
         exit_status(
-            *("wss://venue.example/ws", "--send", '{"a": 1}', "--send", "[2]"),
+            *("wss://venue.example/ws", "book.A", "book.B", "--venue", "deribit"),
+            *("--send", '{"a": 1}', "--send", "[2]"),
             *("--header", "X-Key: k", "--header", "X-Other: o", "--fresh", "2.5"),
             *("--proxy", "http://127.0.0.1:3128", "--journal", "events.jsonl"),
         )
@@ -302,6 +303,8 @@ def test_arguments_reach_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert fake.asked == {
         "url": "wss://venue.example/ws",
+        "channels": ("book.A", "book.B"),
+        "venue": "deribit",
         "headers": {"X-Key": "k", "X-Other": "o"},
         "on_open": ('{"a": 1}', "[2]"),
         "freshness": heartline.Freshness(every=2.5),
