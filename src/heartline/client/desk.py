@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from heartline.core.channel_events import (
     EndPlanned,
@@ -222,8 +222,9 @@ class Desk:
         for each in data:
             reading = read(each)
             if type(reading) is not Update:
-                if self._control(reading, items, now):
-                    append(Message(each, now, None, epoch, age))
+                shown = self._control(reading, items, now)
+                if shown is not False:
+                    append(Message(each, now, shown, epoch, age))
                 continue
             source = reading.source
             line = lines.get(source)
@@ -259,7 +260,13 @@ class Desk:
             self._count(row, items, now, whole_link=row in reading.links)
 
     def _count(
-        self, row: Update, items: list[Read], now: float, *, whole_link: bool
+        self,
+        row: Update,
+        items: list[Read],
+        now: float,
+        *,
+        whole_link: bool = False,
+        is_message: bool = False,
     ) -> None:
         name = None if whole_link else row.source.channel
         line = self.feed.line(name, row.source.rule, now=now)
@@ -268,13 +275,15 @@ class Desk:
         told = self.feed.take(
             line, row.track, row.last, row.prev, row.first, anew, now=now
         )
-        if not whole_link:
+        if not whole_link and not is_message:
             # It is one message, however many rows it has.
             line.account.received -= 1
         self._obey(told or (), items)
 
-    def _control(self, reading: Reading, items: list[Read], now: float) -> bool:
-        """Heed what is no data; whether the consumer shall see it all the same."""
+    def _control(
+        self, reading: Reading, items: list[Read], now: float
+    ) -> str | Literal[False] | None:
+        """Heed what is no data; its channel if it is to be seen, False if not."""
         for row in getattr(reading, "links", ()):
             self._count(row, items, now, whole_link=True)
         match reading:
@@ -285,11 +294,11 @@ class Desk:
                 said = self._writer.reply(reading, unix=time.time())
                 self._post(said, first=True)
             case Beacon(update=update) if update is not None:
-                self._data_of(update, items, now)
-                return True
-            case Acked():
+                self._count(update, items, now, is_message=True)
+                return update.source.channel
+            case Acked(update=update):
                 self._acked(reading, items, now)
-                return reading.update is not None
+                return update.source.channel if update is not None else False
             case Refused():
                 request = self._requests.get(reading.number)
                 reason = f"{reading.code} {reading.reason}".strip() or "refused"
@@ -299,7 +308,7 @@ class Desk:
                 )
             case Notice():
                 self._noticed(reading)
-                return True
+                return None
             case Welcome():
                 self._variables |= reading.variables
                 if self._writer is not None:
@@ -307,38 +316,29 @@ class Desk:
                 self.answers.came("welcome")
             case Unknown():
                 self.unknown += 1
-                return True
+                return None
             case Malformed():
                 self.malformed += 1
-                return True
+                return None
             case _:
                 pass
         return False
-
-    def _data_of(self, update: Update, items: list[Read], now: float) -> None:
-        line = self.feed.line(update.source.channel, update.source.rule, now=now)
-        told = self.feed.take(
-            line,
-            update.track,
-            update.last,
-            update.prev,
-            update.first,
-            update.restarts,
-            now=now,
-        )
-        self._obey(told or (), items)
 
     def _acked(self, acked: Acked, items: list[Read], now: float) -> None:
         request = self._requests.get(acked.number)
         # What it does not list of the request was refused without a word.
         complete = bool(acked.absent)
         channels = acked.channels if complete else acked.channels or None
+        if acked.everything:
+            # It lists all there is, by every name that it may have been asked by.
+            standing = self.feed.standing
+            channels = tuple(c for c in acked.channels if standing(c) is not None)
         out = self.feed.acked(
             request, channels, of=acked.of, complete=complete, now=now
         )
         self._obey(out, items)
         if acked.update is not None:
-            self._data_of(acked.update, items, now)
+            self._count(acked.update, items, now, is_message=True)
 
     def _noticed(self, notice: Notice) -> None:
         if notice.action in ("reconnect_now", "reconnect_soon"):

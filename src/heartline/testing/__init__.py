@@ -11,6 +11,7 @@ freezes the test. Any WebSocket client can be tested with it.
 | that, without being privileged             | `enter_own_network`         |
 | faults in front of somebody else's server  | `FaultProxy`                |
 | a recording played back as a server        | `serve_capture`             |
+| any venue that has a profile, as a server  | `VenueServer`               |
 | made-up bursts and silences                | `market_traffic`, `SAMPLE`  |
 """
 
@@ -29,9 +30,12 @@ from .namespace import enter_own_network
 from .proxy import Direction, FaultProxy, ProxyCounts
 from .replay import Replay, ReplayCounts, serve_capture
 from .traffic import SAMPLE, market_traffic
+from .venue_server import VenueServer
+from .venue_side import Account
 
 __all__ = [
     "SAMPLE",
+    "Account",
     "Capture",
     "CapturedFrame",
     "Direction",
@@ -43,6 +47,7 @@ __all__ = [
     "ReplayCounts",
     "Scope",
     "VenueCounts",
+    "VenueServer",
     "drop_inbound",
     "enter_own_network",
     "market_traffic",

@@ -1,0 +1,205 @@
+"""Ten venues end to end: an outage in the middle, and afterwards everything adds up.
+
+The venue simulator keeps each contract from the other side and its own account of what
+it sent; books are built here from the messages alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import heartline
+from heartline import Gap, Message, Venue
+from heartline.core.channel_events import GapClosed, SubscriptionFailed
+from heartline.core.events import Event, Lost
+from heartline.testing import VenueServer
+from stream_kit import FAST, in_loop
+
+SECONDS = 15.0
+WHOLE = 10
+"""Levels that no update has, and every snapshot."""
+
+BOOKS = [
+    ("deribit", "main", "book.BTC-PERPETUAL.100ms"),
+    ("okx", "public", "books:BTC-USDT"),
+    ("bybit", "public", "orderbook.50.BTCUSDT"),
+    ("coinbase", "exchange", "level2:BTC-USD"),
+    ("coinbase", "advanced", "level2:BTC-USD"),
+    ("kraken", "spot", "book-10:BTC/USD"),
+    ("gate", "spot", "spot.obu:ob.BTC_USDT.400"),
+    ("bitmex", "main", "orderBookL2_25:XBTUSD"),
+]
+"""Whose subscription brings a snapshot."""
+UPDATES = [
+    ("binance", "spot", "btcusdt@depth"),
+    ("binance", "usdm", "btcusdt@depth@100ms"),
+    ("kucoin", "spot", "/market/level2:BTC-USDT"),
+]
+"""Whose snapshot has to be fetched elsewhere."""
+
+
+class Book:
+    """A book as a user builds it: void from a gap until the next whole message."""
+
+    def __init__(self) -> None:
+        self.sides: dict[str, dict[str, str]] | None = None
+
+    def take(self, item: object) -> None:
+        if isinstance(item, Gap):
+            self.sides = None
+        elif isinstance(item, Message) and item.channel is not None:
+            for levels in _levels(json.loads(item.data)):
+                self._apply(levels)
+
+    def _apply(self, levels: dict[str, Any]) -> None:
+        if len(levels["bids"]) + len(levels["asks"]) > WHOLE:
+            self.sides = {"bids": {}, "asks": {}}
+        if self.sides is None:
+            return
+        for side, standing in self.sides.items():
+            for price, size in levels[side]:
+                if float(size):
+                    standing[price] = size
+                else:
+                    standing.pop(price, None)
+
+    def as_listed(self) -> dict[str, list[list[str]]] | None:
+        if self.sides is None:
+            return None
+        return {
+            side: [[price, size] for price, size in sorted(levels.items(), key=_price)]
+            for side, levels in self.sides.items()
+        }
+
+
+def _price(level: tuple[str, str]) -> float:
+    return float(level[0])
+
+
+def _levels(found: object) -> list[dict[str, Any]]:
+    """Whatever holds bids and asks, however deep."""
+    if isinstance(found, dict):
+        if "bids" in found and "asks" in found:
+            return [found]
+        return [each for value in found.values() for each in _levels(value)]
+    if isinstance(found, list):
+        return [each for value in found for each in _levels(value)]
+    return []
+
+
+class Reading:
+    def __init__(self, server: VenueServer, name: str, endpoint: str, *channels: str):
+        self.items: list[Any] = []
+        self.events: list[Event] = []
+        self.book = Book()
+        venue = Venue(
+            name=name,
+            endpoint=endpoint,
+            channels=channels,
+            token_url=f"{server.http_url}/api/v1/bullet-public",
+        )
+        self.stream = heartline.connect(
+            server.url, venue=venue, backoff=FAST, on_event=self.events.append
+        )
+
+    async def read(self) -> None:
+        async for item in self.stream:
+            self.items.append(item)
+            self.book.take(item)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def messages(self) -> Counter[str | None]:
+        return Counter(i.channel for i in self.items if isinstance(i, Message))
+
+    @property
+    def gaps(self) -> list[tuple[str, str | None]]:
+        return [(i.reason, i.channel) for i in self.items if isinstance(i, Gap)]
+
+    async def until(self, what: Callable[[], object], of: str) -> None:
+        end = time.monotonic() + SECONDS
+        while not what():
+            assert time.monotonic() < end, f"never: {of}\n{self.events}\n{self.gaps}"
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(("name", "endpoint", "channel"), BOOKS + UPDATES)
+@in_loop
+async def test_after_an_outage_totals_and_books_are_those_of_the_venue(
+    name: str, endpoint: str, channel: str
+) -> None:
+    async with VenueServer(name, endpoint, rate=300.0) as server:
+        it = Reading(server, name, endpoint, channel)
+        async with it.stream:
+            reading = asyncio.create_task(it.read())
+            await it.until(lambda: it.messages[channel] > 40, "messages")
+            await server.refuse(503)
+            # With a closing handshake, so that nothing is lost on its way.
+            await server.cut(1001)
+            await it.until(lambda: it.of(Lost), "the loss")
+            before = it.messages[channel]
+            await server.until(lambda told: told[channel].unheard > 0, within=SECONDS)
+            await server.refuse(None)
+            await it.until(lambda: it.messages[channel] > before + 40, "it came back")
+            await server.set_rate(0.0)
+            account = (await server.accounts())[channel]
+            sent = account.sent + account.snapshots + account.repeated
+            await it.until(lambda: it.messages[channel] >= sent, f"all {sent}")
+            listed = await server.book(channel)
+            status = it.stream.status
+            reading.cancel()
+        assert it.messages[channel] == sent
+        assert account.numbered == account.sent + account.unheard
+        assert account.unheard > 0
+        assert it.gaps == [("outage", None)]
+        assert it.of(SubscriptionFailed) == []
+        assert len(it.of(Lost)) == 1
+        assert status.live, status.evidence
+        ledger = it.stream._driver.session.ledger
+        assert ledger.account(channel).received == sent
+        assert ledger.account(channel).missing == 0
+        if (name, endpoint, channel) in BOOKS:
+            assert it.book.as_listed() == {
+                side: sorted(levels, key=lambda level: float(level[0]))
+                for side, levels in listed.items()
+            }
+
+
+NUMBERED = [each for each in BOOKS if each[0] in ("deribit", "okx", "gate")]
+
+
+@pytest.mark.parametrize(("name", "endpoint", "channel"), NUMBERED)
+@in_loop
+async def test_a_message_that_never_came_is_a_gap_and_a_new_snapshot_closes_it(
+    name: str, endpoint: str, channel: str
+) -> None:
+    async with VenueServer(name, endpoint, rate=200.0) as server:
+        it = Reading(server, name, endpoint, channel)
+        async with it.stream:
+            reading = asyncio.create_task(it.read())
+            await it.until(lambda: it.messages[channel] > 5, "messages")
+            await server.drop(channel, 2)
+            await it.until(lambda: it.of(GapClosed), "the gap is closed")
+            await server.set_rate(0.0)
+            account = (await server.accounts())[channel]
+            sent = account.sent + account.snapshots + account.repeated
+            await it.until(lambda: it.messages[channel] >= sent, f"all {sent}")
+            listed = await server.book(channel)
+            reading.cancel()
+        assert it.gaps == [("sequence", channel)]
+        assert it.of(GapClosed)[0].by == "snapshot"
+        assert it.of(Lost) == [], "no link was touched for it"
+        assert account.snapshots == 2
+        assert it.book.as_listed() == {
+            side: sorted(levels, key=lambda level: float(level[0]))
+            for side, levels in listed.items()
+        }
