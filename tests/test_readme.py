@@ -7,13 +7,15 @@ import dataclasses
 import inspect
 import re
 import runpy
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import heartline
 from heartline.core.neighbours import DialBudget
-from heartline.testing import serve_capture
+from heartline.testing import VenueServer, serve_capture
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,36 +27,57 @@ def python_blocks(text: str) -> list[str]:
 
 
 def test_the_readme_has_code_to_run() -> None:
-    assert python_blocks(README)
+    assert len(python_blocks(README)) == 3
 
 
-@pytest.mark.parametrize("code", python_blocks(README))
-def test_the_code_of_the_readme_reads_a_stream(
-    code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def written(code: str, tmp_path: Path) -> dict[str, Any]:
+    script = tmp_path / "example.py"
+    script.write_text("import heartline\n" + code.replace("asyncio.run(main())\n", ""))
+    return runpy.run_path(str(script), run_name="example")
+
+
+async def printing(
+    example: Coroutine[Any, Any, None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run an example that never ends until it has printed a few lines."""
+    task, seen = asyncio.create_task(example), 0
+    async with asyncio.timeout(10):
+        while seen < 20:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0.02)
+            seen += capsys.readouterr().out.count("\n")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_the_first_example_reads_a_stream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def run() -> None:
         async with serve_capture(SAMPLE, speed=20.0) as venue:
-            script = tmp_path / "example.py"
-            here = re.sub(r"wss://[^\"]+", venue.url, code)
-            script.write_text(here.replace("\nasyncio.run(main())\n", "\n"))
-            main = runpy.run_path(str(script), run_name="example")["main"]
-            task = asyncio.create_task(main())
-            async with asyncio.timeout(10):
-                while capsys_lines(capsys) < 20:
-                    assert not task.done(), task.exception()
-                    await asyncio.sleep(0.02)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-    seen = 0
-
-    def capsys_lines(captured: pytest.CaptureFixture[str]) -> int:
-        nonlocal seen
-        seen += captured.readouterr().out.count("\n")
-        return seen
+            code = re.sub(r"wss://[^\"]+", venue.url, python_blocks(README)[0])
+            await printing(written(code, tmp_path)["main"](), capsys)
 
     asyncio.run(run())
+
+
+def test_the_second_example_reads_a_venue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run() -> None:
+        async with VenueServer("deribit", rate=100.0) as venue:
+            here = f'heartline.connect("{venue.url}", venue="deribit"'
+            code = python_blocks(README)[1]
+            assert 'heartline.connect("deribit"' in code
+            code = code.replace('heartline.connect("deribit"', here)
+            await printing(written(code, tmp_path)["book"](), capsys)
+
+    asyncio.run(run())
+
+
+def test_the_third_example_serves(tmp_path: Path) -> None:
+    asyncio.run(written(python_blocks(README)[2], tmp_path)["publish"]())
 
 
 def test_the_first_example_is_short() -> None:
