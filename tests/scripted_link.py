@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from heartline.core.detector import Liveness
-from heartline.core.events import Output, Ping, Pinged, Ponged, Received, Tick
+from heartline.core.events import Doubted, Output, Ping, Pinged, Ponged, Received, Tick
 from heartline.core.evidence import Evidence, Kernel
 from heartline.core.link import Link
 
@@ -79,6 +79,13 @@ class Scripted:
             self.told.append((round(self.now, 6), output))
             assert output.epoch == 3, output
             assert getattr(output, "at", self.now) == self.now, output
+            if isinstance(output, Doubted):
+                silent_since = {
+                    "path": self.link.path.heard_at,
+                    "peer": self.link.peer.frame_at,
+                    "channel": self.link.channel.data_at,
+                }[output.of]
+                assert output.silence == self.now - silent_since
             if isinstance(output, Ping):
                 wrote = self.seen.outstanding_bytes + PING_BYTES
                 self.seen = replace(self.seen, outstanding_bytes=wrote)

@@ -303,3 +303,14 @@ def test_a_planted_fault_is_found(
     monkeypatch.setattr(owner, name, fault)
     with pytest.raises(AssertionError):
         tried(check)
+
+
+def test_merged_gaps_are_closed_by_a_snapshot_of_their_own_numbering() -> None:
+    account = Account("book")
+    for n in range(3 * MOST_OPEN):
+        at = float(n)
+        odd = Missing("track", 10 * n, 10 * n + 3, 4)
+        account.note(odd, from_at=at, now=at + 0.5, epoch=1)
+    assert len(account.open) == MOST_OPEN
+    account.whole(1 << 40, key="track", now=1e6)
+    assert account.open == []

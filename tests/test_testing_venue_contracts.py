@@ -7,8 +7,10 @@ heartline's own reading and writing, but for the request that subscribes.
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from heartline.testing.venue_side import Cut, Link, Venue
 from heartline.venue.classify import Classifier, Contract
 from heartline.venue.load import load
 from heartline.venue.writer import Writer
-from venue_oracle import Oracle, captures, number, oracles, written
+from venue_oracle import Oracle, at_path, captures, number, oracles, written
 
 PLACES = sorted(oracles())
 OPENING = 1.0
@@ -44,6 +46,8 @@ class Client:
         self.probes_at: list[float] = []
         self.said_at: list[float] = []
         self.heard_at: list[float] = []
+        self.signs: dict[int, list[tuple[float, str]]] = {}
+        """Beacons by their place in the oracle: when, and what."""
         self.cut: tuple[float, Cut] | None = None
         self._opened = False
         self._due: list[tuple[float, float, Callable[[], Frame]]] = []
@@ -102,6 +106,9 @@ class Client:
             return []
         self.heard_at.append(now)
         text = opened(frame, self._endpoint.decode.payload)
+        for at, beacon in enumerate(self.oracle.of("beacon")):
+            if captures(beacon["match"], text) is not None:
+                self.signs.setdefault(at, []).append((now, text))
         replies: list[Frame] = []
         for probe in self.oracle.of("msg_in"):
             named = captures(probe["match"], text)
@@ -222,6 +229,68 @@ def test_a_client_that_subscribes_nothing_is_cut_at_the_documented_moment(
     assert client.cut is not None
     others = documented_end(oracle, client)
     assert client.cut[0] == min(after, others[0] if others else after)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_venue_beats_as_often_as_documented(place: str) -> None:
+    oracle = oracles()[place]
+    client = Client(oracle, beats=True)
+    until = OPENING + 3 * oracle.longest_period + 1.0
+    play(client, until=until)
+    for kind, instants in (
+        ("ws_ping_in", client.pings_at),
+        ("msg_in", client.probes_at),
+    ):
+        for each in oracle.of(kind):
+            every = number(each.get("every_s"))
+            if every is not None:
+                start = OPENING if each.get("enable") else 0.0
+                times = int((until - start) / every - 1e-9)
+                beats = [start + every * (n + 1) for n in range(times)]
+                assert instants == pytest.approx(beats)
+    for at, each in enumerate(oracle.of("beacon")):
+        if each["scope"] == "connection" and number(each.get("every_s")) is not None:
+            signs = client.signs.get(at, [])
+            signs_come_in_time(each, signs, client, until=until)
+
+
+def signs_come_in_time(
+    beacon: dict[str, Any],
+    signs: list[tuple[float, str]],
+    client: Client,
+    *,
+    until: float,
+) -> None:
+    every = number(beacon["every_s"])
+    assert every is not None
+    if beacon["when"] == "idle":
+        silent = [b - a for a, b in pairwise([*client.heard_at, until])]
+        assert max(silent) <= every + 1e-6
+        return
+    if beacon["when"] == "on_enable" and not beacon.get("enable"):
+        assert signs == []
+        return
+    # What answers the client's own beats may look like the sign itself.
+    if not any(beat.get("every_s") for beat in client.oracle.of("msg_out")):
+        instants = [at for at, _ in signs]
+        apart = [b - a for a, b in pairwise(instants)]
+        assert apart[1:]
+        assert apart[1:] == pytest.approx([every] * len(apart[1:]))
+    counter_is_whole(beacon, [text for _, text in signs])
+
+
+def counter_is_whole(beacon: dict[str, Any], texts: list[str]) -> None:
+    counter = beacon.get("counter")
+    if not counter:
+        return
+    path = counter.get("path") or counter.get("field")
+    values = [at_path(json.loads(text), path) for text in texts]
+    assert len(values) > 2
+    if counter["step"] == "monotonic":
+        assert values == sorted(values)
+    else:
+        step = int(counter["step"])
+        assert values == [values[0] + step * n for n in range(len(values))]
 
 
 def documented_end(oracle: Oracle, client: Client) -> tuple[float, int | None] | None:

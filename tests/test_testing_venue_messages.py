@@ -3,108 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from itertools import pairwise
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartline.errors import UsageError
-from heartline.testing.capture import Capture, CapturedFrame
-from heartline.testing.rfc6455 import Frame, Opcode
-from heartline.testing.venue_side import Cut, Link, Options, Venue
-from heartline.testing.venue_side.http import answered
+from heartline.testing.capture import Capture, CapturedFrame, read_capture
+from heartline.testing.rfc6455 import Frame
+from heartline.testing.venue_side import Options
 from heartline.testing.venue_side.recording import recorded
-from heartline.venue.classify import Classifier, Contract
-from heartline.venue.load import load, names
-from heartline.venue.reading import Acked, Beacon, Reading, Refused, Update, Welcome
-from heartline.venue.writer import Writer
+from heartline.venue.reading import Update
+from venue_talk import PLACES, UNIX, Talk, numbered, updates
 
-UNIX = 1_767_225_600.0
-
-PLACES = {
-    f"{name}/{endpoint.name}": Contract(endpoint)
-    for name in names()
-    for endpoint in load(name).endpoints.values()
-    if endpoint.subscribe is not None
-}
-
-
-@dataclass
-class Talk:
-    """A client of heartline's reader and writer, on a simulated link."""
-
-    place: str
-    options: Options = field(default_factory=Options)
-    now: float = 2.0
-
-    def __post_init__(self) -> None:
-        self.contract = PLACES[self.place]
-        self.venue = Venue(self.contract.endpoint, self.options, unix=UNIX)
-        self.link: Link = self.venue.connect(now=0.0)
-        self.classifier = Classifier(self.contract)
-        pending, book = self.classifier.pending, self.classifier.book
-        self.writer = Writer(self.contract, pending=pending, book=book)
-        self.cut: Cut | None = None
-
-    @property
-    def examples(self) -> list[str]:
-        told = self.contract.endpoint.subscribe
-        assert told is not None
-        return [form.example for form in told.forms]
-
-    def hear(self) -> list[Reading]:
-        readings: list[Reading] = []
-        for out in self.link.drain():
-            if isinstance(out, Cut):
-                self.cut = out
-            elif out.opcode in (Opcode.TEXT, Opcode.BINARY):
-                text = out.opcode is Opcode.TEXT
-                data = out.payload.decode() if text else out.payload
-                readings.append(self.classifier.read(data))
-        return readings
-
-    def subscribe(self, channels: list[str]) -> list[Reading]:
-        """Ask for them, slowly enough for any limit."""
-        self.classifier.want(channels)
-        readings: list[Reading] = []
-        for request in self.writer.subscribe(channels, unix=UNIX):
-            self.now += 1.0
-            self.say(request.text)
-            readings += self.hear()
-        return readings
-
-    def unsubscribe(self, channels: list[str]) -> list[Reading]:
-        readings: list[Reading] = []
-        for request in self.writer.unsubscribe(channels, unix=UNIX):
-            self.now += 1.0
-            self.say(request.text)
-            readings += self.hear()
-        return readings
-
-    def say(self, text: str) -> None:
-        self.link.receive(Frame(Opcode.TEXT, text.encode()), now=self.now)
-
-    def emit(self, channel: str, messages: int = 1) -> list[Reading]:
-        self.venue.burst(channel, messages, now=self.now)
-        return self.hear()
-
-
-def updates(readings: list[Reading]) -> list[Update]:
-    """The data among them; where an acknowledgement holds some, that too."""
-    found: list[Update] = []
-    for reading in readings:
-        held = reading.update if isinstance(reading, Beacon | Acked) else reading
-        if isinstance(held, Update):
-            found.append(held)
-    return found
-
-
-def numbered(update: Update) -> tuple[object, object, object]:
-    return update.prev, update.first, update.last
-
+CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 
 # --- data -------------------------------------------------------------------------
 
@@ -195,6 +108,47 @@ def test_a_snapshot_starts_the_numbers_and_updates_join_it(place: str) -> None:
             continue
         assert [update.restarts for update in read] == [True]
         assert not any(update.restarts for update in updates(talk.emit(channel, 5)))
+
+
+KEPT_ALIVE = {
+    "bitfinex/public": "trades:tBTCUSD",
+    "bybit/public": "orderbook.1.BTCUSDT",
+    "coinbase/exchange": "heartbeat:BTC-USD",
+    "cryptocom/market": "book.BTCUSD-PERP.50",
+    "hyperliquid/main": "l2Book:BTC",
+    "okx/public": "books:BTC-USDT",
+    "phemex/main": "orderbook_p:BTCUSDT",
+    "whitebit/main": "depth:BTC_USDT",
+}
+
+
+@pytest.mark.parametrize("place", KEPT_ALIVE)
+def test_a_channel_that_is_promised_alive_speaks_that_often(place: str) -> None:
+    """Without data of its own, and without a number that anybody would miss."""
+    talk, channel = Talk(place), KEPT_ALIVE[place]
+    freshness = talk.contract.endpoint.freshness
+    assert freshness is not None
+    every = freshness.contracts[0].every_s
+    assert isinstance(every, float)
+    before = updates(talk.subscribe([channel]))
+    talk.emit(channel)
+    last = talk.venue.market.named(channel).account.last
+    for _ in range(3):
+        (update,) = updates(talk.wait(every))
+        assert update.channel == channel
+        own = talk.venue.market.named(channel).shape.own
+        is_time = talk.venue.market.named(channel).shape.time_unit is not None
+        if own is not None and own.numbered and not is_time:
+            assert update.last == last
+    assert len(before) <= 1
+
+
+def test_a_second_subscription_brings_a_snapshot_where_the_venue_says_so() -> None:
+    for place, again in (("deribit/main", 0), ("bybit/public", 1)):
+        talk = Talk(place)
+        for times in (1, again):
+            readings = talk.subscribe([talk.examples[0]])
+            assert [u.restarts for u in updates(readings)] == [True] * times
 
 
 # --- losses and the account -------------------------------------------------------
@@ -329,178 +283,6 @@ def best_first(levels: dict[str, str], side: str) -> list[tuple[str, str]]:
     )
 
 
-# --- requests ---------------------------------------------------------------------
-
-ANSWERED = [
-    place
-    for place, contract in PLACES.items()
-    if contract.endpoint.subscribe and contract.endpoint.subscribe.acks
-]
-
-
-@pytest.mark.parametrize("place", ANSWERED)
-def test_what_is_taken_is_acknowledged_by_name(place: str) -> None:
-    talk = Talk(place)
-    for channel in talk.examples:
-        readings = talk.subscribe([channel])
-        acked = [each for each in readings if isinstance(each, Acked)]
-        listed = {name for each in acked for name in each.channels}
-        assert channel in listed
-        assert not [each for each in readings if isinstance(each, Refused)]
-        assert channel in talk.link.service.subscribed
-
-
-@pytest.mark.parametrize("place", ANSWERED)
-def test_what_is_not_taken_is_refused_or_left_out(place: str) -> None:
-    talk = Talk(place, Options(refuse=("*",)))
-    told = talk.contract.endpoint.subscribe
-    assert told is not None
-    channel = talk.examples[0]
-    readings = talk.subscribe([channel])
-    assert talk.link.service.subscribed == {}
-    acked = [each for each in readings if isinstance(each, Acked)]
-    refused = [each for each in readings if isinstance(each, Refused)]
-    if told.silent_acks:
-        assert [channel in each.channels for each in acked] == [True]
-    elif told.acks[0].lists == "request":
-        assert [each.absent for each in acked] == [(channel,)]
-    else:
-        assert acked == []
-        assert len(refused) == bool(told.refusals)
-
-
-def test_a_request_may_be_taken_in_part() -> None:
-    talk = Talk("deribit/main", Options(refuse=("*.NONE.*",)))
-    (acked, _) = talk.subscribe(["book.A.100ms", "book.NONE.100ms"])
-    assert isinstance(acked, Acked)
-    assert (acked.channels, acked.absent) == (("book.A.100ms",), ("book.NONE.100ms",))
-
-
-def test_a_request_may_go_unanswered() -> None:
-    talk = Talk("okx/public")
-    talk.venue.drop_ack("books:*")
-    assert talk.subscribe(["books:BTC-USDT"]) == []
-    assert talk.link.service.subscribed == {}
-    talk.venue.drop_ack("books:*", on=False)
-    assert isinstance(talk.subscribe(["books:BTC-USDT"])[0], Acked)
-
-
-def test_a_dead_channel_is_acknowledged_and_never_has_data() -> None:
-    talk = Talk("okx/public", Options(dead=("books:*",)))
-    (acked,) = talk.subscribe(["books:BTC-USDT"])
-    assert isinstance(acked, Acked)
-    assert talk.emit("books:BTC-USDT", 5) == []
-
-
-def test_too_many_channels_in_one_request_are_refused() -> None:
-    talk = Talk("kucoin/spot")
-    symbols = ",".join(f"S{n}-USDT" for n in range(101))
-    topic = f"/market/level2:{symbols}"
-    request = {"id": "1", "type": "subscribe", "topic": topic, "response": True}
-    talk.hear()
-    talk.say(json.dumps(request))
-    assert [type(each) for each in talk.hear()] == [Refused]
-
-
-# --- limits, ends, notices --------------------------------------------------------
-
-
-def test_a_client_that_sends_too_much_is_cut() -> None:
-    talk = Talk("binance/spot")
-    for _ in range(5):
-        talk.link.receive(Frame(Opcode.PING, b""), now=talk.now)
-    assert talk.link.cut is None
-    talk.link.receive(Frame(Opcode.PING, b""), now=talk.now + 0.999)
-    assert talk.link.cut is not None
-    assert talk.link.breaches == ["too many messages"]
-
-
-def test_a_pong_with_another_payload_keeps_nothing_alive() -> None:
-    talk = Talk("binance/spot")
-    for at in (20.0, 40.0, 60.0):
-        talk.link.tick(now=at)
-        talk.link.receive(Frame(Opcode.PONG, b"other"), now=at)
-    talk.link.tick(now=79.999)
-    assert talk.link.cut is None
-    talk.link.tick(now=80.0)
-    assert talk.link.cut is not None
-
-
-def test_a_connection_ends_at_its_greatest_age() -> None:
-    talk = Talk("kucoin/spot")
-    now = 0.0
-    while talk.link.cut is None:
-        now = min(now + 18.0, 86_400.0)
-        ping = Frame(Opcode.TEXT, b'{"id":"1","type":"ping"}')
-        talk.link.receive(ping, now=now)
-        talk.link.tick(now=now)
-    assert (now, talk.link.cut.reason) == (86_400.0, "maximum age")
-
-
-@pytest.mark.parametrize(
-    ("place", "index"),
-    [
-        (place, index)
-        for place, contract in PLACES.items()
-        if contract.endpoint.lifetime
-        for index in range(len(contract.endpoint.lifetime.notices))
-    ],
-)
-def test_a_notice_is_read_back_as_what_it_announces(place: str, index: int) -> None:
-    talk = Talk(place)
-    talk.hear()
-    talk.venue.notice(index, now=talk.now)
-    (reading,) = talk.hear()
-    assert getattr(reading, "index", None) == index
-    assert type(reading).__name__ == "Notice"
-
-
-def test_a_notice_that_there_is_not_is_told() -> None:
-    with pytest.raises(UsageError, match="notice"):
-        Talk("kucoin/spot").venue.notice(0, now=0.0)
-
-
-# --- calls ------------------------------------------------------------------------
-
-
-def test_the_token_call_tells_what_the_profile_reads_from_it() -> None:
-    from heartline.venue.bootstrap import extracted
-
-    talk = Talk("kucoin/spot", Options(variables={"endpoint": "ws://here/"}))
-    bootstrap = talk.contract.endpoint.bootstrap
-    assert bootstrap is not None
-    status, body = answered(talk.venue, "POST", "/api/v1/bullet-public")
-    assert status == 200
-    told = extracted(bootstrap, json.loads(body))
-    assert (told["endpoint"], told["ping_interval_s"]) == ("ws://here/", 18.0)
-    assert isinstance(talk.hear()[0], Welcome)
-
-
-@pytest.mark.parametrize(
-    ("place", "channel", "target"),
-    [
-        ("binance/spot", "btcusdt@depth", "/api/v3/depth?symbol=BTCUSDT&limit=5000"),
-        (
-            "kucoin/spot",
-            "/market/level2:BTC-USDT",
-            "/api/v1/market/orderbook/level2_100?symbol=BTC-USDT",
-        ),
-    ],
-)
-def test_a_whole_book_comes_by_http_with_the_number_it_stands_at(
-    place: str, channel: str, target: str
-) -> None:
-    talk = Talk(place)
-    talk.subscribe([channel])
-    talk.emit(channel, 7)
-    assert urlsplit(target).query
-    status, body = answered(talk.venue, "GET", target)
-    assert status == 200
-    last = str(talk.venue.market.named(channel).account.last)
-    assert last in body.decode()
-    assert answered(talk.venue, "GET", target.replace("BTC", "ETH"))[0] == 404
-
-
 # --- recordings -------------------------------------------------------------------
 
 
@@ -513,7 +295,8 @@ def test_a_recording_is_played_from_the_first_subscription_on() -> None:
     control = CapturedFrame(50.5, "in", '{"method":"heartbeat"}')
     talk = Talk("deribit/main")
     tape = recorded(Capture((*frames[:1], control, *frames[1:])), talk.contract)
-    assert len(tape) == len(texts)
+    assert len(tape.frames) == len(texts)
+    assert tape.keys == ["book.A.100ms"]
     talk.venue.play(tape)
     talk.venue.tick(now=talk.now)
     talk.subscribe(["book.A.100ms"])
@@ -521,3 +304,45 @@ def test_a_recording_is_played_from_the_first_subscription_on() -> None:
     assert len(updates(talk.hear())) == 3
     talk.venue.tick(now=talk.now + 60.0)
     assert talk.venue.market.named("book.A.100ms").account.sent == len(texts)
+
+
+def test_a_recording_of_channels_that_the_venue_names_itself_keeps_those_names() -> (
+    None
+):
+    """Bitfinex says once what a number stands for, and then only the number."""
+    said = {"event": "subscribed", "channel": "trades", "symbol": "tX", "chanId": 4711}
+    texts = [json.dumps(said), json.dumps([4711, [[1, 2]], 5])]
+    frames = [CapturedFrame(float(at), "in", text) for at, text in enumerate(texts)]
+    talk = Talk("bitfinex/public")
+    talk.venue.play(recorded(Capture(tuple(frames)), talk.contract))
+    talk.subscribe(["trades:tX"])
+    talk.venue.tick(now=talk.now + 5.0)
+    assert [update.channel for update in updates(talk.hear())] == ["trades:tX"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("okx", "okx/public"),
+        ("deribit", "deribit/main"),
+        ("kucoin", "kucoin/spot"),
+        ("bitfinex", "bitfinex/public"),
+    ],
+)
+def test_a_real_recording_arrives_whole_at_who_subscribes_it(
+    name: str, place: str
+) -> None:
+    path = CAPTURES / f"{name}.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"the recording {path.name} is not on this machine")
+    talk = Talk(place)
+    tape = recorded(read_capture(path), talk.contract)
+    channel = tape.keys[0]
+    wanted = [one.frame.payload for one in tape.frames if channel in one.keys]
+    talk.venue.play(tape)
+    talk.subscribe([channel])
+    talk.now += tape.frames[-1].at
+    talk.venue.tick(now=talk.now)
+    played = [out.payload for out in talk.link.drain() if isinstance(out, Frame)]
+    assert len(wanted) > 20
+    assert [payload for payload in played if payload in set(wanted)] == wanted

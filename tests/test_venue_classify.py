@@ -28,6 +28,7 @@ from heartline.venue.reading import (
     Malformed,
     Notice,
     Probe,
+    Reading,
     Refused,
     Unknown,
     Update,
@@ -129,6 +130,36 @@ def test_a_recording_is_understood(name: str) -> None:
     assert len(channels) >= 8
 
 
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_long_way_is_taken_once_for_each_kind_of_data(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, taken = counted(RECORDED[name], monkeypatch)
+    messages = recorded(name)[:2000]
+    for data in messages:
+        classifier.read(data)
+    taken.clear()
+    for data in messages:
+        classifier.read(data)
+    updates = sum(isinstance(each, Update) for each in taken)
+    assert updates <= 0.05 * len(messages)
+
+
+def counted(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Classifier, list[Reading]]:
+    """A classifier, and what it reads the long way."""
+    taken: list[Reading] = []
+    long_way = Classifier._long_way
+
+    def noted(self: Classifier, data: str | bytes, error: Exception) -> Reading:
+        taken.append(long_way(self, data, error))
+        return taken[-1]
+
+    monkeypatch.setattr(Classifier, "_long_way", noted)
+    return link(place)[0], taken
+
+
 # --- data -------------------------------------------------------------------------
 
 
@@ -222,6 +253,38 @@ def test_a_message_of_many_elements_speaks_of_each_channel() -> None:
     assert told == [("T.A", 1), ("T.B", 5)]
 
 
+@pytest.mark.parametrize(
+    ("place", "element"),
+    [
+        ("massive/stocks", {"ev": "T", "sym": "A", "q": 1, "t": 1}),
+        ("alpaca/data", {"T": "t", "S": "A", "i": 1, "t": "2026-01-02T03:04:05Z"}),
+    ],
+)
+def test_elements_of_one_channel_are_read_the_short_way(
+    place: str, element: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, taken = counted(place, monkeypatch)
+    for count in (1, 2, 3):
+        text = frame([element] * count)
+        assert plain(classifier.read(text)) == plain(classifier.decide(text))
+    assert len(taken) == 1
+
+
+def test_the_stamp_is_that_of_the_last_row_with_a_number() -> None:
+    rows = [{"ev": "T", "sym": "A", "q": 2, "t": 6}, {"ev": "T", "sym": "A", "t": 7}]
+    assert read("massive/stocks", rows[:1], rows).at == 6
+
+
+def test_links_of_one_venue_learn_from_each_other_and_stay_right() -> None:
+    """They share the decoder, which grows with every new kind that one of them sees."""
+    one, other = (Classifier(contract_of("deribit/main")) for _ in range(2))
+    texts = [frame(document) for document in (trades(1, 2), book(9, 5), book(5))]
+    for classifier, text in [(one, texts[0]), *((other, each) for each in texts)]:
+        classifier.read(text)
+    for text in texts * 2:
+        assert plain(one.read(text)) == plain(one.decide(text))
+
+
 # --- control ----------------------------------------------------------------------
 
 
@@ -300,7 +363,7 @@ def test_a_number_that_is_bound_anew_names_the_other_channel() -> None:
         ("upbit/public", b'{"status":"UP"}', Beacon),
         ("mexc/spot", b"\x0a\x04abcd", Malformed),
         ("htx/spot", b'{"ping":1}', Malformed),
-        ("htx/spot", gzip.compress(b'{"ping":1}'), Probe),
+        ("htx/spot", gzip.compress(b'{"ping":1}', mtime=0), Probe),
         ("htx/spot", '{"ping":1}', Probe),
     ],
 )
@@ -393,9 +456,9 @@ HOSTILE = [
     '{"id":1e400}',
     b"\xff\xfe\x00",
     b"\x1f\x8b\x08",
-    gzip.compress(b'{"ping":1}')[:-6],
-    gzip.compress(b'{"ping":1}') + b"more",
-    gzip.compress(b"[" * 1000),
+    gzip.compress(b'{"ping":1}', mtime=0)[:-6],
+    gzip.compress(b'{"ping":1}', mtime=0) + b"more",
+    gzip.compress(b"[" * 1000, mtime=0),
 ]
 
 
@@ -418,7 +481,7 @@ def test_a_bomb_is_not_inflated() -> None:
 @pytest.mark.parametrize("length", [1, 5, 12, 18, 25])
 def test_a_gzip_cut_short_is_told(length: int) -> None:
     classifier, _ = link("htx/spot")
-    reading = classifier.read(gzip.compress(b'{"ping":1}')[:length])
+    reading = classifier.read(gzip.compress(b'{"ping":1}', mtime=0)[:length])
     assert isinstance(reading, Malformed)
     assert "gzip" in reading.reason
 
@@ -477,7 +540,19 @@ SOUND: dict[str, tuple[Any, ...]] = {
         },
         {"event": "subscribe", "arg": {"channel": "books", "instId": "A-B"}},
     ),
-    "massive/stocks": ([{"ev": "T", "sym": "A", "q": 1}, {"ev": "Q", "sym": "B"}],),
+    "massive/stocks": (
+        [{"ev": "T", "sym": "A", "q": 1}, {"ev": "Q", "sym": "B"}],
+        [{"ev": "T", "sym": "A", "q": 2, "t": 6}, {"ev": "T", "sym": "A", "q": 3}],
+    ),
+    "bitmex/main": (
+        {"table": "trade", "data": [{"symbol": "A", "timestamp": "x"}] * 2},
+        {"table": "orderBookL2", "filter": {"symbol": "A"}, "data": []},
+        {"table": "orderBookL2", "data": [{"symbol": "A", "id": 7}]},
+    ),
+    "polymarket/clob": (
+        {"event_type": "price_change", "price_changes": [{"asset_id": "A"}] * 2},
+        {"event_type": "book", "asset_id": "A", "timestamp": "9", "bids": []},
+    ),
 }
 ODD_VALUES = st.sampled_from(
     [None, True, 0, -1, 2**63, 10**25, 1.5, "", "x", "1", [], [[]], {}, {"a": 1}, [1]]

@@ -99,7 +99,8 @@ class WireError(HeartlineError):
     """One link could not be made, or was broken, for a reason that has a name.
 
     `cause` is a `heartline.Cause` value. `status` is an HTTP status (refusals) or a
-    close code; `retry_after` is seconds the other end asked us to stay away.
+    close code; `retry_after` is seconds the other end asked us to stay away; `where` is
+    a `heartline.Where` value where it is known which part of the path failed.
     """
 
     def __init__(
@@ -109,9 +110,11 @@ class WireError(HeartlineError):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        where: str | None = None,
     ) -> None:
         super().__init__(f"{cause}: {reason}" if reason else cause)
         self.cause = cause
         self.reason = reason
         self.status = status
         self.retry_after = retry_after
+        self.where = where

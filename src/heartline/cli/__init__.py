@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from heartline.cli.audit import audit
 from heartline.cli.demo import demo
 from heartline.cli.journal import journal
 from heartline.cli.lab import lab
+from heartline.cli.relay import relay
 from heartline.cli.replay import replay
 from heartline.cli.running import EXIT_STATUSES
+from heartline.cli.venue import venue
 from heartline.cli.venues import venues
 from heartline.cli.watch import watch
 
@@ -30,8 +33,11 @@ app = typer.Typer(
 app.command(epilog=EXIT_STATUSES)(demo)
 app.command(epilog=EXIT_STATUSES)(watch)
 app.command(epilog=EXIT_STATUSES)(replay)
+app.command(epilog=EXIT_STATUSES)(relay)
 app.command(epilog=EXIT_STATUSES)(journal)
 app.command(epilog=EXIT_STATUSES)(venues)
+app.command(epilog=EXIT_STATUSES)(audit)
+app.command(epilog=EXIT_STATUSES)(venue)
 app.command(epilog=EXIT_STATUSES)(lab)
 
 

@@ -113,14 +113,14 @@ class Desk:
         self._rhythms: list[tuple[int, Rhythm]] = []
         self._variables: dict[str, object] = dict(venue.variables)
         self.answers = Answers()
-        self._alarm = Alarm(self._fire, loop=loop, clock=clock)
+        self.alarm = Alarm(self._fire, loop=loop, clock=clock)
         self.feed.want(venue.channels, now=clock())
 
     # --- a link -------------------------------------------------------------------
 
     def begin(self, epoch: int, variables: dict[str, object]) -> None:
         """A link was accepted; `variables` are those of its bootstrap."""
-        self._alarm.stop()
+        self.alarm.stop()
         self.feed.epoch = epoch
         self._variables = {**self.venue.variables, **variables}
         pending = Pending()
@@ -184,14 +184,11 @@ class Desk:
             case Lost():
                 self.feed.lose()
                 self._rhythms = []
-                self._alarm.stop()
+                self.alarm.stop()
             case Stalled() | ConditionEnded(condition=Condition.PAUSED):
                 self.feed.excuse(now=self._clock())
             case _:
                 pass
-
-    def stop(self) -> None:
-        self._alarm.stop()
 
     # --- what is wanted -----------------------------------------------------------
 
@@ -227,9 +224,7 @@ class Desk:
                     append(Message(each, now, shown, epoch, age))
                 continue
             source = reading.source
-            line = lines.get(source)
-            if line is None:
-                line = self._line(source, now)
+            line = lines.get(source) or self._line(source, now)
             told = take(
                 line,
                 reading.track,
@@ -237,7 +232,7 @@ class Desk:
                 reading.prev,
                 reading.first,
                 reading.restarts,
-                now=now,
+                now,
             )
             if told is not None:
                 self._obey(told, items)
@@ -256,8 +251,14 @@ class Desk:
 
     def _more(self, reading: Update, items: list[Read], now: float) -> None:
         """Rows whose numbers do not continue the first's, and counts over the link."""
-        for row in (*reading.rest, *reading.links):
-            self._count(row, items, now, whole_link=row in reading.links)
+        counted = {reading.source.channel}
+        for row in reading.rest:
+            channel = row.source.channel
+            # One message for each channel in it, however many rows that has.
+            self._count(row, items, now, is_message=channel not in counted)
+            counted.add(channel)
+        for row in reading.links:
+            self._count(row, items, now, whole_link=True)
 
     def _count(
         self,
@@ -276,7 +277,6 @@ class Desk:
             line, row.track, row.last, row.prev, row.first, anew, now=now
         )
         if not whole_link and not is_message:
-            # It is one message, however many rows it has.
             line.account.received -= 1
         self._obey(told or (), items)
 
@@ -400,11 +400,11 @@ class Desk:
         return due
 
     def _arm(self) -> None:
-        self._alarm.set(self._deadline())
+        self.alarm.set(self._deadline())
 
     def _fire(self) -> None:
         now = self._clock()
-        if now - self._alarm.due_at > LATE:
+        if now - self.alarm.due_at > LATE:
             self.feed.excuse(now=now)
         heard_at = self._owner.heard_at()
         for index, rhythm in self._rhythms:
@@ -413,7 +413,7 @@ class Desk:
                 self._post(self._writer.beat(index, unix=time.time()), first=True)
         if self._owner.unread:
             # What was not read may be the very sign that is missed.
-            self._alarm.set(now + DRAIN_STEP)
+            self.alarm.set(now + DRAIN_STEP)
             return
         if now >= self.feed.deadline:
             self._obey(self.feed.tick(proven_at=heard_at, now=now))

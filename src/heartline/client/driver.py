@@ -274,7 +274,7 @@ class Driver:
     def _drop_everything(self) -> None:
         self._errands.cancel_all()
         if self.desk is not None:
-            self.desk.stop()
+            self.desk.alarm.stop()
         if self.carrier is not None:
             self.abandon(self.carrier.epoch)
 

@@ -197,10 +197,9 @@ class Feed:
         line: Line,
         track: Hashable,
         last: object,
-        prev: object = None,
-        first: object = None,
-        anew: bool = False,
-        *,
+        prev: object,
+        first: object,
+        anew: bool,
         now: float,
     ) -> list[FeedOutput] | None:
         """Take one message of data; what it brings to light, if anything.
@@ -208,17 +207,15 @@ class Feed:
         `last`, `prev`, `first`, `anew` as in `Tracker.feed`, `track` as its key.
         """
         line.account.received += 1
-        tracker = line.tracker
-        odd = None
-        if tracker is not None and last is not None:
+        odd = out = None
+        if last is not None and (tracker := line.tracker) is not None:
             odd = tracker.feed(track, last, prev, first, anew)
-        out = None
         if odd is not None or (anew and line.wounded):
             out = self._look(line, odd, track, last, anew, now)
         line.at = now
-        if line.name is None:
+        if (name := line.name) is None:
             return out
-        change = self.watch.feed(line.name, now)
+        change = self.watch.feed(name, now)
         if change is not None or not line.is_live:
             out = [*(out or ()), *self._came(line, change, now)]
         return out

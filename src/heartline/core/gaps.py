@@ -185,7 +185,8 @@ class Account:
 
     def _merge_oldest(self) -> None:
         """One gap in the place of two: from the first's begin to the other's end."""
-        one, other = self._open[0].gap, self._open[1].gap
+        first, second = self._open[:2]
+        one, other = first.gap, second.gap
         counts = (one.missing, other.missing)
         missing = None if None in counts else sum(n for n in counts if n is not None)
         # Without numbers: only a snapshot taken after it closes it.
@@ -193,7 +194,8 @@ class Account:
             "sequence", one.from_at, other.until_at, one.epoch, self.channel,
             missing=missing,
         )  # fmt: skip
-        self._open[:2] = [_Open(gap, None)]
+        key = first.key if first.key == second.key else None
+        self._open[:2] = [_Open(gap, key)]
 
     def _fill(
         self, key: Hashable, first: int, last: int, by: Proof, now: float

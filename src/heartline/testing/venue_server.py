@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from heartline.errors import UsageError
+from heartline.venue.classify import Contract
 from heartline.venue.load import load
 from heartline.venue.naming import Names
 from heartline.venue.profile import Endpoint, Profile
@@ -24,6 +25,7 @@ from heartline.venue.profile import Endpoint, Profile
 from .capture import read_capture
 from .process import ChildProcess
 from .venue_side import Account
+from .venue_side.recording import recorded
 
 _POLL = 0.02
 
@@ -108,8 +110,14 @@ class VenueServer:
         if not 0 <= rate < 500:
             raise UsageError("rate", wanted="0, or less than 500", got=rate)
         known = [self._names.read(name).name for name in channels]
+        self.recorded: list[str] = []
+        """Keys of the channels that the recording has data of, the busiest first."""
         if capture is not None:
-            read_capture(capture)
+            tape = recorded(read_capture(capture), Contract(self.endpoint))
+            self.recorded = tape.keys
+            if not tape.frames:
+                wanted = f"a recording of {profile.name}'s data"
+                raise UsageError(Path(capture).name, wanted=wanted, got="none of it")
         self._options: dict[str, Any] = {
             "port": port,
             "channels": known,

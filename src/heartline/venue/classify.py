@@ -14,9 +14,10 @@ from msgspec import UNSET, structs
 
 from .control import Control
 from .decode import Undecodable, envelope, opened
-from .entries import Entries
+from .entries import Entries, Found
 from .field import TooManyRows
-from .guards import SCALARS, Undecided, Unlike
+from .guards import SCALARS, Undecided
+from .inline import Unlike, Writing
 from .naming import Book, Names
 from .numbering import Misfit
 from .payload import NOT_JSON, Payload
@@ -65,12 +66,19 @@ class Classifier:
         self._shop = shop
         self._plans: dict[Any, Plan] = {}
         self._more_plans: dict[Any, Plan] = {}
-        self._decode = shop.shape.decode
-        self._can_plan = bool(shop.selectors)
-        self._select: Read = shop.selector() if shop.selectors else _nothing
-        self._select_more = shop.full_selector()
-        self.read: Callable[[str | bytes], Reading] = self._reader()
+        self._select = shop.selector()
+        self._select_more: Read | None = None
+        unpack = None if contract.envelope is opened else contract.envelope
+        self.read: Callable[[str | bytes], Reading]
         """What a message is; never raises over what a venue sends."""
+        self.read, self._renew = Writing(shop.shape).chooser(
+            shop.selectors,
+            self._plans,
+            decode=shop.shape.decode,
+            unpack=unpack,
+            otherwise=self._long_way,
+            odd=ODD,
+        )
 
     def want(self, names: Iterable[str]) -> None:
         """Say which channels are wanted: messages then tell them by these names.
@@ -91,28 +99,6 @@ class Classifier:
             return self._decide(Payload(self._open(data)), planning=False)
         except (Undecodable, Misfit, TooManyRows) as odd:
             return Malformed(str(odd))
-
-    def _reader(self) -> Callable[[str | bytes], Reading]:
-        """The one function of every message; what it needs is at hand in it."""
-        unpack, decode, select = self._open, self._decode, self._select
-        plans, long_way = self._plans, self._long_way
-
-        def read(data: str | bytes) -> Reading:
-            try:
-                frame = decode(data)
-                return plans[select(frame)](frame)
-            except ODD as error:
-                return long_way(data, error)
-
-        def unpack_and_read(data: str | bytes) -> Reading:
-            try:
-                data = unpack(data)
-                frame = decode(data)
-                return plans[select(frame)](frame)
-            except ODD as error:
-                return long_way(data, error)
-
-        return read if unpack is opened else unpack_and_read
 
     # --- the long way -------------------------------------------------------------
 
@@ -187,29 +173,33 @@ class Classifier:
             self._keep_plan(payload, found)
         return found.update
 
-    def _keep_plan(self, payload: Payload, found: Any) -> None:
-        if not self._can_plan:
-            return
+    def _keep_plan(self, payload: Payload, found: Found) -> None:
+        shop = self._shop
         try:
-            plan = self._shop.plan(found, payload.document, self.pending)
-            frame = self._decode(payload.data)
-            key, more = self._select(frame), self._select_more(frame)
-            if not _lasting(key) or not _lasting(more):
-                return
-            if plan(frame) != found.update:
+            plan = shop.plan(found, payload.document, self.pending)
+            key = self._select(shop.shape.decode(payload.data))
+            alone = key not in self._plans and shop.selects(found.entry)
+            if not alone and self._select_more is None:
+                self._select_more = shop.full_selector()
+            # The plan may read what no plan before it did.
+            self._renew(shop.shape.decode)
+            frame = shop.shape.decode(payload.data)
+            more = None if self._select_more is None else self._select_more(frame)
+            if not _lasting(key) or not _lasting(more) or plan(frame) != found.update:
                 return
         except (Undecided, Unlike, AttributeError, TypeError, *NOT_JSON):
             return
         if len(self._plans) + len(self._more_plans) >= MOST_PLANS:
             self._forget()
-        if key in self._plans or not self._shop.selects(found.entry):
+        if alone:
+            self._plans[key] = plan
+        else:
             # The first selectors do not tell this kind of message from another.
             self._more_plans[more] = plan
             self._plans[key] = self._second_look
-        else:
-            self._plans[key] = plan
 
     def _second_look(self, frame: Any) -> Update:
+        assert self._select_more is not None
         return self._more_plans[self._select_more(frame)](frame)
 
     def _forget(self) -> None:
@@ -229,12 +219,8 @@ class Classifier:
         return linked
 
 
-def _nothing(frame: Any) -> None:
-    return None
-
-
 def _lasting(key: object) -> bool:
     """Whether a selection can be met again: plain values, or the types of some."""
     if isinstance(key, tuple):
         return all(_lasting(each) for each in cast("tuple[object, ...]", key))
-    return isinstance(key, (*SCALARS, type)) and not isinstance(key, float)
+    return isinstance(key, (*SCALARS, type)) and not isinstance(key, float | bool)

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections import Counter
+from typing import Any, Final
 
 from msgspec import UNSET
 
 from .field import Every, Steps, find
+from .inline import Unlike, Writing
 from .match import Alternative, Anything, Literal, Prefix, Sent, Term, fits
 from .numbering import LONGEST_TEXT, whole
 from .pending import Pending
-from .shape import Hollow, Read, Shape
-
-Check: TypeAlias = Callable[[Any], None]
+from .shape import Hollow, Shape
 
 SCALARS: Final = (str, int, float, bool, type(None), type(UNSET))
 
 
-class Unlike(Exception):
-    """This message is not like those that the plan was made for."""
-
-
 class Undecided(Exception):
     """No plan can be made: what a message is depends on more than can be looked at."""
-
-
-class Same(NamedTuple):
-    """Reads two fields, and what they must be: one field twice where there is one."""
-
-    read: Read
-    one: Any
-    two: Any
-
-    def guarding(self, read: Read) -> Read:
-        """The same reader, for messages of which this holds."""
-        both, one, two = self
-
-        def guarded(frame: Any) -> Any:
-            first, second = both(frame)
-            if (first is not one and first != one) or (
-                second is not two and second != two
-            ):
-                raise Unlike
-            return read(frame)
-
-        return guarded
 
 
 class Guard:
@@ -62,7 +35,9 @@ class Guard:
         self._shape, self._document, self._pending = shape, document, pending
         self._selectors = selectors
         self._same: dict[Steps, object] = {}
-        self._never: list[tuple[Steps, Term]] = []
+        self._absent: list[list[Steps]] = []
+        """Of each of these lists one field at least."""
+        self._never: list[tuple[Term, ...]] = []
         self._always: list[Term] = []
         self._there: list[Steps] = []
         self._without: list[Steps] = []
@@ -74,19 +49,20 @@ class Guard:
         """Make sure that a message like this one is not of another kind."""
         failing: list[Term] = []
         for term in alternative.terms:
-            if not readable(term.steps) or Every.ELEMENT in term.steps:
+            if not readable(term.steps):
                 continue
             if not self._fits(term):
                 if self._selected(term.steps):
                     return
-                failing.append(term)
-        absent = [t.steps for t in failing if self._value(t.steps) is UNSET]
+                if Every.ELEMENT not in term.steps:
+                    failing.append(term)
+        absent: list[Steps] = [
+            term.steps for term in failing if self._value(term.steps) is UNSET
+        ]
         if id_steps is not None and self._value(id_steps) is UNSET:
             absent.append(id_steps)
-        if any(self._same.get(steps, 0) is UNSET for steps in absent):
-            return
         if absent:
-            self._same[absent[0]] = UNSET
+            self._absent.append(absent)
             return
         for term in failing:
             value = self._value(term.steps)
@@ -96,7 +72,7 @@ class Guard:
                     return
                 continue
             if isinstance(term.want, Literal | Prefix):
-                self._never.append((term.steps, term))
+                self._never.append(self._telling(alternative, term))
                 return
         if id_steps is not None:
             value = self._value(id_steps)
@@ -107,10 +83,10 @@ class Guard:
 
     def require(self, term: Term, implied: Steps | None) -> None:
         """Make sure that a message like this one is of the same kind."""
-        if Every.ELEMENT in term.steps or not readable(term.steps):
-            raise Undecided
         if self._selected(term.steps):
             return
+        if Every.ELEMENT in term.steps or not readable(term.steps):
+            raise Undecided
         match term.want:
             case Literal(value) if isinstance(value, SCALARS):
                 self._same[term.steps] = value
@@ -127,32 +103,87 @@ class Guard:
         else:
             self._same[steps] = UNSET
 
-    def sameness(self) -> Same | None:
-        """The first two of the fields that must be as they were."""
-        fields = list(self._same)[:2]
-        if not fields:
-            return None
-        wanted = [self._wanted(steps) for steps in fields]
-        return Same(self._shape.getter([fields[0], fields[-1]]), wanted[0], wanted[-1])
+    def write(self, code: Writing) -> None:
+        """Raise Unlike where one thing is not as it was."""
+        self._choose_absent()
+        for steps in self._selectors:
+            # What was selected by equals it, but 1 equals true as well.
+            if readable(steps) and isinstance(self._value(steps), int):
+                field = code.common(steps, empty=None)
+                code.add(f"if type({field}) is not int: raise Unlike")
+        for steps, value in self._same.items():
+            self._write_same(code, steps, value)
+        for steps in self._without:
+            field = code.common(steps, empty=UNSET)
+            code.add(f"if {field} is not UNSET: raise Unlike")
+        for steps in self._there:
+            absent = code.give(self._nothing(steps))
+            code.add(f"v = {code.field(steps)}")
+            code.add(f"if v is UNSET or v is {absent}: raise Unlike")
+        for terms in self._never:
+            tests = [self._written(code, term) for term in terms]
+            code.add(f"if {' and '.join(tests)}: raise Unlike")
+        for term in self._always:
+            code.add(f"if not {self._written(code, term)}: raise Unlike")
 
-    def checks(self) -> list[Check]:
-        """What else raises Unlike where one thing is not as it was."""
-        shape = self._shape
-        checks = [
-            _as_it_was(shape.getter([steps]), self._wanted(steps))
-            for steps in list(self._same)[2:]
+    def _write_same(self, code: Writing, steps: Steps, value: object) -> None:
+        cut = self._cut(steps) if value is UNSET else None
+        if cut is not None:
+            kind = code.give(type(self._value(cut)))
+            code.add(f"if type({code.field(cut)}) is not {kind}: raise Unlike")
+        elif value is UNSET:
+            absent = self._nothing(steps)
+            wanted = "UNSET" if absent is UNSET else code.give(absent)
+            code.add(f"if {code.field(steps)} is not {wanted}: raise Unlike")
+        elif isinstance(value, str):
+            code.add(f"if {code.field(steps)} != {code.give(value)}: raise Unlike")
+        else:
+            test = self._written(code, Term(steps, Literal(value)))
+            code.add(f"if not {test}: raise Unlike")
+
+    def _written(self, code: Writing, term: Term) -> str:
+        """A test for whether one condition holds."""
+        field, want = code.field(term.steps), term.want
+        if is_empty_list(term):
+            return f"{code.give(_is_empty)}({field})"
+        if isinstance(want, Literal) and isinstance(want.value, str):
+            return f"{field} == {code.give(want.value)}"
+        return f"{code.give(fits)}({field}, {code.give(want)})"
+
+    def _choose_absent(self) -> None:
+        """As few fields as will do: what all kinds of answer hold, say, is one."""
+        while left := [each for each in self._absent if not self._is_excluded(each)]:
+            often = Counter(steps for fields in left for steps in fields)
+            self._same[often.most_common(1)[0][0]] = UNSET
+
+    def _is_excluded(self, fields: list[Steps]) -> bool:
+        return any(self._same.get(steps) is UNSET for steps in fields)
+
+    def _cut(self, steps: Steps) -> Steps | None:
+        """As far as one gets towards a field that cannot be there, if that is why."""
+        for at in range(1, len(steps)):
+            value = self._value(steps[:at])
+            wanted = dict if isinstance(steps[at], str) else list
+            if value is not UNSET and not isinstance(value, wanted):
+                return steps[:at]
+        return None
+
+    def _nothing(self, steps: Steps) -> Any:
+        return self._shape.reader(steps)(self._shape.nothing)
+
+    def _telling(self, alternative: Alternative, failing: Term) -> tuple[Term, ...]:
+        """The conditions that hold together for no message like this one."""
+        others = [
+            term
+            for term in alternative.terms
+            if term is not failing
+            and isinstance(term.want, Literal | Prefix)
+            and readable(term.steps)
+            and Every.ELEMENT not in term.steps
+            and not self._selected(term.steps)
+            and self._value(term.steps) is not UNSET
         ]
-        checks += [_as_it_was(shape.reader(steps), UNSET) for steps in self._without]
-        checks += [_there(shape.reader(steps), shape.nothing) for steps in self._there]
-        checks += [_never(shape.reader(steps), term) for steps, term in self._never]
-        checks += [_always(shape.reader(term.steps), term) for term in self._always]
-        return checks
-
-    def _wanted(self, steps: Steps) -> Any:
-        value = self._same[steps]
-        if value is UNSET:
-            return self._shape.reader(steps)(self._shape.nothing)
-        return value
+        return (failing, *others)
 
     def _fits(self, term: Term) -> bool:
         return fits(self._value(term.steps), term.want)
@@ -164,55 +195,8 @@ class Guard:
         return steps in self._selectors
 
 
-def _as_it_was(read: Read, wanted: Any) -> Check:
-    def check(frame: Any) -> None:
-        value = read(frame)
-        if value is not wanted and value != wanted:
-            raise Unlike
-
-    return check
-
-
-def _there(read: Read, nothing: Any) -> Callable[[Any], None]:
-    absent = read(nothing)
-
-    def check(frame: Any) -> None:
-        value = read(frame)
-        if value is UNSET or value is absent:
-            raise Unlike
-
-    return check
-
-
-def _never(read: Read, term: Term) -> Callable[[Any], None]:
-    if is_empty_list(term):
-
-        def check_empty(frame: Any) -> None:
-            value = read(frame)
-            if type(value) is Hollow and value.first is UNSET:
-                raise Unlike
-
-        return check_empty
-
-    def check(frame: Any) -> None:
-        if fits(read(frame), term.want):
-            raise Unlike
-
-    return check
-
-
-def _always(read: Read, term: Term) -> Callable[[Any], None]:
-    empty = is_empty_list(term)
-
-    def check(frame: Any) -> None:
-        value = read(frame)
-        if empty:
-            if type(value) is not Hollow or value.first is not UNSET:
-                raise Unlike
-        elif not fits(value, term.want):
-            raise Unlike
-
-    return check
+def _is_empty(value: Any) -> bool:
+    return type(value) is Hollow and value.first is UNSET
 
 
 def is_empty_list(term: Term) -> bool:
@@ -225,12 +209,6 @@ def readable(steps: Steps) -> bool:
 
 
 # --- numbers, of which only whole ones will do -------------------------------------
-
-
-def the_same(here: Any, one: Any, there: Any, two: Any) -> None:
-    """Equal is as good as identical; that is rare enough to be looked at here."""
-    if here != one or there != two:
-        raise Unlike
 
 
 def sure_number(value: Any) -> int:

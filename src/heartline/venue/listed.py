@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from .entries import Found, folded_rows
 from .field import EACH, Steps, lead
-from .guards import Undecided, Unlike
+from .guards import Undecided
+from .inline import Unlike
 from .numbering import Row, RuleFields
 from .reading import Track, Update
 from .shape import Read, Shape
@@ -19,11 +20,10 @@ MOST_TRACKS: Final = 4096
 
 
 class Tracks(dict[Any, Track]):
-    """Tracks by symbol; `only` where the key alone tells it."""
+    """Tracks of one channel by symbol."""
 
-    def __init__(self, found: Found, own: RuleFields, *, known: bool) -> None:
+    def __init__(self, found: Found, own: RuleFields) -> None:
         super().__init__()
-        self.only = found.update.track if known else None
         self._key, self._own = found.update.source.key, own
 
     def __missing__(self, whose: Any) -> Track:
@@ -110,6 +110,9 @@ class Rows:
             row = self._own.row(given)
             if row is not None:
                 table.append(row)
+        if table and len(table) < len(elements):
+            # Whose stamp counts then is for the long way to say.
+            raise Unlike
         return table
 
     def _track(self, frame: Any, elements: list[Any]) -> Track:

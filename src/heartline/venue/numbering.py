@@ -45,7 +45,7 @@ class RuleFields:
 
     __slots__ = (
         *("body", "fields", "index", "named", "patterns", "reset"),
-        *("rule", "snapshot", "who"),
+        *("rule", "scope", "snapshot", "who"),
     )
 
     def __init__(self, rule: Rule, index: int, body: Steps = ()) -> None:
@@ -60,7 +60,10 @@ class RuleFields:
             (*body, *parse_field(text, field=field)) if text is not None else None
             for text in self.named
         )
-        who = {"symbol": rule.symbol, "sid": rule.sid}.get(rule.scope)
+        # A channel that has the symbol in its name is of one symbol.
+        named = all("symbol" in pattern.names for pattern in self.patterns)
+        self.scope = "channel" if rule.scope == "symbol" and named else rule.scope
+        who = {"symbol": rule.symbol, "sid": rule.sid}.get(self.scope)
         self.who = (*body, *parse_field(who, field=field)) if who is not None else None
         self.snapshot = _condition(rule.snapshot_when, body, f"{field}.snapshot_when")
         self.reset = _condition(rule.reset_when, body, f"{field}.reset_when")
@@ -91,11 +94,11 @@ class RuleFields:
         return prev, first, last
 
     def track(self, key: str | None, who: object) -> Track:
-        if self.rule.scope == "connection":
+        if self.scope == "connection":
             return ("link", self.index)
-        if self.rule.scope == "channel" or not isinstance(who, str | int):
+        if self.scope == "channel" or not isinstance(who, str | int):
             return key
-        return ("sid", who) if self.rule.scope == "sid" else (key, who)
+        return ("sid", who) if self.scope == "sid" else (key, who)
 
     def _number(self, value: object, name: str | None) -> Number | None:
         if value is UNSET or value is None:

@@ -16,8 +16,9 @@ from msgspec import UNSET
 
 from .control import Control
 from .entries import Entries, Entry, Found
-from .field import Steps, find, lead
+from .field import EACH, Steps, find, lead
 from .guards import Guard, Undecided, is_empty_list, readable
+from .inline import Writing
 from .match import Anything, Literal, Prefix
 from .pending import Pending
 from .readers import Plan, Readers
@@ -36,16 +37,16 @@ class Workshop:
         )
         self.beacons = control.beacons
         self.entries = entries
-        first = [e for e in entries.all if not _several(_fields_of(e))][:1]
+        planned = [entry for entry in entries.all if _through(entry) is not None]
         self.selectors = tuple(
-            dict.fromkeys(steps for each in first for steps in _selecting(each))
+            dict.fromkeys(steps for each in planned[:1] for steps in _selecting(each))
         )
         self.all_selectors = tuple(
             dict.fromkeys(
                 steps
                 for each in entries.all
                 for steps in _selecting(each)
-                if not _several([steps])
+                if readable(steps) and steps.count(EACH) <= 1
             )
         )
         self.presences = tuple(
@@ -55,7 +56,8 @@ class Workshop:
                 for alternative in each.matcher.alternatives
                 for term in alternative.terms
                 if isinstance(term.want, Anything)
-                and not _several([term.steps])
+                and readable(term.steps)
+                and not lead(term.steps)
                 and term.steps not in self.all_selectors
             )
         )
@@ -67,29 +69,30 @@ class Workshop:
 
     def selector(self) -> Read:
         """What tells most kinds of message from one another."""
-        return self.shape.getter(self.selectors)
+        return self._values(self.selectors)
 
     def full_selector(self) -> Read:
         """What tells all kinds from one another, where the first is not enough."""
-        values = self.shape.getter(self.all_selectors) if self.all_selectors else None
-        if not self.presences:
-            return values or (lambda frame: None)
+        values = self._values(self.all_selectors)
         there = [self.shape.reader(steps) for steps in self.presences]
 
         def select(frame: Any) -> Any:
-            present = tuple([_kind(read(frame)) for read in there])
-            return (values(frame) if values else None), present
+            return values(frame), tuple([_kind(read(frame)) for read in there])
 
         return select
+
+    def _values(self, fields: tuple[Steps, ...]) -> Read:
+        code = Writing(self.shape)
+        code.add(f"return {code.key(fields)}")
+        return code.function()
 
     def plan(self, found: Found, document: object, pending: Pending) -> Plan:
         """How to read the next message like this one; raises Undecided."""
         entry = found.entry
-        if _several(_fields_of(entry)) or not found.alternative.terms:
+        through = _through(entry)
+        if through is None or not found.alternative.terms:
             raise Undecided
         links = self.entries.numbering.links(found.update.source.key, entry.body)
-        if len(links) != len(found.update.links):
-            raise Undecided
         selected = self.selected(entry)
         guard = Guard(self.shape, selected, document, pending)
         for alternative, id_steps in self.before:
@@ -97,6 +100,10 @@ class Workshop:
         for other in self.entries.all[: entry.index]:
             for alternative in other.matcher.alternatives:
                 guard.exclude(alternative, None)
+        counted = {link.source.rule for link in found.update.links}
+        for rule in links:
+            if rule.index not in counted:
+                guard.without(rule.fields[2] or ())
         self._beacon(found, guard)
         implied = self._implied(found, guard)
         for term in found.alternative.terms:
@@ -104,7 +111,7 @@ class Workshop:
         self._stampless(found, document, guard, implied)
         rules = self.entries.numbering.rules(entry.body)
         readers = Readers(self.shape, rules, selected)
-        return readers.plan(found, guard.sameness(), guard.checks())
+        return readers.plan(found, guard, through)
 
     def selected(self, entry: Entry) -> tuple[Steps, ...]:
         """The fields by whose values such a message finds its plan."""
@@ -117,15 +124,13 @@ class Workshop:
         own = found.own
         if own is None or not own.numbered:
             return None
-        last = own.fields[2] or ()
-        if lead(last):
-            return lead(last)
         if found.update.last is None:
             for steps in own.fields:
                 if steps is not None:
                     guard.without(steps)
             return None
-        return last
+        last = own.fields[2] or ()
+        return lead(last) or last
 
     def _stampless(
         self, found: Found, document: object, guard: Guard, implied: Steps | None
@@ -165,7 +170,7 @@ class Workshop:
         for entry in self.entries.all:
             yield from (steps for steps in entry.naming if readable(steps))
         for body in bodies:
-            if not readable((*body, "x")) or lead(body):
+            if not readable((*body, "x")) or body.count(EACH) > 1:
                 continue
             for rule in self.entries.numbering.rules(body):
                 fields = (*rule.fields, rule.who, *rule.snapshot.fields)
@@ -182,13 +187,15 @@ class Workshop:
                         yield term.steps
 
 
-def _several(fields: Iterable[Steps]) -> bool:
-    return any(lead(steps) for steps in fields)
-
-
-def _fields_of(entry: Entry) -> list[Steps]:
+def _through(entry: Entry) -> Steps | None:
+    """The one list whose elements name the channel, () if none does; None if no plan
+    can be made, as there are several."""
     terms = [t.steps for a in entry.matcher.alternatives for t in a.terms]
-    return [*terms, *entry.naming, entry.body]
+    ways = {lead(steps) for steps in (*terms, *entry.naming, entry.body)} - {()}
+    if len(ways) > 1 or not all(map(readable, ways)):
+        return None
+    way = next(iter(ways), ())
+    return way if way.count(EACH) <= 1 else None
 
 
 def _selecting(entry: Entry) -> list[Steps]:

@@ -7,21 +7,18 @@ for them what the long way gives. It raises `Unlike` over one that it cannot rea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .entries import Found
 from .field import Steps, lead
 from .guards import (
-    Check,
-    Same,
+    Guard,
     Undecided,
-    Unlike,
     maybe_number,
     number_or_text,
     sure_number,
-    the_same,
 )
+from .inline import Writing
 from .listed import Rows, Tracks
 from .match import Literal
 from .numbering import Condition, RuleFields
@@ -43,189 +40,120 @@ class Readers:
         """`selectors` are the fields whose values such messages share anyway."""
         self._shape, self._rules, self._selected = shape, rules, selectors
 
-    def plan(self, found: Found, same: Same | None, checks: Sequence[Check]) -> Plan:
+    def plan(self, found: Found, guard: Guard, through: Steps) -> Plan:
         """Read one more message like the one that was found; raises Undecided.
 
-        `same` and `checks` make sure that it is like that.
+        `guard` makes sure that it is like that. `through`: the list whose elements
+        name its channel, if that is how it is named; all name the same one.
         """
-        read = self._plan(found, same)
-        if not checks:
-            return read
-
-        def checked(frame: Any) -> Update:
-            for check in checks:
-                check(frame)
-            return read(frame)
-
-        return checked
-
-    def _plan(self, found: Found, same: Same | None) -> Plan:
         own = found.own
-        links = [self._link(update) for update in found.update.links]
-        if found.update.rest and (own is None or not lead(own.fields[2] or ())):
+        numbered = own is not None and found.update.last is not None
+        in_rows = numbered and own is not None and bool(lead(own.fields[2] or ()))
+        if found.update.rest and not in_rows:
             raise Undecided
         at = None if found.stamp is None else found.stamps.fields[found.stamp]
-        if own is not None and own.numbered and lead(own.fields[2] or ()):
-            read = Rows(self._shape, found, own, at, self._who(found, own)).reader(
-                self._looked_at(found)
-            )
-            read = read if same is None else same.guarding(read)
-        elif own is None or found.update.last is None:
-            read = self._bare(found, at)
-            read = read if same is None else same.guarding(read)
-        elif own.fields[0] is None and own.fields[1] is None:
-            read = self._single(found, own, at, same)
-        else:
-            read = self._pair(found, own, at, same)
-        if not links:
-            return read
-
-        def linked(frame: Any) -> Update:
-            own = read(frame)
-            return Update(
-                own.source,
-                own.track,
-                own.prev,
-                own.first,
-                own.last,
-                own.at,
-                own.restarts,
-                tuple([link(frame) for link in links]),
-                own.rest,
-            )
-
-        return linked
-
-    def _bare(self, found: Found, at: Steps | None) -> Plan:
-        """A message without numbers."""
-        source, track = found.update.source, found.update.track
-        restarts = self._restarts(found)
-        if at is None and isinstance(restarts, bool):
-            still = Update(source, track, restarts=restarts)
-            return lambda frame: still
-        if at is None:
-            assert callable(restarts)
-            look = restarts
-            return lambda frame: Update(source, track, restarts=look(frame))
-        stamp, kind = self._shape.getter([at]), type(found.update.at)
-        if isinstance(restarts, bool):
-
-            def read(frame: Any) -> Update:
-                moment = stamp(frame)
-                if type(moment) is not kind:
-                    raise Unlike
-                return Update(source, track, None, None, None, moment, restarts)
-
-            return read
-        look = restarts
-
-        def read_and_look(frame: Any) -> Update:
-            moment = stamp(frame)
-            if type(moment) is not kind:
-                raise Unlike
-            return Update(source, track, None, None, None, moment, look(frame))
-
-        return read_and_look
-
-    def _single(
-        self, found: Found, own: RuleFields, at: Steps | None, same: Same | None
-    ) -> Plan:
-        """A message with one number."""
-        source, last = found.update.source, own.fields[2] or ()
-        guard, one, two = same or (None, None, None)
-        who, state = self._who(found, own), self._state(found)
-        # The number stands in for what there is not.
-        stride, inner = self._shape.inner_getter(
-            [last, at or last, who or last, state.field or last]
-        )
-        stamped, kind = at is not None, type(found.update.at)
-        tracks = Tracks(found, own, known=who is None)
-        once, again, look = state.wanted, state.always, state.look
-
-        def read(frame: Any) -> Update:
-            if guard is not None:
-                first, second = guard(frame)
-                if first is not one or second is not two:
-                    the_same(first, one, second, two)
-            end, moment, whose, now = inner(frame if stride is None else stride(frame))
-            if type(end) is not int:
-                end = sure_number(end)
-            if not stamped:
-                moment = None
-            elif type(moment) is not kind:
-                raise Unlike
-            track = tracks.only or tracks[whose]
-            restarts = again or now == once or (look is not None and look(frame))
-            return Update(source, track, None, end, end, moment, restarts)
-
-        return read
-
-    def _pair(
-        self, found: Found, own: RuleFields, at: Steps | None, same: Same | None
-    ) -> Plan:
-        """A message that says what came before it, or where it begins."""
-        source, last = found.update.source, own.fields[2] or ()
-        prev, first, _ = own.fields
-        guard, one, two = same or (None, None, None)
-        who, state = self._who(found, own), self._state(found)
-        stride, inner = self._shape.inner_getter(
-            [
-                prev or last,
-                first or last,
-                last,
-                at or last,
-                who or last,
-                state.field or last,
-            ]
-        )
-        chained, ranged = prev is not None, first is not None
-        stamped, kind = at is not None, type(found.update.at)
-        tracks = Tracks(found, own, known=who is None)
-        once, again, look = state.wanted, state.always, state.look
-        text = own.rule.rule == "chain"
-
-        def read(frame: Any) -> Update:
-            if guard is not None:
-                here, there = guard(frame)
-                if here is not one or there is not two:
-                    the_same(here, one, there, two)
-            before, start, end, moment, whose, now = inner(
-                frame if stride is None else stride(frame)
-            )
-            if type(end) is not int:
-                end = number_or_text(end, text)
-            if not chained:
-                before = None
-            elif type(before) is not int:
-                before = maybe_number(before, text)
-            if not ranged:
-                start = None
-            elif type(start) is not int:
-                start = sure_number(start)
-            if not stamped:
-                moment = None
-            elif type(moment) is not kind:
-                raise Unlike
-            track = tracks.only or tracks[whose]
-            restarts = again or now == once or (look is not None and look(frame))
-            return Update(source, track, before, start, end, moment, restarts)
-
-        return read
-
-    def _link(self, update: Update) -> Plan:
-        rule = next(r for r in self._rules if r.index == update.source.rule)
-        source, track = update.source, update.track
-        get = self._shape.getter([rule.fields[2] or ()])
-        if rule.fields[0] is not None or rule.fields[1] is not None:
+        if through and own is not None and numbered:
+            given = [steps for steps in own.fields if steps is not None]
+            if any(lead(steps) != through for steps in given):
+                raise Undecided
+        if through and at is not None and lead(at) not in ((), through):
             raise Undecided
+        code = Writing(self._shape)
+        guard.write(code)
+        if own is not None and in_rows:
+            self._write_rows(code, found, own, at)
+        elif at is None and found.update.last is None and not found.update.links:
+            self._write_still(code, found)
+        else:
+            self._write_one(code, found, at, through)
+        return code.function()
 
-        def read(frame: Any) -> Update:
-            end = get(frame)
-            if type(end) is not int:
-                end = sure_number(end)
-            return Update(source, track, None, end, end)
+    def _write_rows(
+        self, code: Writing, found: Found, own: RuleFields, at: Steps | None
+    ) -> None:
+        """A message whose numbers stand in a list."""
+        who = self._who(found, own)
+        rows = Rows(self._shape, found, own, at, who).reader(self._looked_at(found))
+        if not found.update.links:
+            code.add(f"return {code.give(rows)}(frame)")
+            return
+        code.add(f"u = {code.give(rows)}(frame)")
+        links = self._links(code, found)
+        code.add(
+            "return Update(u.source, u.track, u.prev, u.first, u.last, u.at, "
+            f"u.restarts, {links}, u.rest)"
+        )
 
-        return read
+    def _write_still(self, code: Writing, found: Found) -> None:
+        """A message of which nothing is read but that it came."""
+        source, track = found.update.source, found.update.track
+        restarts = self._restarting(code, found)
+        once = code.give(Update(source, track))
+        anew = code.give(Update(source, track, restarts=True))
+        code.add(f"if {restarts}: return {anew}", f"return {once}")
+
+    def _write_one(
+        self, code: Writing, found: Found, at: Steps | None, through: Steps
+    ) -> None:
+        """A message with at most one number, range or link of a chain, and a stamp."""
+        own, track = found.own, code.give(found.update.track)
+        numbers = "None, None, None"
+        if own is not None and found.update.last is not None:
+            numbers = self._write_numbers(code, own)
+            who = self._who(found, own)
+            if who is not None:
+                track = f"{code.give(Tracks(found, own))}[{code.field(who)}]"
+        if at is not None:
+            kind = code.give(type(found.update.at))
+            if through and lead(at):
+                stamps = self._shape.reader(at[len(through) :], after=through)
+                items = code.field(through[:-1])
+                stamp = code.give(stamps)
+                code.add(f"rows = {items}")
+                code.add(f"if type({stamp}(rows[0])) is not {kind}: raise Unlike")
+                code.add(f"at = {stamp}(rows[-1])")
+            else:
+                code.add(f"at = {code.field(at)}")
+            code.add(f"if type(at) is not {kind}: raise Unlike")
+        more = f", {self._links(code, found)}" if found.update.links else ""
+        restarts = self._restarting(code, found)
+        code.add(
+            f"return Update({code.give(found.update.source)}, {track}, {numbers}, "
+            f"{'None' if at is None else 'at'}, {restarts}{more})"
+        )
+
+    def _write_numbers(self, code: Writing, own: RuleFields) -> str:
+        """Read prev, first and last; the expressions of the three."""
+        prev, first, last = own.fields
+        is_text = own.rule.rule == "chain"
+        code.add(f"last = {code.field(last or ())}")
+        number = code.give(number_or_text)
+        code.add(f"if type(last) is not int: last = {number}(last, {is_text})")
+        maybe = code.give(maybe_number)
+        for name, steps in (("prev", prev), ("first", first)):
+            if steps is not None:
+                code.add(f"{name} = {code.field(steps)}")
+                code.add(
+                    f"if type({name}) is not int: {name} = {maybe}({name}, {is_text})"
+                )
+        if first is not None and not is_text:
+            code.add("if first is None: first = last")
+        begins = "first" if first is not None else "None" if is_text else "last"
+        return f"{'None' if prev is None else 'prev'}, {begins}, last"
+
+    def _links(self, code: Writing, found: Found) -> str:
+        """Numbers that count over the whole link; the expression of all of them."""
+        links: list[str] = []
+        for number, update in enumerate(found.update.links):
+            rule = next(r for r in self._rules if r.index == update.source.rule)
+            if rule.fields[0] is not None or rule.fields[1] is not None:
+                raise Undecided
+            end, sure = f"l{number}", code.give(sure_number)
+            code.add(f"{end} = {code.field(rule.fields[2] or ())}")
+            code.add(f"if type({end}) is not int: {end} = {sure}({end})")
+            source, track = code.give(update.source), code.give(update.track)
+            links.append(f"Update({source}, {track}, None, {end}, {end})")
+        return f"({', '.join(links)},)"
 
     def _who(self, found: Found, own: RuleFields) -> Steps | None:
         """The field that tells the track, where the selectors do not tell it."""
@@ -234,19 +162,19 @@ class Readers:
             return None
         return who
 
-    def _state(self, found: Found) -> _State:
-        """How to see whether counting begins anew."""
+    def _restarting(self, code: Writing, found: Found) -> str:
+        """The expression for whether counting begins anew."""
         restarts = self._restarts(found)
         if isinstance(restarts, bool):
-            return _State(always=restarts)
+            return str(restarts)
         own = found.own
         assert own is not None
         given = [w for w in (own.snapshot, own.reset) if w.fields]
         if len(given) == 1 and len(given[0].fields) == 1:
             (want,), (steps,) = given[0].wants, given[0].fields
             if isinstance(want, Literal) and isinstance(want.value, str):
-                return _State(field=steps, wanted=want.value)
-        return _State(look=restarts)
+                return f"{code.field(steps)} == {code.give(want.value)}"
+        return f"{code.give(restarts)}(frame)"
 
     def _looked_at(self, found: Found) -> Callable[[Any], bool]:
         restarts = self._restarts(found)
@@ -277,17 +205,3 @@ class Readers:
                 return lambda frame: bool(get(frame) == wanted)
         reads = [self._shape.reader(steps) for steps in when.fields]
         return lambda frame: when.holds([read(frame) for read in reads])
-
-
-class _Nothing:
-    """Equal to no value of a message."""
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What tells that counting begins anew: `always`, a field, or `look`."""
-
-    field: Steps | None = None
-    wanted: object = _Nothing()
-    always: bool = False
-    look: Callable[[Any], bool] | None = None

@@ -17,7 +17,7 @@ UNNAMED_EVERY: Final = 15.0
 class Beat:
     """One rhythm of the venue's on one link."""
 
-    kind: Literal["ping", "probe", "beacon"]
+    kind: Literal["ping", "probe", "beacon", "repetition"]
     index: int
     every: Timer | None
     on: bool
@@ -66,6 +66,13 @@ def beats_of(endpoint: Endpoint) -> list[Beat]:
             Beat(kind="beacon", index=at, every=each.every_s, on=on, idle=idle)
         )
     return beats
+
+
+def repetition(every: Timer, channel: str) -> Beat:
+    """A channel that says the same again when nothing changes."""
+    return Beat(
+        kind="repetition", index=0, every=every, on=False, idle=True, channel=channel
+    )
 
 
 def beat_of_channel(endpoint: Endpoint, index: int, channel: str) -> Beat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import inf
@@ -20,7 +20,7 @@ from heartline.venue.vocabulary import Timer
 from .hearing import Hearing
 from .link import Link
 from .market import Event, Market, Series
-from .recording import Recorded
+from .recording import Recorded, Recording
 from .speech import TOLD, Speech
 
 
@@ -85,6 +85,7 @@ class Venue:
         self._held: dict[str, Event] = {}
         self._ignored: set[str] = set()
         self._tape = deque[Recorded]()
+        self.recording = Recording()
         self._tape_began_at: float | None = None
         self._started_at = now
         self._traffic = self._instants()
@@ -123,9 +124,10 @@ class Venue:
         for link in self.links:
             link.tick(now=now)
 
-    def play(self, recording: Sequence[Recorded]) -> None:
+    def play(self, recording: Recording) -> None:
         """Send a recording from the first subscription on."""
-        self._tape = deque(recording)
+        self._tape = deque(recording.frames)
+        self.recording = recording
 
     @property
     def _tape_at(self) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from heartline.testing.rfc6455 import Frame, Opcode, Violation, close_code
 from heartline.venue.field import parse_field
 
-from .beats import Beat, beat_of_channel, beats_of
+from .beats import Beat, beat_of_channel, beats_of, repetition
 from .clocks import Meter, Sentence, Times, Unanswered, Waiting, sentences
 from .hearing import Asked, Heard, Said
 from .market import Event, Series
@@ -217,7 +217,8 @@ class Link:
         chosen = [b for b in self._beats if b.kind == kind and b.index == said.index]
         timers = {beat.every for beat in chosen if isinstance(beat.every, str)}
         for beat in self._beats:
-            if beat in chosen or beat.every in timers:
+            # Asking again for what beats already does not put it off.
+            if (beat in chosen and not beat.on) or beat.every in timers:
                 beat.begin(self._variables, now=now)
 
     def _replied(self, said: Said) -> bool:
@@ -268,6 +269,11 @@ class Link:
                 self._begin_signs(subscribed[name], now)
 
     def _begin_signs(self, series: Series, now: float) -> None:
+        every = series.says_again_every
+        if every is not None and not series.beacons:
+            beat = repetition(every, series.name)
+            beat.begin(self._variables, now=now)
+            self._beats.append(beat)
         for index in series.beacons:
             scope = self.venue.endpoint.liveness.beacon[index].scope
             if scope != "connection":
@@ -297,6 +303,8 @@ class Link:
 
     def _send(self, frame: Frame, now: float, channel: str | None) -> None:
         """Send a message, and put off the beats that are for silences."""
+        if self.cut is not None:
+            return
         self._times.server_message_at = now
         for beat in self._beats:
             if beat.channel is None or beat.channel == channel:
@@ -316,7 +324,7 @@ class Link:
                 self._probe(beat, now)
             case "beacon" if beat.channel is None:
                 self._sign(beat, now)
-            case "beacon":
+            case "beacon" | "repetition":
                 self._sign_of(self.service.subscribed[beat.channel or ""], beat, now)
 
     def _ping(self, beat: Beat, now: float) -> None:
@@ -357,7 +365,8 @@ class Link:
     def _sign_of(self, series: Series, beat: Beat, now: float) -> None:
         if series.name not in self.service.muted:
             unix = self.venue.unix(now)
-            said = self.service.standing(series, beat.index, unix=unix)
+            index = beat.index if beat.kind == "beacon" else None
+            said = self.service.standing(series, index, unix=unix)
             self._put(said, now, series.name)
 
     def _sentences(self) -> list[Sentence]:

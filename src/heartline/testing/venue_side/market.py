@@ -14,6 +14,8 @@ from typing import Final
 from heartline.testing.rfc6455 import Frame
 from heartline.venue.classify import Contract
 from heartline.venue.naming import Channel
+from heartline.venue.pattern import Pattern
+from heartline.venue.vocabulary import Timer
 
 from .shapes import Row, Shape
 from .times import ticks
@@ -79,6 +81,8 @@ class Series:
         listed = contract.endpoint.liveness.beacon
         self.is_beacon = any(listed[i].when == "on_enable" for i in self.beacons)
         """A channel of signs of life, which has no data besides them."""
+        self.says_again_every = _contract(contract, channel)
+        """Seconds after which it says the same again; None if nobody promises that."""
         self._dice = random.Random(f"{seed}/{channel.name}")
         self._book = Book(self._dice)
         self._rule = self.shape.own.rule.rule if self.shape.own else "none"
@@ -225,6 +229,16 @@ def _beacon(contract: Contract, channel: Channel, index: int) -> Shape | None:
     return _shape(contract, channel, beacon=index) or _shape(
         contract, channel, beacon=index, snapshot=True
     )
+
+
+def _contract(contract: Contract, channel: Channel) -> Timer | None:
+    """How often the venue promises to say something of a channel, even unchanged."""
+    freshness = contract.endpoint.freshness
+    for each in freshness.contracts if freshness else ():
+        fitting = (Pattern(text).parts(channel.key) for text in each.channels)
+        if any(parts is not None for parts in fitting):
+            return each.every_s
+    return None
 
 
 def _price(cents: int) -> str:

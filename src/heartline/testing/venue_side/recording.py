@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from heartline.testing.capture import Capture
 from heartline.testing.rfc6455 import Frame, Opcode
@@ -36,7 +38,22 @@ class _Considered(dict[str, str]):
         return False
 
 
-def recorded(capture: Capture, contract: Contract) -> list[Recorded]:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The data of a recording, in order."""
+
+    frames: tuple[Recorded, ...] = ()
+    bound: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    """What the venue called its channels then, by their keys."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Of whom there is data, the most frequent first."""
+        counts = Counter(key for one in self.frames for key in one.keys)
+        return [key for key, _ in counts.most_common()]
+
+
+def recorded(capture: Capture, contract: Contract) -> Recording:
     """The frames of data in a recording, as the profile reads them.
 
     Control frames and what the profile does not know are left out: the simulator says
@@ -58,7 +75,8 @@ def recorded(capture: Capture, contract: Contract) -> list[Recorded]:
             opcode = Opcode.TEXT if is_text else Opcode.BINARY
             data = one.data.encode() if isinstance(one.data, str) else one.data
             frames.append(Recorded(latest, keys, Frame(opcode, data)))
-    return frames
+    bound = {key: value for value, key in classifier.book.bound.items()}
+    return Recording(tuple(frames), bound)
 
 
 def _keys(reading: object) -> frozenset[str]:

@@ -25,7 +25,7 @@ class Service:
         self._venue = venue
         self.subscribed: dict[str, Series] = {}
         self.muted: set[str] = set()
-        self._bound: dict[str, int] = {}
+        self._bound: dict[str, str | int] = {}
         self._last_bound = 0
         self._counts: dict[int, int] = {}
         self._rows: dict[str, int] = {}
@@ -89,7 +89,8 @@ class Service:
             self.muted.add(name)
         if venue.binds and name not in self._bound:
             self._last_bound += 1
-            self._bound[name] = self._last_bound
+            recorded = venue.recording.bound.get(channel.key)
+            self._bound[name] = self._last_bound if recorded is None else recorded
 
     def _forget(self, names: list[str]) -> None:
         for name in names:
@@ -107,9 +108,14 @@ class Service:
         row = self._own_row(event.series, event.row)
         return self._document(event.series, event.series.shape, event, row, unix)
 
-    def standing(self, series: Series, index: int, *, unix: float) -> object:
-        """A sign of life of a channel: nothing new, or the whole again."""
-        shape, event = series.beacons[index], series.standing(unix=unix)
+    def standing(self, series: Series, index: int | None, *, unix: float) -> object:
+        """A sign of life of a channel: nothing new, or the whole again.
+
+        `index` is that of a beacon; None where the channel only repeats itself.
+        """
+        usual = series.snapshot or series.shape
+        shape = usual if index is None else series.beacons[index]
+        event = series.standing(unix=unix)
         whole = shape.snapshot or series.is_whole_each_time
         if series.is_beacon or not whole:
             event = Event(series, event.row, {}, event.unix)

@@ -48,7 +48,7 @@ class Content:
     book: dict[str, object]
     links: dict[int, int]
     """The numbers that count over the whole link, by the place of their rule."""
-    bound: int | None = None
+    bound: str | int | None = None
     """What the acknowledgement called the channel."""
 
 
@@ -71,10 +71,10 @@ class Shape:
             if snapshot and (own is None or not _has_marks(own)):
                 continue
             draft = _begun(entry, alternative, key, channel)
-            if draft is None or not _marked(draft, own, snapshot=snapshot):
-                continue
             signs = _signs(contract, beacon)
-            if signs is not None and not _signed(draft, entry, signs):
+            if draft is None or not _signed(draft, entry, signs):
+                continue
+            if not _marked(draft, own, snapshot=snapshot):
                 continue
             self.own = own
             self.entry, self._alternative, self._signs = entry, alternative, signs
@@ -225,8 +225,10 @@ def _has_marks(own: RuleFields) -> bool:
     return bool(own.snapshot.wants)
 
 
-def _signed(draft: Draft, entry: Entry, signs: Alternative) -> bool:
+def _signed(draft: Draft, entry: Entry, signs: Alternative | None) -> bool:
     """Make data a sign of life; False if the sign does not name this channel."""
+    if signs is None:
+        return True
     named = [
         term
         for term in signs.terms

@@ -128,7 +128,7 @@ class Speech:
         taken: Sequence[Channel],
         *,
         live: Sequence[Channel],
-        bound: Mapping[str, int],
+        bound: Mapping[str, str | int],
         counted: Counted,
         left_out: Sequence[Channel] = (),
     ) -> list[object]:
@@ -193,7 +193,7 @@ class Speech:
         each: Spoken,
         asked: Asked,
         channels: Sequence[Channel],
-        bound: Mapping[str, int],
+        bound: Mapping[str, str | int],
     ) -> tuple[Draft, Alternative] | None:
         alternative = each.matcher.alternatives[0]
         draft = Draft()

@@ -1,0 +1,93 @@
+"""`heartline relay`: one upstream, kept alive for all programs of a machine."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from heartline.cli.running import run
+from heartline.cli.watch import checked_json, split_header
+from heartline.observe.redact import redact_url
+
+if TYPE_CHECKING:
+    from heartline.relay import Relay
+
+_Source = Annotated[
+    str, typer.Argument(metavar="VENUE_OR_URL", help="See `heartline venues`.")
+]
+_Channels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CHANNEL...",
+        help="Read from the start; others once a client asks for them.",
+    ),
+]
+_Listen = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Where clients come in.")
+]
+_Venue = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With a URL: the venue whose contract holds."),
+]
+_Send = Annotated[
+    list[str] | None,
+    typer.Option(metavar="JSON", help="Send this on every new link. May be repeated."),
+]
+_Header = Annotated[
+    list[str] | None,
+    typer.Option(metavar="'NAME: VALUE'", help="Send this header. May be repeated."),
+]
+
+
+def relay(
+    source: _Source,
+    channels: _Channels = None,
+    listen: _Listen = "127.0.0.1:8765",
+    venue: _Venue = None,
+    send: _Send = None,
+    header: _Header = None,
+) -> None:
+    """Keep one stream alive, and pass it on to local clients.
+
+    Clients speak `heartline.v1`, or are plain: they get the messages of all channels,
+    or of those in `?channels=a,b`. `/healthz`, `/channels` and `/metrics` are on the
+    same port. SIGTERM and Ctrl-C send the clients away within a second.
+    """
+    # Other commands need not wait for what only this one imports.
+    from heartline.relay import Relay
+
+    host, port = address(listen)
+    sent = tuple(checked_json(text, at) for at, text in enumerate(send or (), 1))
+    headers = dict(split_header(text) for text in header or ())
+    made = partial(
+        Relay,
+        source,
+        tuple(channels or ()),
+        venue=venue,
+        host=host,
+        port=port,
+        on_open=sent,
+        headers=headers,
+    )
+    run(partial(_serve, redact_url(source), made))
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read `127.0.0.1:8765` or `[::1]:8765`. Raises typer.BadParameter."""
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != text or "@" in text:
+        raise typer.BadParameter(f"--listen: wanted HOST:PORT, got {text!r}")
+    return host, port
+
+
+async def _serve(name: str, made: partial[Relay]) -> None:
+    async with made() as relay:
+        print(f"relay of {name} on {relay.url}", flush=True)
+        await relay.wait_closed()

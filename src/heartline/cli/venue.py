@@ -1,0 +1,107 @@
+"""`heartline venue`: a venue's side of its contract, as a server to try a client on."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heartline.cli.running import run
+
+if TYPE_CHECKING:
+    from heartline.testing import VenueServer
+
+ASK_EVERY = 5.0
+"""Seconds between two questions to the serving process whether it is still there."""
+
+
+def venue(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A venue, or a profile of your own (./mine.toml)."
+        ),
+    ],
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="Listen here; 0 takes a free one."
+        ),
+    ] = 0,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="This endpoint of the venue; else the first."
+        ),
+    ] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Play this recording from the first subscription on.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float,
+        typer.Option(
+            metavar="R",
+            help="Made-up messages a second over all channels; none with --capture.",
+        ),
+    ] = 50.0,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHANNEL",
+            help="A channel that has messages before anybody asks; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Serve as a venue would, on 127.0.0.1, until interrupted.
+
+    It beats, demands and cuts as the venue's profile says, takes subscriptions, and
+    numbers and stamps its messages, which are made up.
+    """
+    made = partial(_serve, name, port, endpoint, capture, rate, tuple(channel or ()))
+    run(made)
+
+
+async def _serve(
+    name: str,
+    port: int,
+    endpoint: str | None,
+    capture: Path | None,
+    rate: float,
+    channels: tuple[str, ...],
+) -> None:
+    from heartline.testing import VenueServer
+
+    server = VenueServer(
+        name,
+        endpoint,
+        port=port,
+        rate=0.0 if capture is not None else rate,
+        channels=channels,
+        capture=capture,
+    )
+    async with server:
+        print(f"{server.url}  {told(server, rate, capture)}", flush=True)
+        while True:  # until cancelled; raises if the serving process has died
+            await server.counts()
+            await asyncio.sleep(ASK_EVERY)
+
+
+def told(server: VenueServer, rate: float, capture: Path | None) -> str:
+    """Say in a few words what is served."""
+    endpoint = server.endpoint
+    forms = endpoint.subscribe.forms if endpoint.subscribe else ()
+    what = f"plays {capture.name}" if capture else f"{rate:g} messages a second"
+    known = server.recorded or [form.example for form in forms]
+    takes = f"channels such as {known[0]}" if known else "no channels"
+    calls = endpoint.bootstrap is not None and endpoint.bootstrap.http is not None
+    token = f"; its token call is at {server.http_url}" if calls else ""
+    return f"{endpoint.product}: {takes}, {what}{token}"

@@ -1,0 +1,23 @@
+"""One upstream stream, many local readers: `Relay`, and what it says of it: notes."""
+
+from .notes import (
+    ChannelNote,
+    ClosedNote,
+    GapNote,
+    Note,
+    StateNote,
+    StatusNote,
+    heard,
+)
+from .relay import Relay
+
+__all__ = [
+    "ChannelNote",
+    "ClosedNote",
+    "GapNote",
+    "Note",
+    "Relay",
+    "StateNote",
+    "StatusNote",
+    "heard",
+]
