@@ -249,3 +249,28 @@ def test_the_backoff_of_a_quiet_link_is_reset_by_a_minute_of_pongs() -> None:
         alive.recovery.failures = 7
         alive.handle(Ended(1, Cause.RESET), now=now + 0.1)
         assert alive.recovery.failures == (1 if useful else 8)
+
+
+def test_our_stall_while_syncing_gives_what_is_sent_as_long_again() -> None:
+    for lag, expected in ((0.1, 4.0), (1.5, 5.5)):
+        syncing = session(sync=4.0)
+        out = syncing.handle(DialSucceeded(1, "a:1"), now=BEGAN)
+        now = BEGAN + 1.0
+        out += syncing.handle(Tick(1, stalled=lag), now=now)
+        while syncing.phase is Phase.SYNCING:
+            for ping in [o for o in out if isinstance(o, Ping)]:
+                syncing.handle(Ponged(1, ping.payload), now=now)
+                syncing.handle(Received(1, 1, 0, 10), now=now)
+            now = syncing.deadline
+            out = syncing.handle(Tick(1), now=now)
+        assert now == pytest.approx(BEGAN + expected)
+
+
+def test_a_suspend_while_dialling_counts_as_our_lag() -> None:
+    dialled = session(resolve=2.0, connect=7.0)
+    [told] = dialled.handle(Tick(suspended=5.0), now=BEGAN + 2.01)
+    assert isinstance(told, Stalled)
+    assert told.lag == pytest.approx(5.01)
+    assert told.suspended == 5.0
+    # As long again from now, for the look-up and for the whole.
+    assert dialled.deadline == pytest.approx(BEGAN + 2.01 + 5.01)

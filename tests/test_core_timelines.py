@@ -22,11 +22,12 @@ from heartline.core.events import (
     Doubted,
     Paused,
     Ping,
+    Received,
     Resumed,
     RoundTripMeasured,
     Stalled,
 )
-from heartline.core.items import Cause, Condition, Where
+from heartline.core.items import Cause, Condition, Verdict, Where
 from heartline.core.promises import bounds, ceilings
 from scripted_link import BEGAN, Scripted, kernel
 
@@ -104,13 +105,16 @@ def test_a_dead_path_is_asked_rung_by_rung_and_told_at_its_bound(
 def test_ceilings_are_the_bounds_at_their_worst() -> None:
     world = quiet()
     most = ceilings(world.link)
-    assert most.path == pytest.approx(1 + 0.040 + 0.3 + 3.0 + 0.050)
+    wait, last = 1 + 0.040 + 0.3, 0.3 + 0.050
+    # Resends at doubling intervals: theirs after our ping, and ours after theirs.
+    assert most.path == pytest.approx(wait + 2 * (wait + 2 * last) + last + 0.1)
     assert most.peer == pytest.approx(60.0 + 0.050)
     bold = quiet(policy=Liveness(no_pong_silence=11.0))
     rung = 0.3 + 0.050
     expected = 10.0 + 10.0 + rung + 0.050 + 0.050 + 0.25
     assert ceilings(bold.link).peer == pytest.approx(expected)
     promised = bounds(world.link, now=world.now)
+    assert promised.channels == {}
     assert promised.peer == pytest.approx(10.0 + 3.0 + RUNG + 0.050 + 0.050 + 0.25)
 
 
@@ -143,6 +147,11 @@ def test_what_cannot_leave_this_host_is_told_after_150_ms() -> None:
         assert world.now == pytest.approx(HEARD + 1.07 + 0.150, abs=1e-5)
         assert world.link.found is not None
         assert world.link.found.where is Where.LOCAL
+        unsent = shown.get("unsent_bytes", 0)
+        assert world.link.found.evidence == (
+            f"the kernel heard nothing for 1.22 s; {unsent} bytes cannot leave"
+            " this host"
+        )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,8 @@ def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
     The look at 0.7 s hears the peer, that at 0.9 s sees a resend after it, and an
     answer to that would have come within a rung: it is told at the next look.
     """
-    world = quiet()
+    before = 5
+    world = quiet(seen=kernel(total_retransmits=before))
     alive(world, HEARD + 9.9)
     world.acks = False
     alive(world, HEARD + 10.0)
@@ -178,7 +188,7 @@ def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
         world.hear()
         out_for = world.now - asked_at
         resent = sum(out_for >= due for due in (0.22, 0.44, 0.88, 1.76))
-        world.show(total_retransmits=resent, retransmits=max(0, resent - 1))
+        world.show(total_retransmits=before + resent, retransmits=max(0, resent - 1))
         if world.now >= world.link.deadline:
             world.tick()
         assert out_for < 3.0
@@ -187,6 +197,10 @@ def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
         Where.OUTBOUND,
     )
     assert world.now - asked_at == pytest.approx(1.0, abs=0.011)
+    assert world.link.found.evidence == (
+        "segments come in (last 0.00 s ago), but our bytes are not acknowledged for"
+        " 1.00 s, 3 retransmissions"
+    )
 
 
 # --- the peer ---------------------------------------------------------------------
@@ -227,6 +241,9 @@ def test_without_kernel_evidence_three_pings_share_the_time() -> None:
     assert world.now == pytest.approx(HEARD + 13.0, abs=1e-5)
     assert world.link.found is not None
     assert (world.link.found.cause, world.link.found.where) == (Cause.PATH_DEAD, None)
+    assert world.link.found.evidence.startswith(
+        "nothing received for 13.00 s, 3 pings unanswered"
+    )
 
 
 def test_a_pong_clears_a_doubt_and_measures_the_way() -> None:
@@ -395,7 +412,11 @@ def test_a_tick_a_tenth_late_is_punctual_and_a_later_one_is_our_stall() -> None:
     stalled = world.only(Stalled)
     assert stalled.lag == pytest.approx(0.1001)
     assert stalled.suspended == 0.0
-    assert world.times(Ping)[-1] == pytest.approx(world.now, abs=1e-5)
+    # It was asked a moment before: a stall makes it ask again a second after that.
+    *_, asked_at = world.times(Ping)
+    assert asked_at < world.now - 0.1
+    world.run(until=asked_at + 1.001)
+    assert world.times(Ping)[-1] == pytest.approx(asked_at + 1.0, abs=1e-5)
 
 
 def test_after_a_stall_the_socket_is_read_first_for_20_then_10_ms_at_a_time() -> None:
@@ -447,3 +468,133 @@ def test_a_pause_is_told_and_holds_every_verdict_about_the_peer() -> None:
     ended = world.only(ConditionEnded)
     assert ended.condition is Condition.PAUSED
     assert ended.after == pytest.approx(100.0)
+
+
+def test_the_evidence_of_a_dead_path_is_told_in_exact_figures() -> None:
+    world = quiet()
+    world.acks = False
+    world.show(total_retransmits=4)
+    world.run(until=HEARD + 1.08)
+    world.show(total_retransmits=6)
+    world.run()
+    assert world.link.found is not None
+    assert world.link.found.evidence == (
+        "the kernel heard nothing for 1.57 s; 3 pings in 0.50 s, 2 retransmissions,"
+        " no segment came back"
+    )
+
+
+def test_the_evidence_of_a_frozen_peer_names_the_last_proof_of_its_kernel() -> None:
+    world = quiet()
+    alive(world, HEARD + 60.0)
+    assert world.link.found is not None
+    assert world.link.found.evidence == (
+        "no frame for 13.00 s, though its kernel acknowledged a ping 0.25 s ago"
+    )
+
+
+def test_how_a_link_stands_is_its_verdict_its_stall_and_its_channels() -> None:
+    world = quiet(freshness=Freshness(every=4.0, redial=False))
+    world.read(data=1)
+    assert world.link.standing == (Verdict.ALIVE, False, False)
+    alive(world, world.now + 4.0)
+    world.now += 0.02
+    world.read(pong=True)
+    alive(world, world.now + 0.1)
+    assert world.link.standing == (Verdict.ALIVE, False, True)
+    world.tick(late=1.0)
+    assert world.link.standing == (Verdict.ALIVE, True, True)
+    assert world.link.calm is False
+
+
+def test_a_link_is_calm_until_something_hangs_on_the_next_frame() -> None:
+    world = quiet()
+    assert world.link.calm
+    alive(world, HEARD + 9.9)
+    assert world.link.calm
+    alive(world, HEARD + 10.0)
+    assert not world.link.calm
+    doubted = quiet()
+    doubted.run(until=HEARD + 1.07)
+    assert not doubted.link.calm
+    contracted = quiet(freshness=Freshness(every=2.0))
+    alive(contracted, HEARD + 1.9)
+    assert contracted.link.calm
+    alive(contracted, HEARD + 2.0)
+    assert not contracted.link.calm
+
+
+def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:
+    world = quiet()
+    world.handle(Paused(3))
+    world.run(until=HEARD + 0.5)
+    world.now = HEARD + 0.5
+    world.handle(Resumed(3))
+    heard_at = world.link.path.heard_at
+    world.now = HEARD + 0.6
+    world.handle(Received(3, 1, 1, 20))
+    assert world.link.path.heard_at == heard_at
+    assert world.link.peer.frame_at == world.now
+    world.handle(Received(3, 0, 0, 20))
+    assert world.link.path.heard_at == heard_at
+    # Once the socket has been seen empty, what comes is new.
+    world.tick()
+    world.handle(Received(3, 1, 1, 20))
+    assert world.link.path.heard_at == world.now
+    world.now += 0.1
+    world.handle(Received(3, 0, 0, 20))
+    assert world.link.path.heard_at == world.now
+
+
+def test_the_silence_that_is_doubted_is_at_least_four_round_trips() -> None:
+    for round_trip, least in ((0.02, 0.2), (0.2, 0.8)):
+        world = Scripted(seen=kernel(round_trip=round_trip, min_round_trip=round_trip))
+        world.now = BEGAN + round_trip
+        world.read(pong=True)
+        feed(world, BEGAN + 8.0)
+        silence = world.link.clocks.busy_silence
+        assert silence == pytest.approx(least, abs=1e-6)
+
+
+def test_on_a_busy_link_silence_is_judged_by_the_rhythm_of_its_data() -> None:
+    """Data each 50 ms: asked after 0.2 s of silence, and half the time is given."""
+    frozen = quiet()
+    feed(frozen, BEGAN + 20.0)
+    last = frozen.now
+    promised = bounds(frozen.link, now=last)
+    alive(frozen, last + 30.0)
+    assert frozen.times(Ping, since=last)[0] == pytest.approx(last + 0.2, abs=0.0011)
+    assert frozen.times(Doubted) == near(last + 0.2 + 0.75)
+    assert frozen.now == pytest.approx(last + 0.2 + 1.5, abs=0.0021)
+    assert frozen.link.found is not None
+    assert frozen.link.found.cause is Cause.PEER_FROZEN
+    expected = 0.2 + 1.5 + RUNG + 0.050 + 0.050 + 0.25
+    assert promised.peer == pytest.approx(expected)
+    dead = quiet()
+    feed(dead, BEGAN + 20.0)
+    dead.acks = False
+    dead.run()
+    asked = dead.times(Ping, since=last)
+    assert asked == near(last + 0.2, last + 0.2 + RUNG, last + 0.2 + 2 * RUNG)
+    assert dead.now == pytest.approx(last + 0.2 + 0.5, abs=0.0041)
+    assert dead.link.found is not None
+    assert dead.link.found.cause is Cause.PATH_DEAD
+    # Where data is missed, the way out may be dead alone: four resends are awaited.
+    resends = 4 * (0.2 + PROBE) + RUNG + 0.050
+    assert promised.path == pytest.approx(0.2 + resends + 0.050)
+
+
+def test_a_silent_peer_that_never_pongs_gets_a_minute_and_a_last_word() -> None:
+    world = Scripted()
+    world.now = HEARD
+    world.read(data=1)
+    feed(world, BEGAN + 6.0)
+    assert world.only(ConditionBegan).condition is Condition.NO_PONG
+    last = world.now
+    alive(world, last + 100.0)
+    # The data's rhythm is missed, half a minute passes, and one word before the end.
+    last_word_at = last + 59.5
+    assert world.times(Ping, since=last) == near(last + 0.2, last + 30.2, last_word_at)
+    assert world.link.found is not None
+    assert world.link.found.cause is Cause.PEER_FROZEN
+    assert world.now == pytest.approx(last + 60.0, abs=0.0021)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from heartline.core.events import DialFailed, Ended, Fact, Staged, Synced
-from heartline.core.items import Cause
+from heartline.core.items import Cause, Where
 from heartline.core.terms import Terms
 from heartline.errors import WireError
 from heartline.observe import redact_text, secrets_of
@@ -76,6 +76,7 @@ class Attempts:
                     redact_text(error.reason, owner.secrets),
                     error.status,
                     error.retry_after,
+                    where=Where(error.where) if error.where else None,
                 )
             )
 

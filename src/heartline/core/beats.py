@@ -65,8 +65,15 @@ class BeatClock:
         self.forgive()
         return took
 
+    def extend(self, lag: float, *, now: float) -> None:
+        """A stall of our own lies behind us: it prolongs what was begun before it."""
+        if self._waits_from is not None:
+            self._waits_from = min(now, self._waits_from + lag)
+        if self._silent_from is not None:
+            self._silent_from = min(now, self._silent_from + lag)
+
     def forgive(self) -> None:
-        """A stall or a pause of ours lies behind us: ask again before judging."""
+        """A pause or a suspend lies behind us: ask again before judging."""
         self._asked_at = self._waits_from = self._silent_from = None
 
     def is_ignored(self, *, data_at: float, now: float) -> bool:

@@ -30,6 +30,7 @@ class ChannelClock:
         self.contract = contract
         self.data_at = now
         self._from_at = now
+        """Before this, no silence counts: it was of our making."""
         self.fresh_at: float | None = None
         """The last data that had not waited out a stall of ours; None before any."""
         self.count = 0
@@ -53,9 +54,14 @@ class ChannelClock:
         after, self.stalled_at = now - self.stalled_at, None
         return after
 
-    def fed_stale(self, messages: int) -> None:
-        """Data came that had waited out a stall of ours: counted, and nothing more."""
+    def fed_stale(self, messages: int, *, now: float) -> None:
+        """Data came that had waited out a stall of ours: when it came, none can say."""
         self.count += messages
+        self.resume(now=now)
+
+    def extend(self, lag: float, *, now: float) -> None:
+        """A stall of our own lies behind us: it prolongs the present silence."""
+        self._from_at = min(now, self.silent_since + lag)
         self._gap_is_ours = True
 
     def resume(self, *, now: float) -> None:
@@ -70,20 +76,22 @@ class ChannelClock:
 
     @property
     def due_at(self) -> float:
-        return inf if self.contract is None else self._base_at + self.contract.every
+        if self.contract is None:
+            return inf
+        return self.silent_since + self.contract.every
 
     @property
-    def _base_at(self) -> float:
+    def silent_since(self) -> float:
         """Where the present silence begins to count."""
         return max(self.data_at, self._from_at)
 
     @property
     def asked(self) -> bool:
         """Whether proof of the link was asked for in the present silence."""
-        return self._probed is not None and self._probed == self._base_at
+        return self._probed is not None and self._probed == self.silent_since
 
     def ask(self) -> None:
-        self._probed = self._base_at
+        self._probed = self.silent_since
 
     def stall(self) -> None:
         self.stalled_at = self.data_at
@@ -93,7 +101,7 @@ class ChannelClock:
         """When the link is made anew for its channel's sake."""
         if self.contract is None or not self.contract.redial:
             return inf
-        return self._base_at + 2 * self.contract.every + CHANNEL_PATIENCE
+        return self.silent_since + 2 * self.contract.every + CHANNEL_PATIENCE
 
     def next_at(self, *, proven: bool, now: float) -> float:
         """When the contract wants a look again; `proven`: the link has answered."""

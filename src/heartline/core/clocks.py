@@ -95,7 +95,8 @@ class Clocks:
             return
         oldest = self.pings.oldest_unacknowledged()
         if oldest is not None:
-            oldest.watch(kernel, answer_takes=self.path.rung, now=now)
+            needed = path.resends_needed(now=now)
+            oldest.watch(kernel, answer_takes=path.rung, needed=needed, now=now)
         proven_at = self.pings.acknowledge(kernel, now=now)
         if proven_at is None:
             return
@@ -135,6 +136,18 @@ class Clocks:
         if not self.paused:
             self.peer.pinged(now=now)
         return payload
+
+    def extend(self, lag: float, *, now: float) -> None:
+        """Our own loop was late: what ran meanwhile is given as long again."""
+        self.path.extend(lag, now=now)
+        self.peer.extend(lag, now=now)
+        self.channel.extend(lag, now=now)
+
+    def forgive(self, *, now: float) -> None:
+        """This machine was suspended: what was asked before it is void."""
+        self.path.forgive(now=now)
+        self.peer.forgive()
+        self.channel.resume(now=now)
 
     # --- what is found -------------------------------------------------------------
 
@@ -223,7 +236,7 @@ class Clocks:
         if self.busy_silence is None or self.asked:
             return due
         # Data that waited out a pause of ours was read later than it was heard.
-        silent_since = min(self.channel.data_at, self.path.heard_at)
+        silent_since = min(self.channel.silent_since, self.path.heard_at)
         return min(due, silent_since + self.busy_silence)
 
     def ping_due(self, *, now: float) -> float:

@@ -23,6 +23,8 @@ segment on a path without delay (measured, HZ=250): timer wheel and two ticks.""
 LOCAL_AFTER = 0.150
 """Our own interface is blamed after this long with its signature (measured)."""
 OUTBOUND_RETRANSMITS = 2
+MOST_RETRANSMITS = 4
+"""A link that once needed resends is given more of them, up to this many."""
 LEAST_RESEND = 0.2
 """The kernel resends after this and a round trip, and as long again (measured)."""
 REPROOF_WITHIN = 0.5
@@ -124,6 +126,9 @@ class PathClock:
         self.timeout = self._next_timeout = PROBE_TIMEOUT_CAP
         self._next_from_at = now
         self.healed = HealedSilence()
+        self.healed_resends = HealedSilence()
+        """How often our bytes were resent until they arrived: a count, no time."""
+        self._resent_before = kernel.total_retransmits if kernel else 0
         if kernel is not None:
             self._time(kernel, now)
             self.timeout = self._next_timeout
@@ -137,6 +142,11 @@ class PathClock:
             self.silence = self.heard_at - silent_since
             if self.ladder and kernel.segments_in != self.ladder.segments:
                 self._heal(now - kernel.heard_age, now)
+            if seen is not None and kernel.acked_bytes != seen.acked_bytes:
+                resends = kernel.total_retransmits - self._resent_before
+                if resends > 0:
+                    self.healed_resends.heal(resends, now=now)
+                self._resent_before = kernel.total_retransmits
         self.kernel = kernel
         self._time(kernel, now)
 
@@ -157,8 +167,14 @@ class PathClock:
                 timeouts=seen.retransmits if seen else 0,
             )
 
+    def extend(self, lag: float, *, now: float) -> None:
+        """A stall of our own lies behind us: it prolongs what was begun before it."""
+        if self.ladder:
+            self.ladder.began_at = min(now, self.ladder.began_at + lag)
+            self.ladder.last_ping_at = min(now, self.ladder.last_ping_at + lag)
+
     def forgive(self, *, now: float) -> None:
-        """A stall of our own lies behind us: what was begun before it is void."""
+        """This machine was suspended: what was begun before it is void."""
         if self.ladder:
             self.ladder = None
             self.doubt(now=now)
@@ -234,8 +250,9 @@ class PathClock:
         takes = self._climb_takes(timeout, self.ride_through(now=now))
         if silence is None:
             return wait + takes + TIMER_SLACK
-        # Only where data is missed can the way out be dead alone and be found here.
-        takes = max(takes, self._resending_takes(timeout))
+        if silence < wait:
+            # Only where data is missed can the way out be dead alone and be found here.
+            takes = max(takes, self.resending_takes(silence, now=now))
         return min(wait, silence) + takes + TIMER_SLACK
 
     @property
@@ -243,7 +260,7 @@ class PathClock:
         policy, most = self.policy, self.timeout_cap
         wait = policy.kernel_interval + KEEPALIVE_GRACE + most
         climb = self._climb_takes(most, policy.ride_through_max)
-        return wait + max(climb, self._resending_takes(most)) + TIMER_SLACK
+        return wait + max(climb, self.resending_takes_at_most(wait)) + TIMER_SLACK
 
     @property
     def timeout_cap(self) -> float:
@@ -254,11 +271,41 @@ class PathClock:
     def _climb_takes(self, timeout: float, ride_through: float) -> float:
         return max(ride_through, self.policy.pings * (timeout + DELAYED_ACK))
 
-    def _resending_takes(self, timeout: float) -> float:
-        # At one, two and four of these the kernel resends; the third must fail too
-        # where the second came before a segment told that the way to us works.
-        resends = 4 * (LEAST_RESEND + timeout) + timeout + DELAYED_ACK + POLL
-        return max(self.policy.outbound_after, resends)
+    def resends_needed(self, *, now: float) -> int:
+        """Retransmissions that must be in vain before the way out is called dead.
+
+        Two more than once healed: a lossy path loses a resend as well.
+        """
+        healed = round(self.healed_resends.length(now=now))
+        return min(OUTBOUND_RETRANSMITS + healed, MOST_RETRANSMITS)
+
+    def resending_takes(self, silence: float, *, now: float) -> float:
+        """Seconds from a ping, sent after `silence`, until the way out is found dead.
+
+        Both kernels resend at doubling intervals. Of the other end's, one must come
+        after the ping, or the path's own time runs out; of ours, one after that.
+        """
+        timeout = max(self.timeout, self._next_timeout)
+        needed = self.resends_needed(now=now)
+        climb = self._climb_takes(timeout, self.ride_through(now=now))
+        return self._resending(silence, timeout, climb, needed)
+
+    def resending_takes_at_most(self, silence: float) -> float:
+        """The same, whatever is learned."""
+        most = self.timeout_cap
+        climb = self._climb_takes(most, self.policy.ride_through_max)
+        return self._resending(silence, most, climb, MOST_RETRANSMITS)
+
+    def _resending(
+        self, silence: float, timeout: float, climb: float, needed: int
+    ) -> float:
+        # At one, two, four and eight of these the kernel resends; the third must fail
+        # too where the second came before a segment told that the way to us works.
+        resends = 2.0 ** max(needed - 1, 2) * (LEAST_RESEND + timeout)
+        rung = timeout + DELAYED_ACK
+        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        heard = min(silence + 2 * rung, wait + climb)
+        return max(self.policy.outbound_after, resends + rung, 2 * heard + rung) + POLL
 
     def _heal(self, at: float, now: float) -> None:
         assert self.ladder is not None

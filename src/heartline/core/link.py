@@ -14,7 +14,7 @@ from .beats import BeatClock
 from .channel import CHANNEL_PATIENCE
 from .clocks import Clocks
 from .detector import Liveness
-from .diagnosis import Finding, heartbeat_unanswered
+from .diagnosis import Finding
 from .events import (
     Answered,
     Beat,
@@ -40,6 +40,7 @@ from .evidence import Evidence, Kernel
 from .items import Condition, Verdict
 from .stall import Lateness
 from .subscriptions import Beats, Freshness
+from .unanswered import Unanswered
 
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
@@ -84,6 +85,9 @@ class Link:
         self.waiting = 0
         """Messages in the outbox when the evidence was last read."""
         self.heartbeat = BeatClock(beats, policy=policy, now=now)
+        self.unanswered = Unanswered(
+            epoch, clocks=self.clocks, heartbeat=self.heartbeat
+        )
         self._rests_until: float | None = None
         """After a tick that had nothing to judge: when the next one may have."""
         self.lateness = Lateness(now=now)
@@ -166,9 +170,12 @@ class Link:
     def _on_received(self, fact: Received, now: float) -> list[Output]:
         self.frames += fact.frames
         if self._is_stale(now):
-            # Frames that waited out our own stall prove nothing about now.
+            # Frames that waited out our own stall prove nothing about now: they may
+            # be the answer, and what is asked after the stall is to be answered anew.
+            if fact.frames:
+                self.peer.forgive()
             if fact.data:
-                self.channel.fed_stale(fact.data)
+                self.channel.fed_stale(fact.data, now=now)
             return []
         out: list[Output] = []
         if fact.data:
@@ -219,18 +226,10 @@ class Link:
         took = self.heartbeat.answer(now=now)
         if took is None:
             return []
-        out = self._answered(took, now)
-        unanswered_at, self.heartbeat.unanswered_at = self.heartbeat.unanswered_at, None
-        if unanswered_at is not None:
-            after = now - unanswered_at
-            out.append(self._ended(Condition.NO_PONG, after, now))
-        return out
+        return [*self._answered(took, now), *self.unanswered.beat(now=now)]
 
     def _answered(self, took: float, now: float) -> list[Output]:
-        out: list[Output] = []
-        if self.clocks.no_pong_at is not None:
-            after, self.clocks.no_pong_at = now - self.clocks.no_pong_at, None
-            out.append(self._ended(Condition.NO_PONG, after, now))
+        out = self.unanswered.pong(now=now)
         measured = self.lateness.measures(took=took, now=now)
         if measured and not self._is_stale(now):
             self.round_trip.add(took)
@@ -257,46 +256,54 @@ class Link:
         self.peer.resume(now=now)
         self.heartbeat.forgive()
         self.channel.resume(now=now)
-        return [self._ended(Condition.PAUSED, after, now)]
+        condition = Condition.PAUSED
+        return [
+            ConditionEnded(at=now, epoch=self.epoch, condition=condition, after=after)
+        ]
 
     # --- the tick: the only place where anything is judged ------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
         self._rests_until = None
-        lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
-        if lag > self.policy.stall_after:
-            return self._on_stall(lag, fact.suspended, now)
+        lag = self.lateness.fresh(max(now - self.deadline, fact.stalled), now=now)
+        out: list[Output] = []
+        if lag + fact.suspended > self.policy.stall_after:
+            drained = self.lateness.draining and not fact.suspended
+            out = self._on_stall(lag, fact.suspended, now)
+            # Once it is known whether the socket is read, how late it was told does
+            # not matter: or our own work on many links would never come to an end.
+            if not drained:
+                return out
         unread = fact.evidence.unread_bytes > 0 and not self.clocks.paused
         if self.lateness.drain(unread=unread):
-            return []
+            return out
         kernel = self.clocks.kernel = fact.evidence.kernel
         self.waiting = fact.evidence.waiting
         if kernel is not None:
             self.clocks.observe(kernel, now=now)
         self.clocks.learn_rhythm(now=now)
-        if not self.heartbeat.declared:
+        if not self.heartbeat.declared and self.lateness.settled:
             rests_until = self.clocks.at_rest_until(now=now)
             if rests_until is not None and now < rests_until:
                 self._rests_until = rests_until
                 return []
-        return self._judge(now)
+        return out + self._judge(now)
 
     def _judge(self, now: float) -> list[Output]:
         """Look at every clock: what has died, what is in doubt, what is to be asked."""
         found = self.clocks.find(now=now)
-        out: list[Output] = []
+        out = self._tell_stall(0.0, now)
         if found is None:
             out += self._beat(now)
             out += self._climb(now)
-            if now >= self.clocks.ping_due(now=now):
+            if now >= min(self.clocks.ping_due(now=now), self._ask_at()):
                 out += self._ping(now)
             if now >= self.clocks.suspect_at(now=now):
                 out += self._doubt("peer", now - self.peer.frame_at, now)
-            out += self._judge_pongs(now)
-            out += self._judge_beat(now)
+            out += self.unanswered.judge(now=now)
             out += self._judge_channel(now)
             found = self.clocks.find_stalled_channel(now=now)
-            found = found or self._find_unanswered(now)
+            found = found or self.unanswered.find(now=now)
         if found:
             self.found = found
             self.verdict = Verdict.DEAD
@@ -304,14 +311,22 @@ class Link:
 
     def _on_stall(self, lag: float, suspended: float, now: float) -> list[Output]:
         """Our own loop was late: what ran out meanwhile ran out for us, not them."""
-        self.lateness.stall(lag, now=now)
-        self.channel.resume(now=now)
-        self.path.forgive(now=now)
-        self.peer.forgive()
-        self.heartbeat.forgive()
-        event = Stalled(at=now, epoch=self.epoch, lag=lag, suspended=suspended)
+        self.lateness.stall(lag + suspended, now=now)
+        if suspended:
+            self.clocks.forgive(now=now)
+            self.heartbeat.forgive()
+        else:
+            self.clocks.extend(lag, now=now)
+            self.heartbeat.extend(lag, now=now)
+        out = self._tell_stall(suspended, now)
         # What the peer sent meanwhile is in the socket; a ping tells the rest.
-        return [event, *self._ping(now)]
+        return out + self._ping(now) if suspended or now >= self._ask_at() else out
+
+    def _tell_stall(self, suspended: float, now: float) -> list[Output]:
+        lag = self.lateness.tell(at_once=suspended > 0, now=now)
+        if not lag:
+            return []
+        return [Stalled(at=now, epoch=self.epoch, lag=lag, suspended=suspended)]
 
     def _judge_channel(self, now: float) -> list[Output]:
         """A channel past its contract is told once the link has answered after it."""
@@ -337,35 +352,6 @@ class Link:
         if now >= channel.due_at + CHANNEL_PATIENCE:
             return self._doubt("channel", silence, now)
         return []
-
-    def _judge_pongs(self, now: float) -> list[Output]:
-        """Data flows and pongs do not: a condition, and a reason to stop asking."""
-        if now < self.clocks.no_pong_due():
-            return []
-        self.clocks.no_pong_at = now
-        self.peer.forgive()
-        return [ConditionBegan(at=now, epoch=self.epoch, condition=Condition.NO_PONG)]
-
-    def _judge_beat(self, now: float) -> list[Output]:
-        """Data flows, but the declared heartbeat is not answered."""
-        ignored = self.heartbeat.is_ignored(data_at=self.channel.data_at, now=now)
-        if not ignored or self.clocks.no_pong_at is not None:
-            return []
-        self.heartbeat.unanswered_at = now
-        return [
-            ConditionBegan(
-                at=now,
-                epoch=self.epoch,
-                condition=Condition.NO_PONG,
-                detail="the declared heartbeat is not answered",
-            )
-        ]
-
-    def _find_unanswered(self, now: float) -> Finding | None:
-        waited = self.heartbeat.unanswered_for(data_at=self.channel.data_at, now=now)
-        if waited is None or self.clocks.paused:
-            return None
-        return heartbeat_unanswered(waited)
 
     # --- what is asked -------------------------------------------------------------
 
@@ -399,10 +385,9 @@ class Link:
         self.verdict = Verdict.SUSPECT
         return [Doubted(at=now, epoch=self.epoch, of=of, silence=silence)]
 
-    def _ended(self, condition: Condition, after: float, now: float) -> Output:
-        return ConditionEnded(
-            at=now, epoch=self.epoch, condition=condition, after=after
-        )
+    def _ask_at(self) -> float:
+        """When to ask whether the link outlived a stall of ours."""
+        return self.lateness.ask_at(self.pings.last_at)
 
     # --- when ------------------------------------------------------------------------
 
@@ -418,4 +403,6 @@ class Link:
         if self.lateness.draining:
             return self.lateness.next_at(now=now)
         due = min(self.heartbeat.next_at(now=now), self.clocks.next_at(now=now))
+        if not self.lateness.settled:
+            due = min(due, self._ask_at(), self.lateness.tell_at)
         return max(due, now + LEAST_STEP)

@@ -81,8 +81,13 @@ class PeerClock:
         """
         self.excused_until = max(self.excused_until, now + silence)
 
+    def extend(self, lag: float, *, now: float) -> None:
+        """A stall of our own lies behind us: it prolongs what was begun before it."""
+        if self.wait:
+            self.wait.began_at = min(now, self.wait.began_at + lag)
+
     def forgive(self) -> None:
-        """A stall or a pause of ours lies behind us: ask again before judging."""
+        """What came was old, or not read at all: ask again before judging."""
         self.wait = None
 
     def resume(self, *, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from .detector import OUTBOUND_RETRANSMITS, window_shut
+from .detector import window_shut
 from .evidence import Kernel
 
 MOST_OUT = 16
@@ -25,9 +25,11 @@ class PingOut:
     heard_retransmits: int | None = None
     """Retransmissions so far when a segment first came though the answer did not."""
     resent_at: float | None = None
-    """When a retransmission was noticed after that."""
+    """When enough retransmissions were noticed, the last of them after that."""
 
-    def watch(self, kernel: Kernel, *, answer_takes: float, now: float) -> None:
+    def watch(
+        self, kernel: Kernel, *, answer_takes: float, needed: int, now: float
+    ) -> None:
         """Note whether the way to us works while this ping stays unacknowledged.
 
         What was on its way to us when it left proves nothing, and a path that has just
@@ -36,21 +38,19 @@ class PingOut:
         if self.heard_retransmits is None:
             if now - kernel.heard_age >= self.sent_at + answer_takes:
                 self.heard_retransmits = kernel.total_retransmits
-        elif (
-            self.resent_at is None and kernel.total_retransmits > self.heard_retransmits
-        ):
+            return
+        enough = max(self.heard_retransmits, self.retransmits + needed - 1)
+        if self.resent_at is None and kernel.total_retransmits > enough:
             self.resent_at = now
 
     def is_lost_outbound(
         self, kernel: Kernel, *, answer_takes: float, now: float
     ) -> bool:
         """Resent in vain while segments come in: our own bytes do not arrive."""
-        resent = kernel.total_retransmits - self.retransmits
         return (
             self.position is not None
             and self.resent_at is not None
             and now >= self.resent_at + answer_takes
-            and resent >= OUTBOUND_RETRANSMITS
             and kernel.retransmits > 0
             and kernel.acked_bytes == self.acked_bytes
             and not window_shut(kernel)

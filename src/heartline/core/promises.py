@@ -15,7 +15,12 @@ def bounds(link: Link, *, now: float) -> Bounds:
     wait = policy.ping_every if silence is None else silence
     reproof = link.path.rung + POLL + TIMER_SLACK + KERNEL_TAKES
     excused = max(0.0, link.peer.excused_until - now)
-    peer = max(wait, excused) + link.peer.allowance(now=now) + reproof
+    takes = link.peer.allowance(now=now) + reproof
+    if link.kernel is not None:
+        # A dead way out alone is missed no sooner than a frozen peer.
+        resending = link.path.resending_takes(wait, now=now) + TIMER_SLACK
+        takes = max(takes, resending)
+    peer = max(wait, excused) + takes
     if link.clocks.no_pong_at is not None:
         peer = policy.no_pong_silence + TIMER_SLACK
     path = peer
@@ -28,7 +33,8 @@ def ceilings(link: Link) -> Bounds:
     """What `bounds` can grow to on this link, whatever it learns."""
     policy = link.policy
     reproof = link.path.timeout_cap + DELAYED_ACK + POLL + TIMER_SLACK + KERNEL_TAKES
-    asked = policy.ping_every + policy.peer_max + reproof
+    resending = link.path.resending_takes_at_most(policy.ping_every) + TIMER_SLACK
+    asked = policy.ping_every + max(policy.peer_max + reproof, resending)
     peer = max(asked, policy.no_pong_silence + TIMER_SLACK)
     path = peer if link.kernel is None else link.path.ceiling
     return Bounds(path=path, peer=peer, channels=_channels(link))

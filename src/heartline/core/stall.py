@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf
+
 SETTLE = 0.020
 """After a stall the socket gets this long to be read before anything is judged."""
 DRAIN = 0.010
 MOST_DRAINS = 50
 """A flood that never leaves the buffer empty is judged all the same after these."""
+ASK_EVERY = 1.0
+"""Stalls that follow each other make a link ask for a sign of life this seldom."""
+TELL_EVERY = 1.0
+"""Short stalls that follow each other are told together, this seldom."""
+LONG = 0.5
+"""A stall of this length is told at once in any case."""
 CLOCK_GRAIN = 1e-6
 """Differences of instants are exact to this."""
 
@@ -15,10 +23,13 @@ class Lateness:
     """Stalls and pauses of ours, and what had waited them out when it was read."""
 
     __slots__ = (
+        "_accounted_at",
         "_drains",
         "_handled_at",
         "_measured_from",
         "_previous_at",
+        "_told_at",
+        "_untold",
         "reads_old",
         "stalled_for",
         "unproven_since",
@@ -34,20 +45,34 @@ class Lateness:
         self._drains = 0
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
+        self._accounted_at = -inf
+        """Up to here, lateness has been noticed and made up for."""
+        self._told_at = -inf
+        self._untold = 0.0
 
     @property
     def draining(self) -> bool:
         """Whether the socket is to be read before anything is judged."""
         return self._drains > 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether the link is proven again and there is nothing left to tell."""
+        return self.unproven_since is None and not self._untold
+
     def handled(self, *, now: float) -> None:
         """A fact is being handled."""
         self._previous_at, self._handled_at = self._handled_at, now
 
+    def fresh(self, lag: float, *, now: float) -> float:
+        """What of a `lag` up to `now` was not noticed before, by another timer."""
+        return max(0.0, min(lag, now - self._accounted_at))
+
     def stall(self, lag: float, *, now: float) -> None:
         """Our loop was late by `lag`."""
-        self._drains = 1
-        self._measured_from = now
+        self._drains = max(self._drains, 1)
+        self._measured_from = self._accounted_at = now
+        self._untold += lag
         if self.unproven_since is None:
             # Whatever is read now came after the last thing we handled.
             self.unproven_since = min(now - lag, self._previous_at)
@@ -67,6 +92,26 @@ class Lateness:
         self._drains = 0
         self.reads_old = False
         return False
+
+    def tell(self, *, at_once: bool, now: float) -> float:
+        """Seconds of stalls to be told now; 0.0 while they are to be collected."""
+        if now < self.tell_at and self._untold < LONG and not at_once:
+            return 0.0
+        told, self._untold = self._untold, 0.0
+        if told:
+            self._told_at = now
+        return told
+
+    @property
+    def tell_at(self) -> float:
+        """When short stalls that were collected are told; inf if there are none."""
+        return self._told_at + TELL_EVERY if self._untold else inf
+
+    def ask_at(self, last_ping_at: float) -> float:
+        """When to ask for a sign of life; inf where none is wanted, or one is out."""
+        if self.unproven_since is None or last_ping_at >= self._measured_from:
+            return inf
+        return last_ping_at + ASK_EVERY
 
     def next_at(self, *, now: float) -> float:
         """When to look again while draining."""

@@ -19,13 +19,25 @@ from typing import Final
 from picows import WSHandshakeError, WSInvalidHeaderError
 from python_socks import ProxyError
 
-from heartline.core.items import Cause
+from heartline.core.items import Cause, Where
 from heartline.errors import WireError
 
 ABNORMAL_CLOSURE: Final = 1006
 """The close code for an end without a close frame (RFC 6455 section 7.1.5)."""
 
 _RESET: Final = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+_LOCAL: Final = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EADDRNOTAVAIL,
+    errno.ENETDOWN,
+    errno.EACCES,
+    errno.EPERM,
+}
+"""This host gives no descriptor, no memory, no port, no interface or no permission:
+nothing was sent (connect(2), socket(2))."""
 _ERRNO: Final = re.compile(r"\[(?:Errno|WinError) (\d+)\]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})(?: |$)")
 _PROXY_STATUS: Final = re.compile(r"\bstatus (\d{3})\b")
@@ -158,7 +170,9 @@ def _broken(failure: OSError, where: str, ending: Ending) -> WireError:
         return ended(where, Ending.RESET if ending is Ending.NONE else ending)
     names = sorted(errno.errorcode.get(code, str(code)) for code in codes)
     what = ", ".join(names) or type(failure).__name__
-    return WireError(Cause.PATH_DEAD, f"{where}: cannot connect ({what})")
+    local = Where.LOCAL if codes and codes <= _LOCAL else None
+    reason = f"{where}: cannot connect ({what})"
+    return WireError(Cause.PATH_DEAD, reason, where=local)
 
 
 def _codes(failure: OSError) -> set[int]:

@@ -63,6 +63,8 @@ class Pulse:
         if stood > EVERY + LATE:
             for stalled in list(self._listeners.values()):
                 stalled(stood)
+            # Telling many takes its time, and that is no stall to be told of again.
+            self._beat_at = self._clock()
 
     def _beat(self) -> None:
         self._timer = self._loop.call_later(EVERY, self._beat)

@@ -1,0 +1,63 @@
+"""The pulse of a loop: who is told that it stood still, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from heartline.wire.pulse import EVERY, LATE, Pulse
+
+
+class Loop:
+    """A clock that is set, and the one timer that is armed."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.beat: tuple[float, Callable[[], None]] | None = None
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Loop:
+        self.beat = self.now + delay, call
+        return self
+
+    def cancel(self) -> None:
+        self.beat = None
+
+    def fire(self, *, late: float = 0.0) -> None:
+        """Let the timer fire, so late, or as late as it already is."""
+        assert self.beat is not None
+        due, call = self.beat
+        self.now = max(self.now, due + late)
+        call()
+
+
+def pulse_of(loop: Loop) -> Pulse:
+    return Pulse(cast(asyncio.AbstractEventLoop, loop), clock=lambda: loop.now)
+
+
+def test_a_beat_that_is_late_is_told_with_what_it_stood_still() -> None:
+    loop, told = Loop(), list[float]()
+    pulse_of(loop).listen(1, told.append)
+    loop.fire(late=LATE * 0.9)
+    assert told == []
+    loop.fire(late=LATE * 1.1)
+    assert told == [pytest.approx(EVERY + LATE * 1.1)]
+
+
+def test_telling_many_takes_its_time_and_is_no_stall_to_be_told_of() -> None:
+    loop, told = Loop(), list[float]()
+    pulse = pulse_of(loop)
+
+    def hear(stood: float) -> None:
+        told.append(stood)
+        loop.now += 0.001
+
+    for who in range(500):
+        pulse.listen(who, hear)
+    loop.fire(late=0.5)
+    assert len(told) == 500
+    for _ in range(5):
+        loop.fire()
+    assert len(told) == 500
