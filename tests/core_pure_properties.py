@@ -41,6 +41,7 @@ from heartline.core.items import (
     Status,
     Verdict,
 )
+from heartline.core.link import LEAST_STEP
 from heartline.core.neighbours import DialBudget, Neighbours
 from heartline.core.session import Session
 from heartline.core.subscriptions import Beats, Freshness
@@ -141,7 +142,8 @@ def dials_to_one_host_share_one_budget(dice: random.Random) -> None:
             lost = DialFailed(session.epoch, Cause.REFUSED, "closed", 500)
             note_dials(session, lost, now, made)
     for first, last in zip(made, list(made)[budget.burst :], strict=False):
-        assert last - first >= budget.every * 0.999
+        # A tick may put off a dial by one step, and not the dial after it.
+        assert last - first >= budget.every - 1.001 * LEAST_STEP
 
 
 def note_dials(session: Session, fact: Fact, now: float, made: deque[float]) -> None:

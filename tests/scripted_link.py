@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from heartline.core.detector import Liveness
@@ -14,6 +15,10 @@ from heartline.core.link import Link
 
 BEGAN = 100.0
 PING_BYTES = 10
+PROBE = 0.030
+"""Time a probe is given on the path of 20 ms."""
+RUNG = PROBE + 0.050
+HEARD = BEGAN + 0.020
 
 
 def kernel(**fields: Any) -> Kernel:
@@ -58,6 +63,7 @@ class Scripted:
         """Whether the peer's kernel acknowledges at once what we write."""
         self.with_kernel = with_kernel
         self.unread_bytes = 0
+        self.ticks = 0
         self.told: list[tuple[float, Output]] = []
         self.link = Link(
             3,
@@ -127,6 +133,7 @@ class Scripted:
         """Tick at the deadline, or so many seconds after it."""
         assert self.link.deadline < inf
         self.now = max(self.now, self.link.deadline + late)
+        self.ticks += 1
         fact = Tick(3, self.evidence(), **fields)
         self._note(self.link.handle(fact, now=self.now))
 
@@ -148,3 +155,42 @@ class Scripted:
     def only(self, kind: type[Any]) -> Any:
         [one] = [output for _, output in self.told if isinstance(output, kind)]
         return one
+
+
+# --- stories that begin alike ----------------------------------------------------
+
+
+def quiet(**options: object) -> Scripted:
+    """A link whose first ping was answered, and which has heard nothing since."""
+    world = Scripted(**options)  # type: ignore[arg-type]
+    world.now = HEARD
+    world.read(pong=True)
+    return world
+
+
+def near(*times: float) -> list[object]:
+    """Two deadlines closer than a millisecond are a millisecond apart."""
+    return [pytest.approx(at, abs=0.0011) for at in times]
+
+
+def alive(world: Scripted, until: float) -> None:
+    """The kernel at the other end answers every second; its program says nothing."""
+    while not world.link.found and world.link.deadline <= until:
+        if world.link.deadline >= world.heard_at + 1.0:
+            world.now = max(world.now, world.heard_at + 1.0)
+            world.hear()
+        world.tick()
+        if world.times(Ping, since=world.now - 1e-9):
+            world.hear()
+
+
+def feed(world: Scripted, until: float, *, every: float = 0.05) -> None:
+    """Data comes `every` so often; whatever is due in between is ticked."""
+    nth = round((world.now - HEARD) / every) + 1
+    while HEARD + nth * every <= until:
+        due = HEARD + nth * every
+        while world.link.deadline <= due and not world.link.found:
+            world.tick()
+        world.now = due
+        world.read(data=1)
+        nth += 1

@@ -34,6 +34,7 @@ from heartline.core.events import (
     Tick,
 )
 from heartline.core.items import Cause, Condition, Phase
+from heartline.core.neighbours import MOST_REMEMBERED, Neighbours
 from heartline.core.overflow import SlowConsumer
 from heartline.core.session import Session
 from heartline.core.stall import Lateness
@@ -233,7 +234,8 @@ def test_a_close_has_its_time_and_an_answer_ends_it_sooner() -> None:
 
 def test_the_backoff_of_a_quiet_link_is_reset_by_a_minute_of_pongs() -> None:
     assert Backoff().quiet_uptime == 60.0
-    for uptime, useful in ((59.0, False), (61.0, True)):
+    cases = ((59.0, True, False), (61.0, True, True), (61.0, False, False))
+    for uptime, answers, useful in cases:
         alive = Session(Terms(host="a"), draw=lambda: 0.5)
         alive.handle(Start(), now=BEGAN)
         out = alive.handle(DialSucceeded(1, "a:1"), now=BEGAN)
@@ -241,7 +243,8 @@ def test_the_backoff_of_a_quiet_link_is_reset_by_a_minute_of_pongs() -> None:
         while now < BEGAN + uptime:
             for ping in [o for o in out if isinstance(o, Ping)]:
                 now += 0.01
-                alive.handle(Ponged(1, ping.payload), now=now)
+                if answers:
+                    alive.handle(Ponged(1, ping.payload), now=now)
                 alive.handle(Received(1, 1, 0, 10), now=now)
             now = min(alive.deadline, BEGAN + uptime)
             out = alive.handle(Tick(1), now=now)
@@ -274,3 +277,69 @@ def test_a_suspend_while_dialling_counts_as_our_lag() -> None:
     assert told.suspended == 5.0
     # As long again from now, for the look-up and for the whole.
     assert dialled.deadline == pytest.approx(BEGAN + 2.01 + 5.01)
+
+
+def test_short_stalls_are_told_together_and_long_ones_at_once() -> None:
+    lateness = Lateness(now=10.0)
+    assert lateness.settled
+    assert lateness.tell_at == float("inf")
+    assert lateness.tell(at_once=True, now=10.0) == 0.0
+    lateness.stall(0.2, now=20.0)
+    assert not lateness.settled
+    assert lateness.tell(at_once=False, now=20.0) == 0.2
+    for now in (20.3, 20.6):
+        lateness.stall(0.15, now=now)
+        assert lateness.tell(at_once=False, now=now) == 0.0
+    assert lateness.tell_at == 21.0
+    assert lateness.tell(at_once=False, now=20.999) == 0.0
+    assert lateness.tell(at_once=False, now=21.0) == pytest.approx(0.3)
+    lateness.stall(0.25, now=21.2)
+    assert lateness.tell(at_once=False, now=21.2) == 0.0
+    lateness.stall(0.25, now=21.4)
+    assert lateness.tell(at_once=False, now=21.4) == 0.5
+    lateness.stall(0.15, now=21.5)
+    assert lateness.tell(at_once=True, now=21.5) == 0.15
+    assert lateness.tell_at == float("inf")
+
+
+def test_a_stall_noticed_by_two_timers_counts_once() -> None:
+    lateness = Lateness(now=10.0)
+    assert lateness.fresh(0.5, now=12.0) == 0.5
+    lateness.stall(0.5, now=12.0)
+    assert lateness.fresh(0.5, now=12.0) == 0.0
+    assert lateness.fresh(0.5, now=12.2) == pytest.approx(0.2)
+    assert lateness.fresh(-1.0, now=13.0) == 0.0
+
+
+def test_a_sign_of_life_is_asked_for_a_second_after_the_last_ping() -> None:
+    lateness = Lateness(now=10.0)
+    assert lateness.ask_at(9.0) == float("inf")
+    lateness.stall(0.5, now=12.0)
+    assert lateness.ask_at(11.5) == 12.5
+    assert lateness.ask_at(12.0) == float("inf")
+    lateness.unproven_since = None
+    assert lateness.ask_at(11.5) == float("inf")
+
+
+def test_only_a_tick_puts_the_next_deadline_a_millisecond_off() -> None:
+    hasty = session(resolve=0.0004, connect=7.0)
+    assert hasty.deadline == BEGAN + 0.0004
+    both = session(resolve=1.0, connect=1.0)
+    both.handle(DialSucceeded(1, "a:1"), now=BEGAN + 0.5)
+    due = both.deadline
+    both.handle(Overflowed(1), now=due - 1.0 + 0.0002)
+    both.handle(Overflowed(1), now=due - 0.5)
+    both.handle(Tick(1), now=due)
+    assert both.deadline >= due + 0.001 - 1e-9
+
+
+def test_of_hosts_that_are_all_in_debt_the_least_indebted_is_forgotten() -> None:
+    shared = Neighbours()
+    for nth in range(MOST_REMEMBERED):
+        for _ in range(20 + nth % 7 if nth != 40 else 15):
+            shared.reserve(f"host{nth}", now=0.0)
+    assert shared.reserve("host40", now=0.0) == 6.0
+    shared.reserve("new", now=0.0)
+    # host40 begins anew, at the cost of "new", which has dialled only once.
+    assert shared.reserve("host40", now=0.0) == 0.0
+    assert shared.reserve("host41", now=0.0) > 6.0

@@ -22,34 +22,23 @@ from heartline.core.events import (
     Doubted,
     Paused,
     Ping,
-    Received,
     Resumed,
     RoundTripMeasured,
     Stalled,
 )
-from heartline.core.items import Cause, Condition, Verdict, Where
+from heartline.core.items import Cause, Condition, Where
 from heartline.core.promises import bounds, ceilings
-from scripted_link import BEGAN, Scripted, kernel
-
-PROBE = 0.030
-"""Time a probe is given on the path of 20 ms."""
-RUNG = PROBE + 0.050
-GRACE = 0.040
-HEARD = BEGAN + 0.020
-
-
-def quiet(**options: object) -> Scripted:
-    """A link whose first ping was answered, and which has heard nothing since."""
-    world = Scripted(**options)  # type: ignore[arg-type]
-    world.now = HEARD
-    world.read(pong=True)
-    return world
-
-
-def near(*times: float) -> list[object]:
-    """Two deadlines closer than a millisecond are a millisecond apart."""
-    return [pytest.approx(at, abs=0.0011) for at in times]
-
+from scripted_link import (
+    BEGAN,
+    HEARD,
+    RUNG,
+    Scripted,
+    alive,
+    feed,
+    kernel,
+    near,
+    quiet,
+)
 
 # --- the path ---------------------------------------------------------------------
 
@@ -206,17 +195,6 @@ def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
 # --- the peer ---------------------------------------------------------------------
 
 
-def alive(world: Scripted, until: float) -> None:
-    """The kernel at the other end answers every second; its program says nothing."""
-    while not world.link.found and world.link.deadline <= until:
-        if world.link.deadline >= world.heard_at + 1.0:
-            world.now = max(world.now, world.heard_at + 1.0)
-            world.hear()
-        world.tick()
-        if world.times(Ping, since=world.now - 1e-9):
-            world.hear()
-
-
 @given(allowed=st.floats(2.0, 9.0), every=st.floats(10.0, 20.0))
 def test_a_frozen_peer_is_asked_doubted_asked_again_and_told(
     allowed: float, every: float
@@ -262,18 +240,6 @@ def test_a_pong_clears_a_doubt_and_measures_the_way() -> None:
     world.run(until=HEARD + 12.0)
     # What healed stretches the next wait fourfold, up to the ceiling.
     assert world.link.peer.allowance(now=world.now) == pytest.approx(6.8, abs=0.01)
-
-
-def feed(world: Scripted, until: float, *, every: float = 0.05) -> None:
-    """Data comes `every` so often; whatever is due in between is ticked."""
-    nth = round((world.now - HEARD) / every) + 1
-    while HEARD + nth * every <= until:
-        due = HEARD + nth * every
-        while world.link.deadline <= due and not world.link.found:
-            world.tick()
-        world.now = due
-        world.read(data=1)
-        nth += 1
 
 
 def test_data_without_pongs_is_a_condition_after_the_peers_time() -> None:
@@ -468,133 +434,3 @@ def test_a_pause_is_told_and_holds_every_verdict_about_the_peer() -> None:
     ended = world.only(ConditionEnded)
     assert ended.condition is Condition.PAUSED
     assert ended.after == pytest.approx(100.0)
-
-
-def test_the_evidence_of_a_dead_path_is_told_in_exact_figures() -> None:
-    world = quiet()
-    world.acks = False
-    world.show(total_retransmits=4)
-    world.run(until=HEARD + 1.08)
-    world.show(total_retransmits=6)
-    world.run()
-    assert world.link.found is not None
-    assert world.link.found.evidence == (
-        "the kernel heard nothing for 1.57 s; 3 pings in 0.50 s, 2 retransmissions,"
-        " no segment came back"
-    )
-
-
-def test_the_evidence_of_a_frozen_peer_names_the_last_proof_of_its_kernel() -> None:
-    world = quiet()
-    alive(world, HEARD + 60.0)
-    assert world.link.found is not None
-    assert world.link.found.evidence == (
-        "no frame for 13.00 s, though its kernel acknowledged a ping 0.25 s ago"
-    )
-
-
-def test_how_a_link_stands_is_its_verdict_its_stall_and_its_channels() -> None:
-    world = quiet(freshness=Freshness(every=4.0, redial=False))
-    world.read(data=1)
-    assert world.link.standing == (Verdict.ALIVE, False, False)
-    alive(world, world.now + 4.0)
-    world.now += 0.02
-    world.read(pong=True)
-    alive(world, world.now + 0.1)
-    assert world.link.standing == (Verdict.ALIVE, False, True)
-    world.tick(late=1.0)
-    assert world.link.standing == (Verdict.ALIVE, True, True)
-    assert world.link.calm is False
-
-
-def test_a_link_is_calm_until_something_hangs_on_the_next_frame() -> None:
-    world = quiet()
-    assert world.link.calm
-    alive(world, HEARD + 9.9)
-    assert world.link.calm
-    alive(world, HEARD + 10.0)
-    assert not world.link.calm
-    doubted = quiet()
-    doubted.run(until=HEARD + 1.07)
-    assert not doubted.link.calm
-    contracted = quiet(freshness=Freshness(every=2.0))
-    alive(contracted, HEARD + 1.9)
-    assert contracted.link.calm
-    alive(contracted, HEARD + 2.0)
-    assert not contracted.link.calm
-
-
-def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:
-    world = quiet()
-    world.handle(Paused(3))
-    world.run(until=HEARD + 0.5)
-    world.now = HEARD + 0.5
-    world.handle(Resumed(3))
-    heard_at = world.link.path.heard_at
-    world.now = HEARD + 0.6
-    world.handle(Received(3, 1, 1, 20))
-    assert world.link.path.heard_at == heard_at
-    assert world.link.peer.frame_at == world.now
-    world.handle(Received(3, 0, 0, 20))
-    assert world.link.path.heard_at == heard_at
-    # Once the socket has been seen empty, what comes is new.
-    world.tick()
-    world.handle(Received(3, 1, 1, 20))
-    assert world.link.path.heard_at == world.now
-    world.now += 0.1
-    world.handle(Received(3, 0, 0, 20))
-    assert world.link.path.heard_at == world.now
-
-
-def test_the_silence_that_is_doubted_is_at_least_four_round_trips() -> None:
-    for round_trip, least in ((0.02, 0.2), (0.2, 0.8)):
-        world = Scripted(seen=kernel(round_trip=round_trip, min_round_trip=round_trip))
-        world.now = BEGAN + round_trip
-        world.read(pong=True)
-        feed(world, BEGAN + 8.0)
-        silence = world.link.clocks.busy_silence
-        assert silence == pytest.approx(least, abs=1e-6)
-
-
-def test_on_a_busy_link_silence_is_judged_by_the_rhythm_of_its_data() -> None:
-    """Data each 50 ms: asked after 0.2 s of silence, and half the time is given."""
-    frozen = quiet()
-    feed(frozen, BEGAN + 20.0)
-    last = frozen.now
-    promised = bounds(frozen.link, now=last)
-    alive(frozen, last + 30.0)
-    assert frozen.times(Ping, since=last)[0] == pytest.approx(last + 0.2, abs=0.0011)
-    assert frozen.times(Doubted) == near(last + 0.2 + 0.75)
-    assert frozen.now == pytest.approx(last + 0.2 + 1.5, abs=0.0021)
-    assert frozen.link.found is not None
-    assert frozen.link.found.cause is Cause.PEER_FROZEN
-    expected = 0.2 + 1.5 + RUNG + 0.050 + 0.050 + 0.25
-    assert promised.peer == pytest.approx(expected)
-    dead = quiet()
-    feed(dead, BEGAN + 20.0)
-    dead.acks = False
-    dead.run()
-    asked = dead.times(Ping, since=last)
-    assert asked == near(last + 0.2, last + 0.2 + RUNG, last + 0.2 + 2 * RUNG)
-    assert dead.now == pytest.approx(last + 0.2 + 0.5, abs=0.0041)
-    assert dead.link.found is not None
-    assert dead.link.found.cause is Cause.PATH_DEAD
-    # Where data is missed, the way out may be dead alone: four resends are awaited.
-    resends = 4 * (0.2 + PROBE) + RUNG + 0.050
-    assert promised.path == pytest.approx(0.2 + resends + 0.050)
-
-
-def test_a_silent_peer_that_never_pongs_gets_a_minute_and_a_last_word() -> None:
-    world = Scripted()
-    world.now = HEARD
-    world.read(data=1)
-    feed(world, BEGAN + 6.0)
-    assert world.only(ConditionBegan).condition is Condition.NO_PONG
-    last = world.now
-    alive(world, last + 100.0)
-    # The data's rhythm is missed, half a minute passes, and one word before the end.
-    last_word_at = last + 59.5
-    assert world.times(Ping, since=last) == near(last + 0.2, last + 30.2, last_word_at)
-    assert world.link.found is not None
-    assert world.link.found.cause is Cause.PEER_FROZEN
-    assert world.now == pytest.approx(last + 60.0, abs=0.0021)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from heartline.core.backoff import Backoff
 from heartline.core.contracts import Beats, Freshness
 from heartline.core.events import (
     Abort,
@@ -27,10 +28,15 @@ from heartline.core.events import (
     Ponged,
     Received,
     Start,
+    Stop,
+    Stopped,
+    Surrendered,
+    Synced,
     Tick,
 )
 from heartline.core.evidence import Evidence
-from heartline.core.items import Cause, Condition, Counts, Phase, Verdict
+from heartline.core.inbox import Buffer, Inbox
+from heartline.core.items import Cause, Condition, Counts, Message, Phase, Verdict
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
@@ -218,7 +224,8 @@ def test_a_link_that_ends_takes_its_conditions_along_and_leaves_a_gap() -> None:
     stream.connect()
     [gap] = [o.gap for o in stream.told if isinstance(o, GapFound)]
     assert (gap.from_at, gap.until_at, gap.epoch) == (heard_at, stream.now, 1)
-    connected = [o for o in stream.told if isinstance(o, Connected)][-1]
+    first, connected = [o for o in stream.told if isinstance(o, Connected)]
+    assert (first.outage, first.attempt, first.epoch) == (0.0, 1, 1)
     assert connected.outage == pytest.approx(stream.now - lost.since_at)
     assert (connected.epoch, connected.attempt, connected.kernel) == (2, 2, False)
 
@@ -239,3 +246,111 @@ def test_each_wait_before_a_dial_is_told_with_its_length_and_the_attempt() -> No
         assert stream.status().retry_at == pytest.approx(stream.now + told.delay)
         assert (stream.status().cause, stream.status().status) == (Cause.REFUSED, 502)
     assert waits == [(2, 0.5), (3, 1.0), (4, 2.0), (5, 4.0), (6, 8.0)]
+
+
+def test_giving_up_counts_from_the_failure_after_the_last_open_link() -> None:
+    stream = Stream(backoff=Backoff(give_up_after=20.0))
+
+    def fail_for(seconds: float) -> float:
+        began_at = stream.now
+        while stream.now < began_at + seconds:
+            while stream.session.phase is Phase.BACKOFF:
+                stream.now = max(stream.now, stream.session.deadline)
+                stream.feed(Tick())
+            if stream.session.phase is not Phase.CONNECTING:
+                break
+            failed = DialFailed(stream.session.epoch, Cause.REFUSED, "no", 500)
+            stream.feed(failed, after=0.5)
+        return stream.now - began_at
+
+    fail_for(15.0)
+    stream.connect()
+    stream.pong()
+    stream.feed(Ended(stream.session.epoch, Cause.RESET), after=0.1)
+    lost_at = stream.now
+    fail_for(100.0)
+    [gave_up] = [o for o in stream.told if isinstance(o, Surrendered)]
+    assert stream.session.phase is Phase.CLOSED
+    assert 20.0 <= gave_up.at - lost_at <= 20.0 + 30.0
+
+
+@pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.BACKOFF])
+def test_a_stop_without_a_link_ends_the_stream_and_a_dial_under_way(
+    phase: Phase,
+) -> None:
+    stream = Stream()
+    if phase is Phase.BACKOFF:
+        stream.feed(DialFailed(1, Cause.REFUSED, "no", 500), after=0.1)
+    assert stream.session.phase is phase
+    out = stream.feed(Stop(), after=0.1)
+    dialling = phase is Phase.CONNECTING
+    assert [o for o in out if isinstance(o, Abort)] == [Abort(1)] * dialling
+    assert [o.epoch for o in out if isinstance(o, Stopped)] == [1]
+    assert stream.session.phase is Phase.CLOSED
+    assert stream.status().retry_at is None
+    assert stream.feed(Tick(), after=100.0) == []
+
+
+def test_a_stop_ends_the_conditions_of_its_own_link() -> None:
+    stream = Stream()
+    stream.connect()
+    stream.feed(Paused(1), after=1.0)
+    stream.feed(Stop(), after=1.0)
+    out = stream.feed(Ended(1, Cause.CLOSED_BY_PEER, 1000), after=0.1)
+    [ended] = [o for o in out if isinstance(o, ConditionEnded)]
+    assert (ended.epoch, ended.condition) == (1, Condition.PAUSED)
+    assert ended.after == pytest.approx(1.1)
+
+
+def test_an_inbox_counts_what_it_was_given() -> None:
+    buffer = Buffer(Inbox())
+    for nth in range(3):
+        buffer.put([Message("a", 1.0, None, 1), Message("b", 1.0, None, 1)], 10)
+        assert (buffer.received, buffer.received_bytes) == (2 * nth + 2, 10 * nth + 10)
+    assert len([item for item in buffer.take(4) if isinstance(item, Message)]) == 4
+    assert (buffer.received, buffer.delivered, buffer.waiting) == (6, 4, 2)
+
+
+def test_what_was_missed_is_told_before_the_first_data_of_the_next_link() -> None:
+    stream = Stream(syncs=True)
+    stream.connect()
+    stream.feed(Synced(1, 1))
+    stream.pong()
+    heard_at = stream.now
+    stream.feed(Ended(1, Cause.RESET), after=3.0)
+    stream.connect()
+    assert stream.session.phase is Phase.SYNCING
+    assert stream.feed(Received(2, 1, 0, 10)) == []
+    [found] = stream.feed(Received(2, 1, 1, 10), after=0.5)
+    assert isinstance(found, GapFound)
+    assert (found.gap.from_at, found.gap.until_at) == (heard_at, stream.now)
+    assert found.gap.epoch == 1
+    out = stream.feed(Synced(2, 1), after=0.1)
+    assert not [o for o in out if isinstance(o, GapFound)]
+
+
+def test_a_consumer_that_is_too_slow_may_cost_the_link() -> None:
+    stream = Stream()
+    assert stream.feed(Overflowed(0, disconnect=True))[0].condition == "SLOW_CONSUMER"
+    stream.connect()
+    out = stream.feed(Overflowed(0, disconnect=True), after=1.0)
+    assert out[0] == Abort(1)
+    [lost] = [o for o in out if isinstance(o, Lost)]
+    assert (lost.cause, lost.evidence) == (Cause.CLOSED_BY_US, "slow consumer")
+    assert stream.session.phase is Phase.BACKOFF
+    assert not [
+        o
+        for o in stream.feed(Overflowed(0, disconnect=True))
+        if isinstance(o, Lost | Abort)
+    ]
+
+
+def test_a_trouble_that_is_over_is_not_told_again() -> None:
+    stream = Stream()
+    stream.connect()
+    stream.feed(Ended(1, Cause.RESET), after=1.0)
+    assert stream.status().cause is Cause.RESET
+    stream.connect()
+    assert (stream.status().cause, stream.status().live) == (None, True)
+    stream.feed(Stop(), after=1.0)
+    assert stream.status().cause is None

@@ -235,3 +235,33 @@ def test_what_is_asked_beyond_the_last_rung_puts_nothing_off() -> None:
     assert path.ladder is first
     path.forgive(now=106.0)
     assert (path.ladder.began_at, path.ladder.pings) == (106.0, 0)
+
+
+def test_our_stall_prolongs_a_ladder_by_itself_and_never_beyond_now() -> None:
+    for lag, began_at, last_at in ((0.5, 101.5, 101.75), (5.0, 102.0, 102.0)):
+        path = PathClock(Liveness(), kernel=kernel(), now=100.0)
+        path.extend(lag, now=100.5)
+        assert path.ladder is None
+        path.doubt(now=101.0)
+        path.pinged(now=101.25)
+        path.extend(lag, now=102.0)
+        assert path.ladder is not None
+        assert (path.ladder.began_at, path.ladder.last_ping_at) == (began_at, last_at)
+        assert path.ladder.pings == 1
+
+
+def test_a_way_out_that_needed_resends_is_given_more_of_them() -> None:
+    path = PathClock(Liveness(), kernel=kernel(total_retransmits=7), now=100.0)
+    assert path.resends_needed(now=100.0) == 2
+    seen = kernel(total_retransmits=8, segments_in=2)
+    path.observe(seen, now=101.0)
+    assert path.resends_needed(now=101.0) == 2
+    path.observe(replace(seen, segments_in=3, acked_bytes=10), now=102.0)
+    assert path.resends_needed(now=102.0) == 3
+    # Without a resend nothing is learned, and what was is forgotten by the hour.
+    path.observe(replace(seen, segments_in=4, acked_bytes=20), now=3102.0)
+    assert path.resends_needed(now=3102.0) == 3
+    assert path.resends_needed(now=6102.0) == 2
+    worse = replace(seen, segments_in=5, acked_bytes=30, total_retransmits=20)
+    path.observe(worse, now=6104.0)
+    assert path.resends_needed(now=6104.0) == 4

@@ -37,10 +37,11 @@ class Heartbeat:
             raise UsageError(
                 "Heartbeat.send", wanted="str, bytes or a callable", got=self.send
             )
-        if isinstance(self.answer, Mapping) and not self.answer:
+        answer: object = self.answer
+        if answer == {}:
             # It would take all JSON for answers, and keep the data from the consumer.
             wanted = "a mapping with at least one key"
-            raise UsageError("Heartbeat.answer", wanted=wanted, got=self.answer)
+            raise UsageError("Heartbeat.answer", wanted=wanted, got=answer)
 
     @property
     def beats(self) -> Beats:

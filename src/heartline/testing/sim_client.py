@@ -48,6 +48,7 @@ from heartline.core.items import (
     Cause,
     Condition,
     Counts,
+    Gap,
     Message,
     Phase,
 )
@@ -400,8 +401,9 @@ class Client:
         self.buffer.note(status)
         self._note("item", status)
         if session.phase is Phase.OPEN and self._live_epoch:
-            for messages, size_bytes in self._early.take():
-                self._take_in(messages, size_bytes)
+            for kept in self._early.take():
+                assert not isinstance(kept, Gap), "only a venue's numbers make one"
+                self._take_in(*kept)
         self.consumer.wake()
 
     def _relieve(self) -> None:
