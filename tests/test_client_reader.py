@@ -556,9 +556,16 @@ def _takes_what_waits_first(self: PureLane) -> list[Item] | None:
     return None if self.idle else self._waiting.take() or _next(self)
 
 
-def _never_empties_the_hand(self: PureLane) -> list[Item] | None:
+def _gives_each_read_twice(self: PureLane) -> list[Item] | None:
     handed = self._handed
-    return list(handed) if handed is not None else _next(self)
+    if handed is not None and id(handed) not in _GIVEN:
+        # Once more and not for ever: an endless reader would never let the play end.
+        _GIVEN[id(handed)] = handed
+        return list(handed)
+    return _next(self)
+
+
+_GIVEN: dict[int, list[Message]] = {}
 
 
 def _believes_itself_idle(self: PureLane) -> list[Item] | None:
@@ -582,7 +589,7 @@ PLANTED: tuple[tuple[str, Callable[..., Any], list[Step]], ...] = (
     ("hand", _hands_past_what_waits, LATE_NOTE),
     ("hand", _hands_over_what_was_handed, HANDED_TWICE),
     ("_next", _takes_what_waits_first, HANDED_AND_PUT),
-    ("_next", _never_empties_the_hand, HANDED_AND_PUT),
+    ("_next", _gives_each_read_twice, HANDED_AND_PUT),
     ("_next", _believes_itself_idle, LATE_NOTE),
     ("items", _forgets_the_rest, HELD),
 )
