@@ -173,7 +173,8 @@ def _positive(seconds: float | None, option: str) -> float | None:
 async def follow(wish: Wish) -> None:
     """Open the stream and show it as wished, until it ends or the time is up."""
     view = None if wish.lines else WatchView(redact_url(wish.url))
-    logging.getLogger("heartline").addFilter(_is_no_event)
+    logger = logging.getLogger("heartline")
+    logger.addFilter(_is_no_event)
     connecting = heartline.connect(
         wish.url,
         venue=wish.venue,
@@ -195,6 +196,8 @@ async def follow(wish: Wish) -> None:
     except TimeoutError:
         if not limit.expired():
             raise
+    finally:
+        logger.removeFilter(_is_no_event)
 
 
 def _is_no_event(record: logging.LogRecord) -> bool:
