@@ -93,9 +93,9 @@ class Watched:
         )
 
     async def fed(self, epoch: int = 1, messages: int = 1) -> None:
-        """So many messages of that link have come."""
+        """So many messages of that link, or of later ones, have come."""
         await self.until(
-            lambda: sum(m.epoch == epoch for m in self.messages) >= messages,
+            lambda: sum(m.epoch >= epoch for m in self.messages) >= messages,
             f"data of epoch {epoch}",
         )
 

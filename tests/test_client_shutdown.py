@@ -261,7 +261,7 @@ async def test_a_signal_ends_streams_in_all_phases_at_once(
                 raise AssertionError(first + err)
             began = time.monotonic()
             child.send_signal(number)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(10):
                 out, err = await child.communicate()
             # The interpreter's own way out is in it.
             assert time.monotonic() - began < AT_ONCE + 0.5

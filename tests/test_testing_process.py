@@ -71,7 +71,7 @@ async def main():
     async with FaultyServer() as server:
         if {frozen}: server.freeze()
         print(server.pid, flush=True)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 asyncio.run(main())
 """
     parent = subprocess.Popen(
