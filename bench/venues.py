@@ -201,14 +201,14 @@ class Stand:
         return rest / plays / self.messages, opening / plays / max(1, self.opening)
 
     def close(self) -> None:
-        self._desk.stop()
+        self._desk.alarm.stop()
         self._loop.close()
 
     def _read(self, reads: Sequence[list[str | bytes]]) -> float:
         read = self._desk.read
         began = time.process_time()
         for data in reads:
-            read(data, epoch=1, age=0.0, now=self._tick())
+            read(data, age=0.0, now=self._tick())
         return time.process_time() - began
 
     def _tick(self) -> float:

@@ -16,10 +16,6 @@ class Answers:
         self._before: set[object] = set()
         """What came before anybody waited for it."""
 
-    def forget(self) -> None:
-        """A new link: nothing has come on it."""
-        self._before.clear()
-
     def awaits(self, what: object) -> bool:
         return what in self._waits
 

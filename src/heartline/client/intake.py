@@ -67,7 +67,7 @@ class Intake:
         if not data:
             return
         if self.desk is not None:
-            self._sort(self.desk.read(data, epoch=epoch, age=age, now=now), size_bytes)
+            self._sort(self.desk.read(data, age=age, now=now), size_bytes)
         else:
             ages = repeat(age) if age else _NOT_OLD
             messages = list(

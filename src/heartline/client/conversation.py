@@ -1,0 +1,277 @@
+"""One link to a venue: what comes is read by its contract, what is due is worded.
+
+It knows no other link and times nothing. What the messages mean for the channels is
+the feed's to say, and what follows is the owner's to do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol, TypeAlias
+
+from heartline.core.channel_events import Subscribe, Unsubscribe
+from heartline.core.feed import Feed, FeedOutput, Line
+from heartline.core.items import Gap, Message
+from heartline.core.rhythm import Rhythm
+from heartline.venue.classify import Classifier
+from heartline.venue.pending import Pending
+from heartline.venue.reading import (
+    Acked,
+    Answer,
+    Beacon,
+    Malformed,
+    Notice,
+    Probe,
+    Reading,
+    Refused,
+    Source,
+    Unknown,
+    Update,
+    Welcome,
+)
+from heartline.venue.writer import Outgoing, Writer
+
+from .answers import Answers
+from .contract import SETTLE, Venue, rhythms
+
+Read: TypeAlias = Message | Gap
+
+MOST_LINES = 65_536
+
+
+class ConversationOwner(Protocol):
+    """Who holds the channels of the stream."""
+
+    unknown: int
+    malformed: int
+
+    def obey(
+        self, outputs: Iterable[FeedOutput], items: list[Read] | None = None
+    ) -> None:
+        """Do what the feed wants; gaps go to `items`, before what showed them."""
+        ...
+
+    def post(self, said: Outgoing, *, first: bool = False) -> None: ...
+    def noticed(self, notice: Notice) -> None: ...
+
+
+class Conversation:
+    """What is said on one link, `epoch`; `variables` are those of its bootstrap."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        feed: Feed,
+        owner: ConversationOwner,
+        *,
+        epoch: int,
+        variables: Mapping[str, object],
+    ) -> None:
+        self.epoch = epoch
+        self.rhythms: list[tuple[int, Rhythm]] = []
+        self.answers = Answers()
+        self.asked = 0
+        """Messages that asked for channels, or for no more of them."""
+        self._venue = venue
+        self._feed = feed
+        self._owner = owner
+        self._variables: dict[str, object] = {**venue.variables, **variables}
+        pending = Pending()
+        self._classifier = Classifier(venue.contract, pending=pending)
+        self._classify = self._classifier.read
+        self._classifier.want(feed.subscriptions.wanted)
+        self._writer = Writer(
+            venue.contract,
+            pending=pending,
+            book=self._classifier.book,
+            variables=self._variables,
+            seed=f"{epoch}",
+        )
+        self._lines: dict[Source, Line] = {}
+        self._requests: dict[int | None, int] = {}
+
+    # --- what is said -------------------------------------------------------------
+
+    async def greet(self, *, now: float) -> int:
+        """Say what the venue wants on opening; how many messages it took.
+
+        Raises `WireError` if what the venue owes for it does not come.
+        """
+        writer, profile = self._writer, self._venue.profile
+        sent = 0
+        greeting = profile.bootstrap
+        if greeting is not None and greeting.frame is not None:
+            await self.answers.wait("welcome", greeting.frame_within_s or SETTLE)
+        opening = profile.on_open
+        for index, step in enumerate(opening.steps if opening else ()):
+            said = writer.step(index, unix=time.time())
+            sent += said is not None
+            if said is not None:
+                self._owner.post(said)
+            if step.expect is not None:
+                await self.answers.wait(("on_open", index), step.within_s)
+        if opening is None:
+            for said in writer.enable(unix=time.time()):
+                self._owner.post(said)
+                sent += 1
+        own = profile.variables.items()
+        known = {name: each.value for name, each in own} | self._variables
+        self.rhythms = rhythms(self._venue.contract, known, now=now)
+        return sent
+
+    def request(self, wanted: Subscribe | Unsubscribe) -> None:
+        """Ask for channels, or for no more of them."""
+        write = self._writer.subscribe
+        if isinstance(wanted, Unsubscribe):
+            write = self._writer.unsubscribe
+        said = write(wanted.channels, unix=time.time())
+        for each in said:
+            self._requests[each.number] = wanted.request
+            self._owner.post(each)
+        self.asked += len(said)
+
+    def beat(self, index: int) -> None:
+        self._owner.post(self._writer.beat(index, unix=time.time()), first=True)
+
+    # --- what is wanted -----------------------------------------------------------
+
+    def want(self, names: list[str]) -> None:
+        """Raises `UsageError` over a name of no form, and takes none of them."""
+        self._classifier.want(names)
+        self._lines.clear()
+
+    def unwant(self, names: list[str]) -> None:
+        self._classifier.unwant(names)
+        self._lines.clear()
+
+    # --- what comes ---------------------------------------------------------------
+
+    def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
+        """The messages of one read for the consumer, gaps at their places."""
+        items: list[Read] = []
+        append, classify, take = items.append, self._classify, self._feed.take
+        lines, epoch = self._lines, self.epoch
+        for each in data:
+            reading = classify(each)
+            if type(reading) is not Update:
+                shown = self._control(reading, items, now)
+                if shown is not False:
+                    append(Message(each, now, shown, epoch, age))
+                continue
+            source = reading.source
+            line = lines.get(source) or self._line(source, now)
+            told = take(
+                line,
+                reading.track,
+                reading.last,
+                reading.prev,
+                reading.first,
+                reading.restarts,
+                now,
+            )
+            if told is not None:
+                self._owner.obey(told, items)
+            if reading.links or reading.rest:
+                self._more(reading, items, now)
+            append(Message(each, now, source.channel, epoch, age))
+        return items
+
+    def _line(self, source: Source, now: float) -> Line:
+        if len(self._lines) >= MOST_LINES:
+            self._lines.clear()
+        line = self._lines[source] = self._feed.line(
+            source.channel, source.rule, now=now
+        )
+        return line
+
+    def _more(self, reading: Update, items: list[Read], now: float) -> None:
+        """Rows whose numbers do not continue the first's, and counts over the link."""
+        counted = {reading.source.channel}
+        for row in reading.rest:
+            channel = row.source.channel
+            # One message for each channel in it, however many rows that has.
+            self._count(row, items, now, is_message=channel not in counted)
+            counted.add(channel)
+        for row in reading.links:
+            self._count(row, items, now, whole_link=True)
+
+    def _count(
+        self,
+        row: Update,
+        items: list[Read],
+        now: float,
+        *,
+        whole_link: bool = False,
+        is_message: bool = False,
+    ) -> None:
+        name = None if whole_link else row.source.channel
+        line = self._feed.line(name, row.source.rule, now=now)
+        # A snapshot of one channel says nothing about numbers over the whole link.
+        anew = row.restarts and not whole_link
+        told = self._feed.take(
+            line, row.track, row.last, row.prev, row.first, anew, now=now
+        )
+        if not whole_link and not is_message:
+            line.account.received -= 1
+        self._owner.obey(told or (), items)
+
+    def _control(
+        self, reading: Reading, items: list[Read], now: float
+    ) -> str | Literal[False] | None:
+        """Heed what is no data; its channel if it is to be seen, False if not."""
+        for row in getattr(reading, "links", ()):
+            self._count(row, items, now, whole_link=True)
+        match reading:
+            case Answer(of="on_open", index=index):
+                self.answers.came(("on_open", index))
+            case Probe():
+                said = self._writer.reply(reading, unix=time.time())
+                self._owner.post(said, first=True)
+            case Beacon(update=update) if update is not None:
+                self._count(update, items, now, is_message=True)
+                return update.source.channel
+            case Acked(update=update):
+                self._acked(reading, items, now)
+                return update.source.channel if update is not None else False
+            case Refused():
+                self._refused(reading, items, now)
+            case Notice():
+                self._owner.noticed(reading)
+                return None
+            case Welcome():
+                self._variables |= reading.variables
+                self._writer.learn(reading.variables)
+                self.answers.came("welcome")
+            case Unknown():
+                self._owner.unknown += 1
+                return None
+            case Malformed():
+                self._owner.malformed += 1
+                return None
+            case _:
+                pass
+        return False
+
+    def _acked(self, acked: Acked, items: list[Read], now: float) -> None:
+        request = self._requests.get(acked.number)
+        # What it does not list of the request was refused without a word.
+        complete = bool(acked.absent)
+        channels = acked.channels if complete else acked.channels or None
+        if acked.everything:
+            # It lists all there is, by every name that it may have been asked by.
+            standing = self._feed.standing
+            channels = tuple(c for c in acked.channels if standing(c) is not None)
+        out = self._feed.acked(
+            request, channels, of=acked.of, complete=complete, now=now
+        )
+        self._owner.obey(out, items)
+        if acked.update is not None:
+            self._count(acked.update, items, now, is_message=True)
+
+    def _refused(self, refused: Refused, items: list[Read], now: float) -> None:
+        request = self._requests.get(refused.number)
+        reason = f"{refused.code} {refused.reason}".strip() or "refused"
+        channels = refused.channels or None
+        out = self._feed.refused(request, channels, reason=reason, now=now)
+        self._owner.obey(out, items)
