@@ -6,7 +6,6 @@ policy publishes. Nothing here judges.
 
 from __future__ import annotations
 
-from collections import deque
 from math import ceil, log2, pow
 
 from .items import RoundTrips
@@ -20,6 +19,8 @@ HEALED_HALF_LIFE = 3600.0
 DATA_HALF_LIFE = 300.0
 LEAST_GAP = 0.1
 """Shorter gaps between data are not learned: no threshold lies below 0.2 s."""
+MOST_RECENT = 128
+"""Round trips of which the median and p99 are told."""
 _BINS_PER_OCTAVE = 4
 _BINS = 34
 
@@ -45,7 +46,7 @@ class RoundTripEstimate:
         self.smoothed = 0.0
         self.deviation = 0.0
         self.least = 0.0
-        self._recent: deque[float] = deque(maxlen=128)
+        self._recent: list[float] = []
 
     def add(self, sample: float) -> None:
         if not self._recent:
@@ -55,6 +56,8 @@ class RoundTripEstimate:
             self.smoothed += (sample - self.smoothed) / 8
             self.least = min(self.least, sample)
         self._recent.append(sample)
+        if len(self._recent) > MOST_RECENT:
+            del self._recent[0]
 
     @property
     def timeout(self) -> float:
@@ -105,7 +108,7 @@ class Arrivals:
     five minutes. It takes no part in the hot path: short gaps are not recorded.
     """
 
-    __slots__ = ("_began_at", "_highest", "_scale_at", "_seen", "_weights")
+    __slots__ = ("_began_at", "_scale_at", "_seen", "_weights")
 
     WARM_UP = 5.0
     """Seconds of data before anything is concluded."""
@@ -114,9 +117,8 @@ class Arrivals:
     def __init__(self, *, now: float) -> None:
         self._began_at = now
         self._scale_at = now
-        self._weights = [0.0] * _BINS
-        self._highest = -1
-        """The highest bin that is not empty; none above it costs anything."""
+        self._weights: list[float] = []
+        """Up to the highest bin that is not empty; none above it costs anything."""
         self._seen = 0
 
     def count(self) -> None:
@@ -128,8 +130,9 @@ class Arrivals:
         self._decay(now)
         nth = int(_BINS_PER_OCTAVE * log2(gap / LEAST_GAP))
         nth = min(max(nth, 0), _BINS - 1)
+        missing = nth + 1 - len(self._weights)
+        self._weights += [0.0] * missing
         self._weights[nth] += 1.0
-        self._highest = max(self._highest, nth)
 
     def rare_silence(self, *, per_minute: float, now: float) -> float | None:
         """Shortest silence expected at most `per_minute` times a minute.
@@ -145,7 +148,7 @@ class Arrivals:
         allowed = per_minute * effective / 60.0
         longer = 0.0
         weights = self._weights
-        for nth in range(self._highest, -1, -1):
+        for nth in range(len(weights) - 1, -1, -1):
             longer += weights[nth]
             if longer > allowed:
                 return LEAST_GAP * pow(2.0, (nth + 1) / _BINS_PER_OCTAVE)

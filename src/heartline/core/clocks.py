@@ -22,11 +22,28 @@ from .diagnosis import Finding
 from .evidence import Kernel
 from .peer import PeerClock
 from .pings import Pings
+from .rest import Rest
 from .subscriptions import Freshness
 
 
 class Clocks:
     """Path, peer and channel of one link, and the pings that are out on it."""
+
+    __slots__ = (
+        "_asked_of",
+        "_rhythm_of",
+        "busy_silence",
+        "channel",
+        "doubted_at",
+        "kernel",
+        "no_pong_at",
+        "path",
+        "paused_at",
+        "peer",
+        "pings",
+        "policy",
+        "round_trip",
+    )
 
     def __init__(
         self,
@@ -151,15 +168,15 @@ class Clocks:
 
     # --- what is found -------------------------------------------------------------
 
-    def at_rest_until(self, *, now: float) -> float | None:
-        """When the next question is due, where that is all that can become due.
+    def rest(self, *, now: float) -> Rest | None:
+        """How the link rests; None where there is more to look at than the path.
 
-        None where there is more to look at: something is asked, doubted or paused, a
-        contract counts, or there is no kernel's evidence. It saves a healthy link
-        from looking for what cannot be found.
+        That is, while something is asked, doubted, paused or just learned, a contract
+        or a rhythm of data counts, or there is no kernel's evidence.
         """
-        busy = (
-            self.kernel is None
+        kernel = self.kernel
+        if (
+            kernel is None
             or self.peer.wait is not None
             or self.path.ladder is not None
             or self.pings.oldest() is not None
@@ -167,10 +184,12 @@ class Clocks:
             or self.no_pong_at is not None
             or self.paused_at is not None
             or self.channel.contract is not None
-        )
-        if busy:
+            or (self.busy_silence is not None and not self.asked)
+            or self.path.learning
+        ):
             return None
-        return min(self.path_doubt_at(), self.ping_due(now=now))
+        ask_at = self.ping_due(now=now)
+        return Rest(kernel, patience=self.path.patience, ask_at=ask_at)
 
     def find(self, *, now: float) -> Finding | None:
         """Judge path and peer, in this order, by the last evidence."""

@@ -116,6 +116,20 @@ class Ladder:
 class PathClock:
     """Judges the path by the kernel's evidence; without it, by bytes we read."""
 
+    __slots__ = (
+        "_next_from_at",
+        "_next_timeout",
+        "_resent_before",
+        "healed",
+        "healed_resends",
+        "heard_at",
+        "kernel",
+        "ladder",
+        "policy",
+        "silence",
+        "timeout",
+    )
+
     def __init__(self, policy: Liveness, *, kernel: Kernel | None, now: float) -> None:
         self.policy = policy
         self.kernel: Kernel | None = kernel
@@ -188,6 +202,11 @@ class PathClock:
     def ride_through(self, *, now: float) -> float:
         learned = 4 * self.healed.length(now=now)
         return min(max(self.policy.ride_through, learned), self.policy.ride_through_max)
+
+    @property
+    def learning(self) -> bool:
+        """Whether a longer timeout waits for a silence that begins later."""
+        return self._next_timeout != self.timeout
 
     @property
     def patience(self) -> float:

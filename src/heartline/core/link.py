@@ -38,6 +38,7 @@ from .events import (
 )
 from .evidence import Evidence, Kernel
 from .items import Condition, Verdict
+from .rest import Rest
 from .stall import Lateness
 from .subscriptions import Beats, Freshness
 from .unanswered import Unanswered
@@ -88,8 +89,8 @@ class Link:
         self.unanswered = Unanswered(
             epoch, clocks=self.clocks, heartbeat=self.heartbeat
         )
-        self._rests_until: float | None = None
-        """After a tick that had nothing to judge: when the next one may have."""
+        self._rest: Rest | None = None
+        """Set by a tick that had nothing to judge, void with any other fact."""
         self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
@@ -101,6 +102,9 @@ class Link:
     def handle(self, fact: LinkFact, *, now: float) -> list[Output]:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
+            return []
+        rest, self._rest = self._rest, None
+        if rest is not None and isinstance(fact, Tick) and self._rests(rest, fact, now):
             return []
         lateness = self.lateness
         lateness.handled(now=now)
@@ -117,10 +121,7 @@ class Link:
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
-                if not out and self._rests_until is not None:
-                    self.deadline = max(self._rests_until, now + LEAST_STEP)
-                    return out
-                holds = False
+                holds = self._rest is not None
             case Ponged():
                 out = self._on_ponged(fact, now)
             case Answered():
@@ -139,7 +140,7 @@ class Link:
 
     @property
     def kernel(self) -> Kernel | None:
-        """The evidence of the last tick."""
+        """The evidence of the last tick that was not just another look at rest."""
         return self.clocks.kernel
 
     @property
@@ -264,7 +265,6 @@ class Link:
     # --- the tick: the only place where anything is judged ------------------------
 
     def _on_tick(self, fact: Tick, now: float) -> list[Output]:
-        self._rests_until = None
         lag = self.lateness.fresh(max(now - self.deadline, fact.stalled), now=now)
         out: list[Output] = []
         if lag + fact.suspended > self.policy.stall_after:
@@ -282,12 +282,24 @@ class Link:
         if kernel is not None:
             self.clocks.observe(kernel, now=now)
         self.clocks.learn_rhythm(now=now)
-        if not self.heartbeat.declared and self.lateness.settled:
-            rests_until = self.clocks.at_rest_until(now=now)
-            if rests_until is not None and now < rests_until:
-                self._rests_until = rests_until
+        if not out and not self.heartbeat.declared and self.lateness.settled:
+            rest = self.clocks.rest(now=now)
+            if rest is not None and self._rests(rest, fact, now):
                 return []
         return out + self._judge(now)
+
+    def _rests(self, rest: Rest, fact: Tick, now: float) -> bool:
+        """Whether the link rests on, and was looked at in time."""
+        if fact.suspended or fact.stalled or self._is_stale(now):
+            return False
+        until = rest.until(fact.evidence, now=now)
+        if until is None:
+            return False
+        self._rest = rest
+        self.lateness.handled(now=now)
+        self.waiting = fact.evidence.waiting
+        self.deadline = max(until, now + LEAST_STEP)
+        return True
 
     def _judge(self, now: float) -> list[Output]:
         """Look at every clock: what has died, what is in doubt, what is to be asked."""

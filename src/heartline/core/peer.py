@@ -28,6 +28,20 @@ class Wait:
 class PeerClock:
     """Judges the program at the other end by the complete frames it sends."""
 
+    __slots__ = (
+        "_acked",
+        "_acked_at",
+        "_received",
+        "_received_at",
+        "_resumed_at",
+        "busy",
+        "excused_until",
+        "frame_at",
+        "healed",
+        "policy",
+        "wait",
+    )
+
     def __init__(self, policy: Liveness, *, now: float) -> None:
         self.policy = policy
         self.frame_at = now

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
 
-K = TypeVar("K", str, int)
+K = TypeVar("K", bound=Hashable)
 
 
 class Timers(Generic[K]):

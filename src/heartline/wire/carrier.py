@@ -50,6 +50,24 @@ class CarrierOwner(Protocol):
 class Carrier:
     """The I/O of one link."""
 
+    __slots__ = (
+        "_deflater",
+        "_ended",
+        "_eyes",
+        "_fast",
+        "_keepalive_interval",
+        "_lingering",
+        "_listener",
+        "_max_message_bytes",
+        "_outbox_limit_bytes",
+        "_owner",
+        "_reads",
+        "_transport",
+        "address",
+        "epoch",
+        "outbox",
+    )
+
     def __init__(
         self,
         epoch: int,

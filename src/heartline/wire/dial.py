@@ -186,6 +186,7 @@ class _Attempt:
             enable_auto_pong=False,
             max_frame_size=_frame_limit(target.max_message_bytes),
             max_redirects=0,
+            read_buffer_init_size=_READ_BUFFER_BYTES,
             logger_name=_silent_logger(),
             **options,
         )
@@ -289,6 +290,10 @@ class _Attempt:
             if sock.fileno() < 0:
                 return
             await asyncio.sleep(0)
+
+
+_READ_BUFFER_BYTES = 2048
+"""What picows reads into until a `PlainReader` is in its place; it grows as needed."""
 
 
 class _Announcing:

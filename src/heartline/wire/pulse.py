@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
+
+from heartline.core.latency import Recent
 
 EVERY = 0.1
 LATE = 0.1
 """A beat later than this means that the loop stood still."""
 
 Stalled = Callable[[float], None]
-
-_PULSES: WeakKeyDictionary[asyncio.AbstractEventLoop, Pulse] = WeakKeyDictionary()
 
 
 class Pulse:
@@ -33,10 +33,13 @@ class Pulse:
         self._beat_at = clock()
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[object, Stalled] = {}
+        self._due_at = 0.0
+        self.late = Recent()
+        """How late the beats were, and with them every other timer of the loop."""
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Pulse:
-        """The one pulse of `loop`."""
+        """The one pulse of `loop`, which lasts as long as somebody holds it."""
         pulse = _PULSES.get(loop)
         if pulse is None:
             pulse = _PULSES[loop] = cls(loop)
@@ -46,7 +49,7 @@ class Pulse:
         """Call `stalled` with the seconds the loop stood still, whenever it did."""
         if not self._listeners:
             self._beat_at = self._clock()
-            self._timer = self._loop.call_later(EVERY, self._beat)
+            self._arm()
         self._listeners[who] = stalled
 
     def leave(self, who: object) -> None:
@@ -66,6 +69,14 @@ class Pulse:
             # Telling many takes its time, and that is no stall to be told of again.
             self._beat_at = self._clock()
 
-    def _beat(self) -> None:
+    def _arm(self) -> None:
+        self._due_at = self._clock() + EVERY
         self._timer = self._loop.call_later(EVERY, self._beat)
+
+    def _beat(self) -> None:
+        self.late.add(max(0.0, self._clock() - self._due_at))
+        self._arm()
         self.feel()
+
+
+_PULSES: WeakValueDictionary[asyncio.AbstractEventLoop, Pulse] = WeakValueDictionary()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
@@ -16,6 +15,7 @@ from typing import Protocol
 from heartline.core.events import Fact, Output, Received, Tick
 from heartline.core.evidence import Evidence
 
+from .alarms import Alarms
 from .pulse import Pulse
 
 LATE = 0.1
@@ -74,6 +74,24 @@ def slept_through() -> float:
 class Pump:
     """The clockwork around one machine. `clock` is the monotonic clock, in seconds."""
 
+    __slots__ = (
+        "_alarms",
+        "_armed_at",
+        "_asleep",
+        "_asleep_before",
+        "_facts",
+        "_feeding",
+        "_heard",
+        "_look",
+        "_loop",
+        "_obey",
+        "_pulse",
+        "_settle",
+        "_tell_heard_at",
+        "clock",
+        "machine",
+    )
+
     def __init__(
         self,
         machine: Machine,
@@ -98,10 +116,10 @@ class Pump:
         self._pulse = pulse
         if pulse is not None:
             pulse.listen(self, self._stood_still)
-        self._facts: deque[Fact] = deque()
+        self._facts: list[Fact] = []
         self._feeding = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed_at = float("inf")
+        self._alarms = Alarms.of(loop, clock)
+        self._armed_at = inf
         self._heard: Heard = heard if heard is not None else _Heard()
         self._tell_heard_at = 0.0
 
@@ -169,7 +187,8 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            self._heard.until_at = self._tell_heard_at if self.machine.calm else -inf
+            if self.clock() < self._tell_heard_at and self.machine.calm:
+                self._heard.until_at = self._tell_heard_at
             self._arm(least_delay)
         if told:
             self._settle()
@@ -178,13 +197,13 @@ class Pump:
         """The next fact and its time: what was read first, then what else arose."""
         heard = self._heard
         if not heard.frames:
-            return self._facts.popleft(), self.clock()
+            return self._facts.pop(0), self.clock()
         fact = Received(heard.epoch, heard.frames, heard.data, heard.size_bytes)
         heard.frames = heard.data = heard.size_bytes = 0
         return fact, heard.at
 
     def _stood_still(self, seconds: float) -> None:
-        if self.machine.deadline != float("inf"):
+        if self.machine.deadline != inf:
             self.tick(stalled=seconds)
 
     def tick(self, *, stalled: float = 0.0) -> None:
@@ -203,9 +222,8 @@ class Pump:
     def stop(self) -> None:
         if self._pulse is not None:
             self._pulse.leave(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._armed_at = inf
+        self._alarms.cancel(self)
 
     def _carry_out(self, output: Output) -> None:
         """What fails is reported, and the rest obeyed: it may be what ends the link."""
@@ -220,21 +238,19 @@ class Pump:
             )
 
     def _arm(self, least_delay: float = 0.0) -> None:
-        """Arm the timer; one that fires too early is cheaper than one re-armed."""
+        """Set the alarm; one that rings too early is cheaper than one set anew."""
         due = self.machine.deadline
-        if self._timer is not None:
-            if due >= self._armed_at:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if due == float("inf"):
+        if due >= self._armed_at:
             return
-        delay = min(max(least_delay, due - self.clock()), MOST_ARMED)
+        now = self.clock()
         self._armed_at = due
-        self._timer = self._loop.call_later(delay, self._fire)
+        self._alarms.set(self, min(max(due, now + least_delay), now + MOST_ARMED))
 
-    def _fire(self) -> None:
-        self._timer = None
+    def wake(self) -> None:
+        """The alarm rings."""
+        if self._armed_at == inf:
+            return
+        self._armed_at = inf
         if self.clock() >= self.machine.deadline:
             self.tick()
         else:

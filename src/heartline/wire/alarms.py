@@ -1,0 +1,89 @@
+"""When each of a loop's machines is to be looked at: one timer of the loop for all.
+
+A timer of asyncio for each costs as much as the look itself, and each wakes the process
+by itself. Whoever is due in the same instant is looked at in one go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from heartline.core.timers import Timers
+
+
+class Sleeper(Hashable, Protocol):
+    """Who can be woken."""
+
+    def wake(self) -> None:
+        """It is time, or was before the alarm was cancelled in the same pass.
+
+        What this raises goes to the loop, and nobody else is forgotten.
+        """
+        ...
+
+
+class Alarms:
+    """The alarms of one loop: one at most for each sleeper."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._timers: Timers[Sleeper] = Timers()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_at = inf
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> Alarms:
+        """The alarms of `loop`, which lasts as long as somebody holds them.
+
+        All who share a loop share its `clock`, in monotonic seconds.
+        """
+        alarms = _ALARMS.get(loop)
+        if alarms is None:
+            alarms = _ALARMS[loop] = cls(loop, clock)
+        return alarms
+
+    def set(self, sleeper: Sleeper, due_at: float) -> None:
+        """Wake `sleeper` at `due_at`, not before; at once means in the next pass."""
+        self._timers.set(sleeper, due_at)
+        if due_at < self._armed_at:
+            self._arm(due_at)
+
+    def cancel(self, sleeper: Sleeper) -> None:
+        self._timers.cancel(sleeper)
+        if not self._timers:
+            self._arm(inf)
+
+    def _arm(self, due_at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed_at = due_at
+        if due_at < inf:
+            delay = max(0.0, due_at - self._clock())
+            self._timer = self._loop.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        """Wake all who are due by now; who falls due meanwhile waits for its pass."""
+        now = self._clock()
+        due: list[Sleeper] = []
+        while (sleeper := self._timers.pop(now=now)) is not None:
+            due.append(sleeper)
+        self._timer, self._armed_at = None, -inf
+        waking = iter(due)
+        try:
+            for sleeper in waking:
+                sleeper.wake()
+        finally:
+            for sleeper in waking:
+                self._timers.set(sleeper, now)
+            self._arm(self._timers.next_at)
+
+
+_ALARMS: WeakValueDictionary[asyncio.AbstractEventLoop, Alarms] = WeakValueDictionary()
