@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from math import floor, inf, nan
 from typing import Any
 
@@ -13,6 +12,7 @@ from heartline import UsageError
 from heartline.core import offset as module
 from heartline.core.latency import KEPT, Delays, LateChannel, MaxAge, Recent, Spread
 from heartline.core.offset import DRIFT, STEP_AFTER, Age, ClockOffset
+from thrown import Planted, planted, properties
 
 TRIES = 150
 UNIX = 1.79e9
@@ -211,14 +211,7 @@ PROPERTIES = (
 )
 
 
-def tried(check: Callable[[random.Random], None]) -> None:
-    for seed in range(TRIES):
-        check(random.Random(seed))
-
-
-@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-def test_property(check: Callable[[random.Random], None]) -> None:
-    tried(check)
+test_property = properties(PROPERTIES, tries=TRIES)
 
 
 # --- examples -------------------------------------------------------------------------
@@ -306,7 +299,7 @@ def _never_set(self: ClockOffset, **named: float) -> None:
 _bounds = ClockOffset.bounds
 _answered = ClockOffset.answered
 
-PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
+PLANTED: tuple[Planted, ...] = (
     (the_interval_holds_the_truth, ClockOffset, "bounds", _symmetric),
     (the_interval_holds_the_truth, module, "DRIFT", 0.0),
     (a_clock_that_is_set_is_found_out, ClockOffset, "answered", _never_set),
@@ -314,16 +307,4 @@ PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize(
-    ("check", "owner", "name", "fault"), PLANTED, ids=[str(n) for n in range(4)]
-)
-def test_a_planted_fault_is_found(
-    check: Callable[[random.Random], None],
-    owner: Any,
-    name: str,
-    fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(owner, name, fault)
-    with pytest.raises((AssertionError, TypeError, OverflowError)):
-        tried(check)
+test_a_planted_fault_is_found = planted(PLANTED, tries=TRIES)

@@ -10,6 +10,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -119,8 +121,16 @@ LINES: list[tuple[Event | Status, str]] = [
         "NOT SUBSCRIBED book: no such market; asked for 3 times",
     ),
     (
+        SnapshotFailed(at=1, epoch=1, channel="book", reason="HTTP 503", attempts=2),
+        "NO SNAPSHOT of book: HTTP 503; asked for 2 times",
+    ),
+    (
         AckIgnored(at=1, epoch=1, reason="it lists what was not asked for"),
         "an acknowledgement was ignored: it lists what was not asked for",
+    ),
+    (
+        MalformedFound(at=1, epoch=1, reason="last: wanted a number, got a list"),
+        "a message broke the venue's own rules: last: wanted a number, got a list",
     ),
     (
         GapClosed(

@@ -1,8 +1,9 @@
 """heartline keeps WebSocket streams provably alive."""
 
-from .client import Heartbeat, Stream, Venue, connect
+from .client import Heartbeat, Outage, Stream, Venue, connect
 from .core.backoff import Backoff
 from .core.detector import Liveness
+from .core.fetches import Snapshots
 from .core.inbox import Inbox
 from .core.items import (
     Cause,
@@ -15,6 +16,7 @@ from .core.items import (
     Verdict,
     Where,
 )
+from .core.latency import Latency, MaxAge
 from .core.subscribing import Standing
 from .core.subscriptions import Freshness
 from .core.terms import Dialling
@@ -45,15 +47,19 @@ __all__ = [
     "Hub",
     "Inbox",
     "Item",
+    "Latency",
     "Limits",
     "Liveness",
+    "MaxAge",
     "Message",
     "NotOpen",
+    "Outage",
     "OutboxFull",
     "Phase",
     "Request",
     "Resume",
     "Server",
+    "Snapshots",
     "Standing",
     "Status",
     "Stream",

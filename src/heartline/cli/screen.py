@@ -69,6 +69,7 @@ async def _paint(
         status = stream.status
         view.utc_offset = time.time() - status.at
         view.item(status)
+        view.latency = stream.latency
         picture = render(view.copy(), status.at)
         await aside.run(partial(live.update, picture, refresh=True))
         await asyncio.sleep(PAINT_EVERY)

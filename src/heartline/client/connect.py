@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,11 +14,14 @@ from heartline.core.backoff import Backoff
 from heartline.core.detector import Liveness
 from heartline.core.events import Event
 from heartline.core.inbox import Inbox
+from heartline.core.latency import MaxAge
 from heartline.core.subscriptions import Freshness
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 from heartline.wire.resolve import Resolver, SystemResolver
 
+from .account import Restore, routes_of
+from .ages import limit_of
 from .contract import Venue
 from .driver import Driver
 from .heartbeat import Heartbeat
@@ -52,6 +56,8 @@ def connect(
     name: str | None = None,
     venue: Venue | str | None = None,
     channels: Sequence[str] = (),
+    restore: Restore | Sequence[Restore] = (),
+    max_age: MaxAge | float | None = None,
 ) -> Stream:
     """Describe a stream; nothing happens until it is entered with `async with`.
 
@@ -60,18 +66,15 @@ def connect(
                 async for item in stream:                  # Message | Gap | Status
                     break
 
-    `url`, `headers` and `on_open` may be callables, also async: asked anew for every
-    attempt. `on_open` is sent before each link counts as OPEN. `on_event` is given
-    every event at once, also while the consumer is behind, and must not block.
-    `journal` is a file that gets each as a line of JSON, `metrics` a Prometheus
-    registry, `name` what they and the logger `heartline` call this stream. Sizes are
-    bytes of payload, inclusive. For `url` the name of a venue (see `heartline venues`)
-    or the path of a profile may stand; `venue` says whose contract holds at a URL, or
-    is a `Venue`; then `channels` are subscribed and kept. Raises `UsageError` and
-    `VenueError`.
+    `url`, `headers` and `on_open` may be (async) callables, asked at each dial.
+    `on_open` is sent before a link is OPEN. `on_event` is given every event at once,
+    and must not block. `journal` is a file that gets each as JSON, `metrics` a
+    Prometheus registry, `name` what they and the log call this stream. Sizes are bytes
+    of payload, inclusive. `url` may be a venue's name or a profile's path; `venue` says
+    whose contract holds at a URL; `channels` are subscribed and kept, LATE over
+    `max_age` seconds; `restore`: see `Outage`. Raises `UsageError`, `VenueError`.
     """
-    url, contract = _contract(url, venue, channels)
-    host = _venue_of(url)
+    url, host, contract = _contract(url, venue, channels)
     route = Route(
         url=url,
         headers=headers or {},
@@ -84,9 +87,10 @@ def connect(
         max_message_bytes=max_message_bytes,
         outbox_limit_bytes=outbox_limit_bytes,
         venue=contract,
+        restore=routes_of(restore),
+        max_age=limit_of(max_age, contract),
     )
-    via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
-    terms = _terms(via, route, liveness, backoff, dialling, freshness)
+    terms = _terms(host, route, liveness, backoff, dialling, freshness)
     told = Observers(name or host, on_event=on_event, journal=journal, metrics=metrics)
     return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
 
@@ -99,8 +103,10 @@ def _terms(
     dialling: Dialling | None,
     freshness: Freshness | None,
 ) -> Terms:
+    proxy = route.proxy
+    via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
     terms = Terms(
-        host=host,
+        host=via,
         liveness=liveness or Liveness(),
         backoff=backoff or Backoff(),
         dialling=dialling or Dialling(),
@@ -108,13 +114,16 @@ def _terms(
         beats=route.heartbeat.beats if route.heartbeat else None,
         syncs=route.syncs,
     )
-    return terms if route.venue is None else route.venue.heeded(terms)
+    terms = terms if route.venue is None else route.venue.heeded(terms)
+    dialling = terms.dialling
+    sync = dialling.sync + len(route.restore) * dialling.restore
+    return replace(terms, dialling=replace(dialling, sync=sync))
 
 
 def _contract(
     url: Url, venue: Venue | str | None, channels: Sequence[str]
-) -> tuple[Url, Venue | None]:
-    """The URL, and the contract that holds there; None for a plain URL."""
+) -> tuple[Url, str, Venue | None]:
+    """The URL, its host, and the contract that holds there; None for a plain URL."""
     if isinstance(venue, str):
         venue = Venue(name=venue, channels=channels)
     elif venue is not None and channels:
@@ -127,7 +136,7 @@ def _contract(
         url = venue.url
     if venue is None and channels:
         raise UsageError("channels", wanted="a venue that has channels", got="a URL")
-    return url, venue
+    return url, _venue_of(url), venue
 
 
 def _venue_of(url: Url) -> str:

@@ -76,7 +76,7 @@ def _contains(wanted: Mapping[str, Any]) -> Callable[[str | bytes], bool]:
             return False
         try:
             found = decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         return all(key in found and found[key] == wanted[key] for key in wanted)
 

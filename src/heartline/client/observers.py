@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from heartline.core.events import Event
 from heartline.core.items import Status
+from heartline.core.latency import Latency
 from heartline.observe import Journal, LogSink, MetricsSink
 
 from .callables import report
@@ -33,12 +34,14 @@ class Observers:
         self._journal: Journal | None = None
         self._metrics: MetricsSink | None = None
 
-    def open(self, status: Callable[[], Status]) -> None:
+    def open(
+        self, status: Callable[[], Status], latency: Callable[[], Latency]
+    ) -> None:
         if self._path is not None:
             self._journal = Journal(self._path, name=self.name)
         if self._registry is not None:
             self._metrics = MetricsSink(self.name, self._registry)
-            self._metrics.watch(status)
+            self._metrics.watch(status, latency)
 
     def close(self) -> None:
         if self._journal is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 from heartline.core.inbox import Buffer, Inbox
 from heartline.core.items import Gap, Item, Message, Status
+from heartline.core.latency import Recent
 from heartline.errors import UsageError
 
 from .lane import Lane, PureLane
@@ -18,8 +20,18 @@ TAKE = 4096
 class Reader:
     """One consumer's place in a stream. `relieve` is called when it took something."""
 
-    def __init__(self, inbox: Inbox, *, relieve: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        relieve: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.buffer = Buffer(inbox)
+        self.waited = Recent()
+        """From the reading of what waited longest until it was taken; not of what the
+        lane hands over as it is read."""
+        self._clock = clock
         self.ended = False
         self._relieve = relieve
         self._lane: PureLane | None = None
@@ -101,6 +113,9 @@ class Reader:
         batch = None if buffer.empty else buffer.take(TAKE)
         lane.idle = buffer.empty and not self.ended
         if batch is not None:
+            first = batch[0]
+            if isinstance(first, Message):
+                self.waited.add(self._clock() - first.received_at)
             self._relieve()
         return batch
 

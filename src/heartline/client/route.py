@@ -9,10 +9,12 @@ from ssl import SSLContext
 from typing import TypeAlias, TypeVar, cast
 
 from heartline.core.items import Cause
+from heartline.core.latency import MaxAge
 from heartline.errors import HeartlineError, UsageError, WireError
 from heartline.wire.dial import Target
 from heartline.wire.resolve import Resolver
 
+from .account import Restore
 from .contract import Venue
 from .heartbeat import Heartbeat
 from .token_call import addressed
@@ -43,6 +45,8 @@ class Route:
     max_message_bytes: int
     outbox_limit_bytes: int
     venue: Venue | None = None
+    restore: tuple[Restore, ...] = ()
+    max_age: MaxAge | None = None
 
     def __post_init__(self) -> None:
         for name in ("outbox_limit_bytes", "max_message_bytes"):
@@ -52,7 +56,7 @@ class Route:
     @property
     def syncs(self) -> bool:
         said = callable(self.on_open) or len(self.on_open) > 0
-        return said or self.venue is not None
+        return said or self.venue is not None or len(self.restore) > 0
 
     async def target(self) -> tuple[Target, dict[str, object]]:
         """Ask for the URL and headers of this attempt; raises `WireError`.

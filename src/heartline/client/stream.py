@@ -9,6 +9,7 @@ from typing import Self
 
 from heartline.core.events import Stop
 from heartline.core.items import Item, Phase, Status
+from heartline.core.latency import Latency
 from heartline.core.subscribing import Standing
 from heartline.errors import NotOpen, UsageError
 from heartline.wire.kernel import SocketLike
@@ -68,6 +69,16 @@ class Stream:
         return self._driver.snapshot()
 
     @property
+    def latency(self) -> Latency:
+        """The age of the venue's data, the round trip, the wait in our inbox and the
+        lateness of our loop: of the recent past, and never to be added up.
+
+        Ages are told on a stream of a venue that stamps its messages. Percentiles are
+        taken when it is asked for: not for every order.
+        """
+        return self._driver.ages.delays.summary()
+
+    @property
     def socket(self) -> SocketLike | None:
         """The present link's socket, for options of your own and for fault tests.
 
@@ -85,6 +96,8 @@ class Stream:
     def unsubscribe(self, *channels: str) -> None:
         """Ask for these channels no more."""
         self._desk.unwant(channels)
+        now, epoch = self._driver.ages.clock(), self._driver.session.epoch
+        self._driver.ages.forget(channels, now=now, epoch=epoch)
 
     def standing(self, channel: str) -> Standing | None:
         """How a channel stands with the venue; None if it is not wanted."""
@@ -104,8 +117,9 @@ class Stream:
         With `channel` (of a venue) its own data is meant.
 
         False while not OPEN, once the link is DEAD, and after a stall or a suspend of
-        our own until data arrives that did not wait it out. Expires by itself: the
-        age counts time in which the machine was asleep.
+        our own until data arrives that did not wait it out; and while the channel, or
+        without one any channel, is LATE by the limit given to `connect`. Expires by
+        itself: the age counts time in which the machine was asleep.
         """
         link, pump = self._driver.session.link, self._driver.pump
         if link is None or pump is None or self._driver.session.phase is not Phase.OPEN:
@@ -113,6 +127,9 @@ class Stream:
         pump.flush()
         fresh_at = link.channel.fresh_at
         if fresh_at is None or link.found is not None:
+            return False
+        late = self._driver.ages.late
+        if late and (channel is None or channel in late):
             return False
         if channel is not None:
             now = pump.clock() + pump.suspended

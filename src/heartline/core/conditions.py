@@ -5,7 +5,7 @@ from __future__ import annotations
 from .events import ConditionBegan, ConditionEnded, Output
 from .items import Condition
 
-OF_A_LINK = (Condition.NO_PONG, Condition.PAUSED)
+OF_A_LINK = (Condition.NO_PONG, Condition.PAUSED, Condition.LATE)
 """They end with their link; the consumer's slowness does not."""
 
 

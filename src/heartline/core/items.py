@@ -82,6 +82,9 @@ class Message(Struct, frozen=True, gc=False):
     channel: str | None = None
     epoch: int = 0
     age: float = 0.0
+    snapshot: bool = False
+    """Fetched by HTTP: the whole state of its channel, which the next messages change.
+    Snapshots that come on the stream itself are ordinary messages."""
 
 
 class Gap(Struct, frozen=True):
@@ -139,6 +142,10 @@ class Counts(Struct, frozen=True):
     attempts: int = 0
     sent: int = 0
     unsent: int = 0
+    unknown: int = 0
+    """Messages that the venue's profile does not speak of; they are delivered."""
+    malformed: int = 0
+    """Messages that break the venue's own rules; they are delivered."""
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -148,7 +155,8 @@ class Status(Struct, frozen=True, kw_only=True):
     phase: Phase
     verdict: Verdict
     live: bool
-    """True only if OPEN, ALIVE and without a standing cause."""
+    """True only if OPEN, ALIVE and without a standing cause. What is LATE by a limit
+    of the user's is not live: the verdict is SUSPECT then."""
     cause: Cause | None
     where: Where | None = None
     status: int | None = None
@@ -156,7 +164,8 @@ class Status(Struct, frozen=True, kw_only=True):
     evidence: str = ""
     """The cause in words, with the figures it was judged by."""
     since_at: float | None = None
-    """Last sign of life before the present trouble; None while there is none."""
+    """Last sign of life before the present trouble; None while there is none. Without
+    a cause: since when data is LATE."""
     silence: float | None = None
     """Seconds since any complete frame on the present link."""
     round_trip: RoundTrips = RoundTrips()

@@ -55,7 +55,7 @@ class Spread(Struct, frozen=True):
 
 
 class Latency(Struct, frozen=True, kw_only=True):
-    """The four delays of a stream. `age` is give or take `age_uncertainty`.
+    """The four delays of a stream. `age.last` is give or take `age_uncertainty`.
 
     `age`: from the venue's stamp to our reading, on the venue's clock as estimated.
     `round_trip`: a ping and its answer. `inbox`: from our reading to the consumer.
@@ -64,6 +64,11 @@ class Latency(Struct, frozen=True, kw_only=True):
 
     age: Spread = Spread()
     age_uncertainty: float | None = None
+    """inf where nothing tells the clocks apart: ages are then counted from that of
+    the fastest message."""
+    age_assumed: bool = False
+    """The venue told no time of its own: the uncertainty rests on the fastest message
+    having taken no longer than the fastest ping."""
     round_trip: Spread = Spread()
     inbox: Spread = Spread()
     loop: Spread = Spread()
@@ -124,6 +129,7 @@ class Delays:
         return Latency(
             age=self._age.spread(),
             age_uncertainty=self._uncertainty,
+            age_assumed=self._uncertainty is not None and self.offset.assumed,
             round_trip=self.round_trip.spread(),
             inbox=self.inbox.spread(),
             loop=self.loop.spread(),

@@ -87,9 +87,10 @@ class ClockOffset:
         received_at: float,
         venue_in: float,
         venue_out: float | None = None,
+        resolution: float | None = None,
     ) -> None:
         """A question of ours was answered; the venue stamped its coming in (or just
-        the answer) and its going out."""
+        the answer) and its going out, cut off to `resolution` if that is another."""
         venue_out = venue_in if venue_out is None else venue_out
         if not (_is_stamp(venue_in) and _is_stamp(venue_out)):
             self.unreadable += 1
@@ -98,7 +99,8 @@ class ClockOffset:
             self.unreadable += 1
             return
         low = venue_out - received_at
-        high = venue_in + self.resolution - sent_at
+        cut_off = self.resolution if resolution is None else resolution
+        high = venue_in + cut_off - sent_at
         known_low = self._low - DRIFT * received_at
         known_high = self._high + DRIFT * received_at
         if low > known_high or high < known_low:

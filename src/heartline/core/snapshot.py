@@ -7,8 +7,10 @@ from .detector import PathClock
 from .diagnosis import channel_stalled
 from .feed import Feed
 from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
+from .late import LateChannels
 from .link import Link
 from .promises import bounds, ceilings
+from .restoring import Unrestored
 from .session import Session
 from .terms import Trouble
 
@@ -19,16 +21,21 @@ def snapshot(
     now: float,
     traffic: Counts | None = None,
     feed: Feed | None = None,
+    late: LateChannels | None = None,
 ) -> Status:
     """The status at `now`; `traffic` is what the owner of inbox and outbox counted.
 
-    `feed` are the channels of the stream, where it knows of any.
+    `feed` are the channels of the stream, where it knows of any; `late` are those of
+    them whose data is too old, where a limit was set.
     """
     link = session.link
     trouble = _standing(session, link, now)
     if trouble is None and feed is not None and session.phase is Phase.OPEN:
         trouble = _of_channels(feed, now)
     verdict = _verdict(session, link)
+    if late and verdict is Verdict.ALIVE:
+        # Old data is stale data, though the link lives.
+        verdict = Verdict.SUSPECT
     promised, most = _promises(session, link, now)
     if feed is not None:
         channels = {**promised.channels, **feed.bounds(now=now)}
@@ -42,8 +49,8 @@ def snapshot(
         cause=trouble.cause if trouble else None,
         where=trouble.where if trouble else None,
         status=trouble.status if trouble else None,
-        evidence=trouble.evidence if trouble else "",
-        since_at=trouble.since_at if trouble else None,
+        evidence=trouble.evidence if trouble else late.evidence if late else "",
+        since_at=trouble.since_at if trouble else late.since_at if late else None,
         silence=None if link is None else max(0.0, now - link.peer.frame_at),
         round_trip=RoundTrips() if link is None else link.round_trip.summary(),
         bounds=promised,
@@ -56,11 +63,13 @@ def snapshot(
         conditions=frozenset(session.conditions),
         kernel=link is not None and link.kernel is not None,
         address=session.address,
-        counts=_counts(session, link, traffic or Counts()),
+        counts=_counts(session, link, traffic or Counts(), feed),
     )
 
 
-def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
+def _counts(
+    session: Session, link: Link | None, traffic: Counts, feed: Feed | None
+) -> Counts:
     past = session.past
     return Counts(
         messages=traffic.messages,
@@ -76,6 +85,8 @@ def _counts(session: Session, link: Link | None, traffic: Counts) -> Counts:
         attempts=session.attempts,
         sent=traffic.sent,
         unsent=traffic.unsent,
+        unknown=feed.unknown if feed is not None else 0,
+        malformed=feed.malformed if feed is not None else 0,
     )
 
 
@@ -112,6 +123,8 @@ def _of_channels(feed: Feed, now: float) -> Trouble | None:
     for channel, why in feed.troubles.items():
         if isinstance(why, SubscriptionFailed):
             evidence, since_at = f"{channel} is not subscribed: {why.reason}", why.at
+        elif isinstance(why, Unrestored):
+            evidence, since_at = f"{channel} is not restored: {why.why}", why.at
         else:
             silence = feed.watch.silence(channel, now=now)
             evidence = f"{channel}: no data for {silence:.2f} s; {why.because}"

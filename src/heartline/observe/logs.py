@@ -13,6 +13,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -58,8 +60,9 @@ class LogSink:
     of the event, and `count`, the how-manieth of its kind in a row this is.
 
     ERROR: Surrendered. WARNING: Lost, DialLost, Stalled, ChannelStalled,
-    SubscriptionFailed, AckIgnored, ConditionBegan, Dropped, GapFound. INFO: Connected,
-    ChannelRevived, GapClosed, ConditionEnded, Stopped. DEBUG: the rest.
+    SubscriptionFailed, SnapshotFailed, AckIgnored, MalformedFound, ConditionBegan,
+    Dropped, GapFound. INFO: Connected, ChannelRevived, GapClosed, ConditionEnded,
+    Stopped. DEBUG: the rest.
 
     What repeats is bounded. Events are of one kind if they agree in name, cause, where,
     status, channel and condition; reasons may differ. The first 5 of a kind are logged
@@ -127,7 +130,9 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case ConditionBegan() | Dropped() | GapFound():
             return logging.WARNING
-        case SubscriptionFailed() | AckIgnored():
+        case SubscriptionFailed() | AckIgnored() | MalformedFound():
+            return logging.WARNING
+        case SnapshotFailed():
             return logging.WARNING
         case Connected() | ChannelRevived() | ConditionEnded() | Stopped():
             return logging.INFO
@@ -149,7 +154,7 @@ def _kind(event: Event) -> _Kind:
             return type(event), event.cause, event.status
         case ChannelStalled() | ChannelRevived():
             return type(event), event.channel
-        case ChannelLive() | SubscriptionFailed():
+        case ChannelLive() | SubscriptionFailed() | SnapshotFailed():
             return type(event), event.channel
         case GapClosed():
             return type(event), event.gap.channel
@@ -158,6 +163,8 @@ def _kind(event: Event) -> _Kind:
         case ConditionBegan() | ConditionEnded():
             return type(event), event.condition
         case Connecting() | Connected() | BackingOff() | Stalled() | Stopped():
+            return (type(event),)
+        case MalformedFound():
             return (type(event),)
         case Doubted() | Cleared() | RoundTripMeasured() | Dropped() | AckIgnored():
             return (type(event),)

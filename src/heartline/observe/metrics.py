@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from itertools import chain
 from threading import Lock
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
@@ -20,6 +21,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -43,7 +46,11 @@ from heartline.core.events import (
     Surrendered,
 )
 from heartline.core.items import Condition, Phase, Status
+from heartline.core.latency import Latency
 
+from .delays import delays
+
+T = TypeVar("T")
 _Pull: TypeAlias = Callable[[], Status]
 
 _log = logging.getLogger("heartline")
@@ -64,13 +71,16 @@ class MetricsSink:
     last sign of life of a lost link to the next OPEN; while an outage lasts it grows
     only if watched), heartline_messages_total, heartline_delivered_total,
     heartline_dropped_total, heartline_frames_total, heartline_received_bytes_total,
-    heartline_sent_total, heartline_pings_total, heartline_pongs_total.
+    heartline_unknown_total, heartline_malformed_total, heartline_sent_total,
+    heartline_pings_total, heartline_pongs_total.
     Histograms: * heartline_detection_seconds{cause} (from the last sign of life until
     told; only for links that died in silence, not for closes that were told to us),
     * heartline_round_trip_seconds.
     Gauges: heartline_up (OPEN), heartline_live, heartline_silence_seconds (absent
     without a link), heartline_detection_bound_seconds, heartline_attempt,
-    heartline_condition{condition}.
+    heartline_condition{condition}; where the delays are watched too, and there are
+    samples, heartline_age_seconds{quantile}, heartline_age_uncertainty_seconds,
+    heartline_inbox_wait_seconds{quantile}, heartline_loop_late_seconds{quantile}.
 
     The sink removes all series of its stream on `Stopped`. After `Surrendered` they
     stay, with heartline_up 0, so that an alert can see it: call `close` when done.
@@ -86,6 +96,7 @@ class MetricsSink:
         self._counters: dict[tuple[str, ...], Counter] = {}
         self._histograms: dict[tuple[str, ...], Histogram] = {}
         self._pull: _Pull | None = None
+        self._measured: Callable[[], Latency] | None = None
         self._outage_total = 0.0
         self._outage_since: float | None = None
         self._closed = False
@@ -93,14 +104,18 @@ class MetricsSink:
         for family in ("stalls", "stalled", "suspended"):
             self._counter(family)
 
-    def watch(self, status: _Pull) -> None:
+    def watch(
+        self, status: _Pull, latency: Callable[[], Latency] | None = None
+    ) -> None:
         """Read `status` at every scrape, as in `sink.watch(lambda: stream.status)`.
 
+        With `latency`, the delays of the stream are read as well.
         It is called by whoever scrapes: with prometheus_client's own HTTP server that
         is another thread. If it raises, this stream's pulled metrics are missing from
         that scrape, `heartline_status_errors_total` counts it, and the first is logged.
         """
         self._pull = status
+        self._measured = latency
 
     def close(self) -> None:
         """Remove every series of this stream from the registry. May be repeated."""
@@ -151,6 +166,8 @@ class MetricsSink:
                 pass
             case ChannelRevived() | ConditionBegan() | ConditionEnded() | Dropped():
                 pass
+            case MalformedFound() | SnapshotFailed():
+                pass
 
     def _lost(self, event: Lost) -> None:
         self._counter("outages", event.cause).inc()
@@ -173,6 +190,10 @@ class MetricsSink:
     def pull(self) -> Status | None:
         """Ask the watched stream for its status; None if there is none to ask."""
         return None if self._pull is None else self._pull()
+
+    def measured(self) -> Latency | None:
+        """Ask it for its delays."""
+        return None if self._measured is None else self._measured()
 
     def _counter(self, family: str, *labels: str) -> Counter:
         key = (family, *labels)
@@ -224,6 +245,8 @@ _TOTALS: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
     ("dropped", "Messages dropped unread, by policy.", lambda s: s.counts.dropped),
     ("frames", "Complete frames that arrived.", lambda s: s.counts.frames),
     ("received_bytes", "Bytes of frames that arrived.", lambda s: s.counts.size_bytes),
+    ("unknown", "Messages the profile does not know.", lambda s: s.counts.unknown),
+    ("malformed", "Messages against the venue's rules.", lambda s: s.counts.malformed),
     ("sent", "Messages handed to a link.", lambda s: s.counts.sent),
     ("pings", "Pings sent.", lambda s: s.counts.pings),
     ("pongs", "Pongs that answered a ping of ours.", lambda s: s.counts.pongs),
@@ -278,21 +301,25 @@ class _Families(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics without asking any stream."""
-        return self._collected({}, {})
+        return chain(self._collected({}, {}), delays({}))
 
     def collect(self) -> Iterator[Metric]:
         with self._lock:
             sinks = dict(self._sinks)
         found: dict[str, Status] = {}
+        measured: dict[str, Latency] = {}
         for label, sink in sinks.items():
-            status = self._ask(label, sink)
+            status = self._ask(label, sink.pull)
+            latency = self._ask(label, sink.measured)
             if status is not None:
                 found[label] = status
-        return self._collected(sinks, found)
+            if latency is not None:
+                measured[label] = latency
+        return chain(self._collected(sinks, found), delays(measured))
 
-    def _ask(self, label: str, sink: MetricsSink) -> Status | None:
+    def _ask(self, label: str, read: Callable[[], T | None]) -> T | None:
         try:
-            return sink.pull()
+            return read()
         except Exception:
             self._errors += 1
             if self._errors == 1:

@@ -9,6 +9,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -83,15 +85,22 @@ class Standing(Generic[T]):
                 self._take(f"channel {news.channel}", record)
             case SubscriptionFailed():
                 self._take(f"channel {news.channel}", record)
-            case ChannelRevived() | ChannelLive():
+            case SnapshotFailed():
+                self._take(f"snapshot {news.channel}", record)
+            case ChannelRevived():
                 self._drop(f"channel {news.channel}")
+            case ChannelLive():
+                self._drop(f"channel {news.channel}")
+                self._drop(f"snapshot {news.channel}")
+            case GapClosed():
+                self._drop(f"snapshot {news.gap.channel}")
             case ConditionBegan():
                 self._take(f"condition {news.condition}", record)
             case ConditionEnded():
                 self._drop(f"condition {news.condition}")
             case RoundTripMeasured() | Stalled() | Dropped() | GapFound():
                 pass
-            case AckIgnored() | GapClosed():
+            case AckIgnored() | MalformedFound():
                 pass
 
     def _take(self, slot: str, record: T) -> None:

@@ -12,6 +12,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -81,7 +83,7 @@ _CONDITIONS = {
     Condition.NO_PONG: "data flows, but pings are not answered",
     Condition.SLOW_CONSUMER: "our own reader does not keep up",
     Condition.PAUSED: "we stopped reading until our own reader catches up",
-    Condition.LATE: "data reaches us later than it should",
+    Condition.LATE: "data is older than the limit when it reaches us",
 }
 _PROOFS = {
     "late": "messages that came late",
@@ -127,8 +129,10 @@ def _line(news: Event | Status) -> str:
             )
         case ChannelRevived():
             return f"{_channel(news.channel)} has data again {_after(news.after)}"
-        case ChannelLive() | SubscriptionFailed() | AckIgnored():
+        case ChannelLive() | SubscriptionFailed() | SnapshotFailed() | AckIgnored():
             return _subscription(news)
+        case MalformedFound():
+            return f"a message broke the venue's own rules: {news.reason}"
         case GapClosed():
             return f"gap closed by {_PROOFS[news.by]}: {_gap(news.gap)}"
         case ConditionBegan():
@@ -151,7 +155,9 @@ def _line(news: Event | Status) -> str:
             return _status(news)
 
 
-def _subscription(news: ChannelLive | SubscriptionFailed | AckIgnored) -> str:
+def _subscription(
+    news: ChannelLive | SubscriptionFailed | SnapshotFailed | AckIgnored,
+) -> str:
     match news:
         case ChannelLive():
             silent = "" if news.acknowledged else ", though it was not acknowledged"
@@ -159,6 +165,9 @@ def _subscription(news: ChannelLive | SubscriptionFailed | AckIgnored) -> str:
         case SubscriptionFailed():
             asked = f"asked for {news.attempts} times" if news.attempts > 1 else ""
             return _joined(f"NOT SUBSCRIBED {news.channel}", news.reason, asked)
+        case SnapshotFailed():
+            asked = f"asked for {news.attempts} times" if news.attempts > 1 else ""
+            return _joined(f"NO SNAPSHOT of {news.channel}", news.reason, asked)
         case AckIgnored():
             return f"an acknowledgement was ignored: {news.reason}"
 
@@ -212,7 +221,9 @@ def _status(news: Status) -> str:
     if news.cause is not None:
         facts.append(_blamed(news.cause, news.where, news.status))
     if news.since_at is not None:
-        facts.append(f"last sign of life {duration(news.at - news.since_at)} ago")
+        ago = duration(news.at - news.since_at)
+        late = news.cause is None and Condition.LATE in news.conditions
+        facts.append(f"LATE for {ago}" if late else f"last sign of life {ago} ago")
     facts.append(news.evidence)
     if news.silence is not None:
         facts.append(f"silent for {duration(news.silence)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import inf
 from textwrap import wrap
 
 from rich.box import ROUNDED
@@ -16,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from heartline.core.items import Cause, Phase, Status, Verdict
+from heartline.core.items import Cause, Condition, Phase, Status, Verdict
 from heartline.observe.words import duration, one_line
 from heartline.ui.gauges import bar, number, size, sparkline
 from heartline.ui.letters import big
@@ -254,10 +255,29 @@ class _Picture:
         return [
             ("traffic", flow),
             *([("", drawn)] if width >= WIDE else []),
+            *self._age(status, width),
             ("so far", Text(f"{counts.messages:,} msg · {size(counts.size_bytes)}")),
             ("loss", loss),
             ("heartbeats", Text(beats)),
         ]
+
+    def _age(self, status: Status, width: int) -> list[tuple[str, Text]]:
+        """How old data is when it is read, where the venue stamps it."""
+        latency = self.view.latency
+        age, unsure = latency.age, latency.age_uncertainty
+        if age.last is None or unsure is None:
+            return []
+        style = "yellow" if Condition.LATE in status.conditions else ""
+        if unsure == inf:
+            over = f"{duration(age.last)} over the fastest"
+            return [("age", Text(over, style=style))]
+        mark = " assumed" if latency.age_assumed else ""
+        last = f"{duration(age.last)} ± {duration(unsure)}{mark}"
+        named = (("median", age.median), ("p99", age.p99))
+        figures = " · ".join(f"{name} {duration(each or 0.0)}" for name, each in named)
+        if width < WIDE:
+            return [("age", Text(f"{last} · {figures}", style=style))]
+        return [("age", Text(last, style=style)), ("", Text(figures))]
 
     # --- what happened ------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
     GapClosed,
+    MalformedFound,
+    SnapshotFailed,
     SubscriptionFailed,
 )
 from heartline.core.events import (
@@ -37,6 +39,7 @@ from heartline.core.events import (
     Surrendered,
 )
 from heartline.core.items import Gap, Item, Message, Status
+from heartline.core.latency import Latency
 from heartline.observe.words import in_words, one_line
 
 ROUND_TRIPS = 60
@@ -87,6 +90,8 @@ class WatchView:
     """Where the stream leads, without secrets."""
     utc_offset: float = 0.0
     status: Status | None = None
+    latency: Latency = field(default_factory=Latency)
+    """`stream.latency`, of the same moment as the status; ages only of a venue."""
     since_at: float | None = None
     """When the first status was seen."""
     live_since_at: float | None = None
@@ -184,11 +189,11 @@ def tone_of(event: Event) -> Tone:
             return "good"
         case ChannelLive() | GapClosed():
             return "good"
-        case SubscriptionFailed():
+        case SubscriptionFailed() | SnapshotFailed():
             return "bad"
         case Doubted() | Stalled() | ChannelStalled() | ConditionBegan():
             return "doubtful"
-        case Dropped() | GapFound() | AckIgnored():
+        case Dropped() | GapFound() | AckIgnored() | MalformedFound():
             return "doubtful"
         case Lost() | DialLost() | Surrendered():
             return "bad"
