@@ -169,7 +169,8 @@ class Stand:
         self._plays = -(-LEAST_MESSAGES // self.messages)
         self._loop = asyncio.new_event_loop()
         # The limits of the venue's links are not what is measured here.
-        venue = Venue(name=source.venue, endpoint=source.endpoint)
+        # Nobody answers here: what a channel's messages cost, not what it waits for.
+        venue = Venue(name=source.venue, endpoint=source.endpoint, snapshots=None)
         self._desk = Desk(venue, Owner(), ledger=Ledger(), loop=self._loop)
         self._now = 1000.0
         self._desk.begin(1, {})

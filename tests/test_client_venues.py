@@ -17,8 +17,9 @@ import pytest
 
 import heartline
 from heartline import Gap, Message, Venue
-from heartline.core.channel_events import GapClosed, SubscriptionFailed
+from heartline.core.channel_events import GapClosed, SnapshotFailed, SubscriptionFailed
 from heartline.core.events import Event, Lost
+from heartline.core.fetches import Snapshots
 from heartline.testing import VenueServer
 from stream_kit import FAST, in_loop
 
@@ -41,6 +42,7 @@ UPDATES = [
     ("binance", "spot", "btcusdt@depth"),
     ("binance", "usdm", "btcusdt@depth@100ms"),
     ("kucoin", "spot", "/market/level2:BTC-USDT"),
+    ("gate", "spot", "spot.order_book_update:BTC_USDT"),
 ]
 """Whose snapshot has to be fetched elsewhere."""
 
@@ -56,10 +58,10 @@ class Book:
             self.sides = None
         elif isinstance(item, Message) and item.channel is not None:
             for levels in _levels(json.loads(item.data)):
-                self._apply(levels)
+                self._apply(levels, is_whole=item.snapshot)
 
-    def _apply(self, levels: dict[str, Any]) -> None:
-        if len(levels["bids"]) + len(levels["asks"]) > WHOLE:
+    def _apply(self, levels: dict[str, Any], *, is_whole: bool) -> None:
+        if is_whole or len(levels["bids"]) + len(levels["asks"]) > WHOLE:
             self.sides = {"bids": {}, "asks": {}}
         if self.sides is None:
             return
@@ -83,6 +85,13 @@ def _price(level: tuple[str, str]) -> float:
     return float(level[0])
 
 
+def in_order(listed: dict[str, list[list[str]]]) -> dict[str, list[list[str]]]:
+    return {
+        side: sorted(levels, key=lambda level: float(level[0]))
+        for side, levels in listed.items()
+    }
+
+
 def _levels(found: object) -> list[dict[str, Any]]:
     """Whatever holds bids and asks, however deep."""
     if isinstance(found, dict):
@@ -104,6 +113,7 @@ class Reading:
             endpoint=endpoint,
             channels=channels,
             token_url=f"{server.http_url}/api/v1/bullet-public",
+            snapshots=Snapshots(rest=server.http_url, rates=(), backoff=FAST),
         )
         self.stream = heartline.connect(
             server.url, venue=venue, backoff=FAST, on_event=self.events.append
@@ -119,7 +129,22 @@ class Reading:
 
     @property
     def messages(self) -> Counter[str | None]:
-        return Counter(i.channel for i in self.items if isinstance(i, Message))
+        return Counter(i.channel for i in self._messages if not i.snapshot)
+
+    @property
+    def snapshots(self) -> Counter[str | None]:
+        return Counter(i.channel for i in self._messages if i.snapshot)
+
+    @property
+    def _messages(self) -> list[Message]:
+        return [item for item in self.items if isinstance(item, Message)]
+
+    def covered(self, channel: str) -> int:
+        """Messages that a fetched snapshot made void."""
+        return self.stream._driver.session.ledger.account(channel).duplicated
+
+    def came(self, channel: str) -> int:
+        return self.messages[channel] + self.covered(channel)
 
     @property
     def gaps(self) -> list[tuple[str, str | None]]:
@@ -153,25 +178,25 @@ async def test_after_an_outage_totals_and_books_are_those_of_the_venue(
             await server.set_rate(0.0)
             account = (await server.accounts())[channel]
             sent = account.sent + account.snapshots + account.repeated
-            await it.until(lambda: it.messages[channel] >= sent, f"all {sent}")
+            await it.until(lambda: it.came(channel) >= sent, f"all {sent}")
             listed = await server.book(channel)
             status = it.stream.status
             reading.cancel()
-        assert it.messages[channel] == sent
+        assert it.messages[channel] == sent - it.covered(channel)
         assert account.numbered == account.sent + account.unheard
         assert account.unheard > 0
         assert it.gaps == [("outage", None)]
+        assert {(e.gap.channel, e.by) for e in it.of(GapClosed)} == {
+            (channel, "snapshot")
+        }
         assert it.of(SubscriptionFailed) == []
         assert len(it.of(Lost)) == 1
         assert status.live, status.evidence
         ledger = it.stream._driver.session.ledger
         assert ledger.account(channel).received == sent
         assert ledger.account(channel).missing == 0
-        if (name, endpoint, channel) in BOOKS:
-            assert it.book.as_listed() == {
-                side: sorted(levels, key=lambda level: float(level[0]))
-                for side, levels in listed.items()
-            }
+        assert it.snapshots[channel] >= 2 * ((name, endpoint, channel) in UPDATES)
+        assert it.book.as_listed() == in_order(listed)
 
 
 NUMBERED = [each for each in BOOKS if each[0] in ("deribit", "okx", "gate")]
@@ -199,7 +224,42 @@ async def test_a_message_that_never_came_is_a_gap_and_a_new_snapshot_closes_it(
         assert it.of(GapClosed)[0].by == "snapshot"
         assert it.of(Lost) == [], "no link was touched for it"
         assert account.snapshots == 2
-        assert it.book.as_listed() == {
-            side: sorted(levels, key=lambda level: float(level[0]))
-            for side, levels in listed.items()
-        }
+        assert it.book.as_listed() == in_order(listed)
+
+
+@pytest.mark.parametrize(("name", "endpoint", "channel"), UPDATES)
+@in_loop
+async def test_a_state_that_cannot_be_fetched_is_told_and_is_had_as_soon_as_it_can(
+    name: str, endpoint: str, channel: str
+) -> None:
+    async with VenueServer(name, endpoint, rate=200.0) as server:
+        it = Reading(server, name, endpoint, channel)
+        async with it.stream:
+            reading = asyncio.create_task(it.read())
+            await it.until(lambda: it.messages[channel] > 5, "messages")
+            assert it.snapshots[channel] >= 1
+            await server.refuse_calls(503)
+            await server.drop(channel, 2)
+            await it.until(lambda: len(it.of(SnapshotFailed)) > 1, "no snapshot")
+            before = it.messages[channel]
+            status, standing = it.stream.status, it.stream.standing(channel)
+            assert it.gaps == [("sequence", channel)]
+            assert not status.live
+            assert status.cause is heartline.Cause.CHANNEL_STALLED
+            assert f"{channel} is not restored" in status.evidence
+            assert standing is heartline.Standing.CONFIRMED
+            assert not it.stream.is_fresh(channel, max_age=SECONDS)
+            assert it.messages[channel] == before, "what follows a gap waits"
+            await server.refuse_calls(None)
+            await it.until(lambda: it.messages[channel] > before, "it came back")
+            await server.set_rate(0.0)
+            account = (await server.accounts())[channel]
+            await it.until(lambda: it.came(channel) >= account.sent, "all of it")
+            listed = await server.book(channel)
+            assert it.stream.status.live
+            reading.cancel()
+        closed = [(e.gap.channel, e.gap.reason, e.by) for e in it.of(GapClosed)]
+        assert closed == [(channel, "sequence", "snapshot")]
+        assert it.of(Lost) == [], "no link was touched for it"
+        assert it.snapshots[channel] >= 2
+        assert it.book.as_listed() == in_order(listed)

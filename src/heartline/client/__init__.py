@@ -1,8 +1,9 @@
 """The user's end of a stream: socket and clock into facts, commands into I/O."""
 
+from .account import Outage
 from .connect import connect
 from .contract import Venue
 from .heartbeat import Heartbeat
 from .stream import Stream
 
-__all__ = ["Heartbeat", "Stream", "Venue", "connect"]
+__all__ = ["Heartbeat", "Outage", "Stream", "Venue", "connect"]

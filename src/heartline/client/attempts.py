@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from heartline.core.events import DialFailed, Ended, Fact, Staged, Synced
 from heartline.core.items import Cause, Where
+from heartline.core.session import Session
 from heartline.core.terms import Terms
 from heartline.errors import WireError
 from heartline.observe import redact_text, secrets_of
@@ -14,6 +16,7 @@ from heartline.wire.carrier import Carrier, CarrierOwner
 from heartline.wire.dial import dial
 from heartline.wire.plain import Fast
 
+from .account import Outage, restore_account
 from .desk import Desk
 from .route import Route
 
@@ -22,6 +25,7 @@ class AttemptOwner(CarrierOwner, Protocol):
     """Who drives the session."""
 
     secrets: frozenset[str]
+    session: Session
     carrier: Carrier | None
     sent: int
 
@@ -99,12 +103,21 @@ class Attempts:
                 for message in messages:
                     carrier.send(message)
                 sent = len(messages)
+            await self._restore(epoch)
         except WireError as error:
             owner.abandon(epoch)
             self._tell(Ended(epoch, Cause(error.cause), reason=error.reason))
             return
         owner.sent += sent
         self._tell(Synced(epoch, sent))
+
+    async def _restore(self, epoch: int) -> None:
+        """Have the user restore what only he can; raises `WireError`."""
+        owner, ways = self._owner, self._route.restore
+        if ways:
+            since_at = owner.session.recovery.silent_since
+            outage = Outage(epoch, since_at, asyncio.get_running_loop().time())
+            await restore_account(ways, outage, within=self._terms.dialling.restore)
 
     def _tell(self, fact: Fact) -> None:
         self._owner.on_fact(fact)

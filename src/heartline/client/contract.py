@@ -10,6 +10,8 @@ from heartline.core.budget import Rate
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness
 from heartline.core.feed import FeedTerms
+from heartline.core.fetches import Snapshots
+from heartline.core.restore import Restored
 from heartline.core.rhythm import Rhythm
 from heartline.core.subscribing import Subscribing
 from heartline.core.terms import Dialling, Terms
@@ -21,9 +23,13 @@ from heartline.venue.pattern import Pattern
 from heartline.venue.profile import Endpoint, seconds
 from heartline.venue.vocabulary import Rate as VenueRate
 
+from .snapshot_call import SnapshotCall, snapshot_call
+
 SETTLE = 5.0
 """Seconds that a new link waits for its subscriptions to be answered before it is OPEN
 all the same; those that are missing are told one by one."""
+PAUSE_MORE = 0.1
+"""Seconds longer than the venue wants: it counts from when it accepted the link."""
 LEAST_DECLARED = 2.0
 """A venue's promise of data is held against it after twice its time: once is jitter."""
 
@@ -39,6 +45,9 @@ class Venue:
     channels: Sequence[str] = ()
     token_url: str | None = None
     """Where the profile's call before the dial goes instead."""
+    snapshots: Snapshots | None = field(default_factory=Snapshots)
+    """How the state of those channels is fetched that send nothing but changes; None:
+    it is not, and what comes after a gap is passed on as it comes."""
     contract: Contract = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +73,13 @@ class Venue:
         url = self.profile.address.named(self.variant)
         return url
 
+    @property
+    def opening_pause(self) -> float:
+        """Seconds after the opening of a link in which nothing may be said on it."""
+        limits = self.profile.limits
+        after = limits.send_after_s if limits else None
+        return 0.0 if after is None else after + PAUSE_MORE
+
     # --- what the core is told ----------------------------------------------------
 
     def feed_terms(self) -> FeedTerms:
@@ -76,7 +92,20 @@ class Venue:
             rates=tuple(_rate(rate) for rate in rates if rate is not None),
             numbered=tuple(numbered(rule) for rule in rules),
             contract=self._declared(),
+            restored=self._restored,
+            snapshots=self.snapshots or Snapshots(),
         )
+
+    def snapshot_call(self, channel: str) -> SnapshotCall | None:
+        """The call that tells a channel's state, where it is to be fetched."""
+        policy = self.snapshots
+        if policy is None:
+            return None
+        return snapshot_call(self.contract, channel, rest=policy.rest)
+
+    def _restored(self, channel: str) -> Restored | None:
+        call = self.snapshot_call(channel)
+        return None if call is None else call.terms
 
     def _subscribing(self) -> Subscribing:
         told, limits = self.profile.subscribe, self.profile.limits
@@ -152,7 +181,7 @@ class Venue:
         steps = sum(step.within_s for step in opening.steps) if opening else 0.0
         greeting = self.profile.bootstrap
         hello = (greeting.frame_within_s or 0.0) if greeting else 0.0
-        needed = slowest + steps + hello + 2 * SETTLE
+        needed = slowest + steps + hello + self.opening_pause + 2 * SETTLE
         return replace(dialling, sync=max(dialling.sync, needed))
 
 

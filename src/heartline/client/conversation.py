@@ -6,6 +6,7 @@ the feed's to say, and what follows is the owner's to do.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol, TypeAlias
@@ -13,6 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 from heartline.core.channel_events import Subscribe, Unsubscribe
 from heartline.core.feed import Feed, FeedOutput, Line
 from heartline.core.items import Gap, Message
+from heartline.core.restore import Numbers
 from heartline.core.rhythm import Rhythm
 from heartline.venue.classify import Classifier
 from heartline.venue.pending import Pending
@@ -32,6 +34,7 @@ from heartline.venue.reading import (
 )
 from heartline.venue.writer import Outgoing, Writer
 
+from .ages import Ages, Asked
 from .answers import Answers
 from .contract import SETTLE, Venue, rhythms
 
@@ -42,9 +45,6 @@ MOST_LINES = 65_536
 
 class ConversationOwner(Protocol):
     """Who holds the channels of the stream."""
-
-    unknown: int
-    malformed: int
 
     def obey(
         self, outputs: Iterable[FeedOutput], items: list[Read] | None = None
@@ -67,6 +67,7 @@ class Conversation:
         *,
         epoch: int,
         variables: Mapping[str, object],
+        ages: Ages,
     ) -> None:
         self.epoch = epoch
         self.rhythms: list[tuple[int, Rhythm]] = []
@@ -90,6 +91,8 @@ class Conversation:
         )
         self._lines: dict[Source, Line] = {}
         self._requests: dict[int | None, int] = {}
+        self._ages = ages
+        self._asked = Asked(ages)
 
     # --- what is said -------------------------------------------------------------
 
@@ -100,6 +103,7 @@ class Conversation:
         """
         writer, profile = self._writer, self._venue.profile
         sent = 0
+        await asyncio.sleep(self._venue.opening_pause)
         greeting = profile.bootstrap
         if greeting is not None and greeting.frame is not None:
             await self.answers.wait("welcome", greeting.frame_within_s or SETTLE)
@@ -108,6 +112,7 @@ class Conversation:
             said = writer.step(index, unix=time.time())
             sent += said is not None
             if said is not None:
+                self._asked.note(said)
                 self._owner.post(said)
             if step.expect is not None:
                 await self.answers.wait(("on_open", index), step.within_s)
@@ -132,7 +137,9 @@ class Conversation:
         self.asked += len(said)
 
     def beat(self, index: int) -> None:
-        self._owner.post(self._writer.beat(index, unix=time.time()), first=True)
+        said = self._writer.beat(index, unix=time.time())
+        self._asked.note(said)
+        self._owner.post(said, first=True)
 
     # --- what is wanted -----------------------------------------------------------
 
@@ -151,7 +158,8 @@ class Conversation:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
         append, classify, take = items.append, self._classify, self._feed.take
-        lines, epoch = self._lines, self.epoch
+        lines, epoch, ages = self._lines, self.epoch, self._ages
+        note = ages.updates.append if now >= ages.wanted_at else None
         for each in data:
             reading = classify(each)
             if type(reading) is not Update:
@@ -161,20 +169,29 @@ class Conversation:
                 continue
             source = reading.source
             line = lines.get(source) or self._line(source, now)
-            told = take(
-                line,
-                reading.track,
-                reading.last,
-                reading.prev,
-                reading.first,
-                reading.restarts,
-                now,
-            )
-            if told is not None:
-                self._owner.obey(told, items)
+            if passes := line.restore is None:
+                told = take(
+                    line,
+                    reading.track,
+                    reading.last,
+                    reading.prev,
+                    reading.first,
+                    reading.restarts,
+                    now,
+                )
+                if told is not None:
+                    self._owner.obey(told, items)
             if reading.links or reading.rest:
                 self._more(reading, items, now)
-            append(Message(each, now, source.channel, epoch, age))
+            if note is not None:
+                note(reading)
+            message = Message(each, now, source.channel, epoch, age)
+            if line.restore is None:
+                append(message)
+            else:
+                self._keep(line, reading, message, items, counted=passes, now=now)
+        if note is not None:
+            ages.look(waited=age > 0, now=now, epoch=epoch)
         return items
 
     def _line(self, source: Source, now: float) -> Line:
@@ -184,6 +201,23 @@ class Conversation:
             source.channel, source.rule, now=now
         )
         return line
+
+    def _keep(
+        self,
+        line: Line,
+        reading: Update,
+        message: Message,
+        items: list[Read],
+        *,
+        counted: bool,
+        now: float,
+    ) -> None:
+        """Let a message wait for the state that it changes."""
+        numbers = Numbers(
+            reading.track, reading.last, reading.prev, reading.first, reading.restarts
+        )
+        out = self._feed.keep(line, message, numbers, counted=counted, now=now)
+        self._owner.obey(out, items)
 
     def _more(self, reading: Update, items: list[Read], now: float) -> None:
         """Rows whose numbers do not continue the first's, and counts over the link."""
@@ -195,6 +229,11 @@ class Conversation:
             counted.add(channel)
         for row in reading.links:
             self._count(row, items, now, whole_link=True)
+
+    def _held(self, update: Update, items: list[Read], now: float) -> None:
+        """Data that came in a message of another kind."""
+        self._count(update, items, now, is_message=True)
+        self._more(update, items, now)
 
     def _count(
         self,
@@ -223,13 +262,16 @@ class Conversation:
         for row in getattr(reading, "links", ()):
             self._count(row, items, now, whole_link=True)
         match reading:
-            case Answer(of="on_open", index=index):
-                self.answers.came(("on_open", index))
+            case Answer():
+                self._asked.answered(reading, now)
+                if reading.of == "on_open":
+                    self.answers.came(("on_open", reading.index))
             case Probe():
                 said = self._writer.reply(reading, unix=time.time())
+                self._asked.note(said)
                 self._owner.post(said, first=True)
             case Beacon(update=update) if update is not None:
-                self._count(update, items, now, is_message=True)
+                self._held(update, items, now)
                 return update.source.channel
             case Acked(update=update):
                 self._acked(reading, items, now)
@@ -244,10 +286,10 @@ class Conversation:
                 self._writer.learn(reading.variables)
                 self.answers.came("welcome")
             case Unknown():
-                self._owner.unknown += 1
+                self._feed.unknown += 1
                 return None
-            case Malformed():
-                self._owner.malformed += 1
+            case Malformed(reason=reason):
+                self._owner.obey(self._feed.take_malformed(reason, now=now), items)
                 return None
             case _:
                 pass
@@ -267,7 +309,7 @@ class Conversation:
         )
         self._owner.obey(out, items)
         if acked.update is not None:
-            self._count(acked.update, items, now, is_message=True)
+            self._held(acked.update, items, now)
 
     def _refused(self, refused: Refused, items: list[Read], now: float) -> None:
         request = self._requests.get(refused.number)

@@ -8,8 +8,10 @@ ask for.
 from __future__ import annotations
 
 import asyncio
+import random
+import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Protocol
 
 from heartline.core.channel_events import (
@@ -29,16 +31,22 @@ from heartline.core.events import (
     GapFound,
     Lost,
     Stalled,
+    Stopped,
+    Surrendered,
 )
 from heartline.core.feed import Feed, FeedOutput
+from heartline.core.fetches import Fetch
 from heartline.core.gaps import Ledger
 from heartline.core.items import Cause, Condition
+from heartline.core.restoring import Release
 from heartline.venue.reading import Notice
 from heartline.venue.writer import Outgoing
 
+from .ages import Ages
 from .alarm import Alarm
 from .contract import SETTLE, Venue
 from .conversation import Conversation, Read
+from .restoring import HOSTS, Restoring
 
 LATE = 0.1
 """A timer this much late is our own stall: silence up to then is judged by nobody."""
@@ -56,6 +64,13 @@ class DeskOwner(Protocol):
     def tell(self, event: Event) -> None: ...
     def give_up(self, epoch: int, cause: Cause, reason: str) -> None: ...
     def prove(self, epoch: int) -> None: ...
+    def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
+        """Have something done; it ends with the stream at the latest."""
+        ...
+
+    def deliver(self, items: list[Read]) -> None:
+        """Give the consumer what came beside the link."""
+        ...
 
     def heard_at(self) -> float:
         """When the last complete frame came."""
@@ -78,16 +93,30 @@ class Desk:
         ledger: Ledger,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.monotonic,
+        ages: Ages | None = None,
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.venue = venue
-        self.feed = Feed(venue.feed_terms(), ledger=ledger, now=clock())
-        self.unknown = 0
-        """Messages that the profile does not speak of; they are delivered."""
-        self.malformed = 0
-        """Messages that break the venue's own rules; they are delivered."""
+        self._ages = ages or Ages(venue, None, tell=owner.tell, clock=clock)
+        self.feed = Feed(
+            venue.feed_terms(),
+            ledger=ledger,
+            now=clock(),
+            hosts=HOSTS,
+            draw=random.random,
+        )
+        self._restoring = Restoring(
+            venue, self, clock=clock, proxy=proxy, ssl_context=ssl_context
+        )
         self._owner = owner
         self._clock = clock
-        self._link = Conversation(venue, self.feed, self, epoch=0, variables={})
+        self._link = Conversation(
+            venue, self.feed, self, epoch=0, variables={}, ages=self._ages
+        )
+        self._heard_at = clock()
+        """When the last message came: what some venues time their own clocks by, which
+        pings and pongs do not concern."""
         self.alarm = Alarm(self._fire, loop=loop, clock=clock)
         self.feed.want(venue.channels, now=clock())
 
@@ -98,7 +127,12 @@ class Desk:
         self.alarm.stop()
         self.feed.epoch = epoch
         self._link = Conversation(
-            self.venue, self.feed, self, epoch=epoch, variables=variables
+            self.venue,
+            self.feed,
+            self,
+            epoch=epoch,
+            variables=variables,
+            ages=self._ages,
         )
 
     async def greet(self, more: Iterable[str | bytes]) -> int:
@@ -122,14 +156,16 @@ class Desk:
         """What the session tells of the link that the channels must know."""
         match event:
             case Connected():
-                self.feed.open(now=self._clock())
-                self._arm()
-            case Lost():
-                self.feed.lose()
+                self.obey(self.feed.open(now=self._clock()))
+            case Lost() | Stopped() | Surrendered():
+                self._restoring.cancel()
                 self._link.rhythms = []
+                self.obey(self.feed.lose(now=self._clock()))
                 self.alarm.stop()
-            case Stalled() | ConditionEnded(condition=Condition.PAUSED):
-                self.feed.excuse(now=self._clock())
+            case Stalled(lag=lag):
+                self.feed.excuse(lag=lag, now=self._clock())
+            case ConditionEnded(condition=Condition.PAUSED, after=after):
+                self.feed.excuse(lag=after, now=self._clock())
             case _:
                 pass
 
@@ -152,6 +188,7 @@ class Desk:
 
     def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
+        self._heard_at = now
         return self._link.read(data, age=age, now=now)
 
     def noticed(self, notice: Notice) -> None:
@@ -164,8 +201,14 @@ class Desk:
     def obey(
         self, outputs: Iterable[FeedOutput], items: list[Read] | None = None
     ) -> None:
+        beside: list[Read] = []
+        items = beside if items is None else items
         for each in outputs:
             match each:
+                case Release():
+                    items += each.messages
+                case Fetch():
+                    self._restoring.fetch(each)
                 case Subscribe() | Unsubscribe():
                     self._link.request(each)
                 case Prove():
@@ -175,14 +218,19 @@ class Desk:
                     self._owner.give_up(each.epoch, Cause.CHANNEL_STALLED, reason)
                 case Replace() | Retire() | EndPlanned() | TookOver():
                     raise AssertionError(each)
-                case GapFound() if items is not None:
+                case GapFound():
                     # It stands before the message that brought it to light.
                     items.append(each.gap)
                     self._owner.tell(each)
                 case _:
                     self._owner.tell(each)
+        if beside:
+            self._owner.deliver(beside)
         self._look_settled()
         self._arm()
+
+    def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
+        self._owner.run(what, epoch, work)
 
     def post(self, said: Outgoing, *, first: bool = False) -> None:
         if first:
@@ -200,17 +248,17 @@ class Desk:
         due = self.feed.deadline
         rhythms = self._link.rhythms
         if rhythms:
-            heard_at = self._owner.heard_at()
+            heard_at = self._heard_at
             due = min(due, *(r.due_at(heard_at=heard_at) for _, r in rhythms))
         self.alarm.set(due)
 
     def _fire(self) -> None:
         now = self._clock()
-        if now - self.alarm.due_at > LATE:
-            self.feed.excuse(now=now)
-        heard_at = self._owner.heard_at()
+        late = now - self.alarm.due_at
+        if late > LATE:
+            self.feed.excuse(lag=late, now=now)
         for index, rhythm in self._link.rhythms:
-            if now >= rhythm.due_at(heard_at=heard_at):
+            if now >= rhythm.due_at(heard_at=self._heard_at):
                 rhythm.sent(now=now)
                 self._link.beat(index)
         if self._owner.unread:
@@ -218,5 +266,6 @@ class Desk:
             self.alarm.set(now + DRAIN_STEP)
             return
         if now >= self.feed.deadline:
+            heard_at = self._owner.heard_at()
             self.obey(self.feed.tick(proven_at=heard_at, now=now))
         self._arm()

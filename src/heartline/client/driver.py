@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import repeat
 
 import msgspec
@@ -37,7 +37,7 @@ from heartline.core.events import (
 )
 from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox, Overflow
-from heartline.core.items import Cause, Counts, Phase, Status
+from heartline.core.items import Cause, Counts, Gap, Message, Phase, Status
 from heartline.core.neighbours import Neighbours
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
@@ -48,6 +48,7 @@ from heartline.wire.carrier import Carrier
 from heartline.wire.pulse import Pulse
 from heartline.wire.pump import Pump
 
+from .ages import Ages
 from .attempts import Attempts
 from .callables import report, with_careful_key
 from .desk import Desk
@@ -94,6 +95,7 @@ class Driver:
         self.changed: asyncio.Future[None] | None = None
         self.end: BaseException | None = None
         """Why the stream has ended, where that is for the consumer to know."""
+        self.ages = Ages(route.venue, route.max_age, tell=self.tell)
         self._errands = Errands(self._failed)
         self._told: tuple[object, ...] = ()
         self.sent = 0
@@ -109,21 +111,29 @@ class Driver:
         """Begin: dial, and go on until `Stop` is fed."""
         loop = asyncio.get_running_loop()
         self.closed = loop.create_future()
+        pulse = Pulse.of(loop)
+        self.ages.delays.inbox, self.ages.delays.loop = self.reader.waited, pulse.late
         self.pump = Pump(
             self.session,
             obey=self._obey,
             look=self._look,
             settle=self._settle,
             loop=loop,
-            pulse=Pulse.of(loop),
+            pulse=pulse,
             heard=self.reader.open(loop),
         )
         self.intake.pump = self.pump
         if self._route.venue is not None:
             self.desk = self._attempts.desk = self.intake.desk = Desk(
-                self._route.venue, self, ledger=self.session.ledger, loop=loop
+                self._route.venue,
+                self,
+                ledger=self.session.ledger,
+                loop=loop,
+                ages=self.ages,
+                proxy=self._route.proxy,
+                ssl_context=self._route.ssl_context,
             )
-        self._observers.open(self.snapshot)
+        self._observers.open(self.snapshot, self.ages.delays.summary)
         self.pump.feed(Start())
 
     async def drop(self) -> None:
@@ -214,6 +224,7 @@ class Driver:
             self.intake.early.clear()
         if self.desk is not None:
             self.desk.heed(event)
+        self.ages.heed(event)
         if isinstance(event, Surrendered):
             self.end = GaveUp(
                 cause=event.cause.value,
@@ -295,6 +306,8 @@ class Driver:
             carrier.send(text)
 
     def tell(self, event: Event) -> None:
+        self.ages.heed(event)
+        self.session.conditions.learn([event])
         self._observers.tell(event)
         self._settle()
 
@@ -302,6 +315,12 @@ class Driver:
         if self.session.link is not None and self.session.epoch == epoch:
             self.abandon(epoch)
             self.on_fact(Ended(epoch, cause, reason=reason))
+
+    def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
+        self._errands.run(what, epoch, work)
+
+    def deliver(self, items: list[Message | Gap]) -> None:
+        self.intake.deliver(items)
 
     def prove(self, epoch: int) -> None:
         self.on_fact(Questioned(epoch))
@@ -335,4 +354,5 @@ class Driver:
         )
         now = pump.clock() if pump is not None else 0.0
         feed = self.desk.feed if self.desk is not None else None
-        return snapshot(self.session, now=now, traffic=counts, feed=feed)
+        late = self.ages.late
+        return snapshot(self.session, now=now, traffic=counts, feed=feed, late=late)

@@ -78,6 +78,11 @@ class Intake:
         # Last of all: the reader's own code may run inside this call.
         self.reader.wake(at_once=True)
 
+    def deliver(self, items: list[Message | Gap]) -> None:
+        """Give the consumer what came beside the link."""
+        self._sort(items, 0)
+        self.reader.wake()
+
     def admit(self) -> None:
         """The stream is OPEN: what came before goes to the consumer."""
         for kept in self.early.take():

@@ -151,8 +151,8 @@ class Resumption:
                 frame.channel,
                 message.epoch,
                 message.age,
-                frame.offset,
-                place.epoch or "",
+                offset=frame.offset,
+                of_epoch=place.epoch or "",
             )
         )
         return news

@@ -10,6 +10,7 @@ import msgspec
 from heartline.core.items import Cause
 from heartline.errors import UsageError, WireError
 from heartline.venue.bootstrap import extracted
+from heartline.venue.payload import NOT_JSON
 from heartline.venue.template import Text, as_text
 
 from .contract import Venue
@@ -67,5 +68,5 @@ async def _asked(method: str, url: str) -> object:
         raise WireError(Cause.REFUSED, reason, status=answer.status_code)
     try:
         return msgspec.json.decode(answer.content)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         raise WireError(Cause.PROTOCOL, "the token call told no JSON") from None

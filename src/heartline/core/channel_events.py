@@ -62,14 +62,14 @@ ChannelCommand: TypeAlias = Subscribe | Unsubscribe | Replace | Retire | Prove |
 # --- events -----------------------------------------------------------------------
 
 
-class _Event(Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Fields all events share."""
+class Told(Struct, frozen=True, kw_only=True, tag_field="event"):
+    """What all events share: when, and of which link."""
 
     at: float
     epoch: int
 
 
-class ChannelLive(_Event, frozen=True, kw_only=True, tag=True):
+class ChannelLive(Told, frozen=True, kw_only=True, tag=True):
     """The first data of a subscription came, `after` seconds from its request."""
 
     channel: str
@@ -77,7 +77,7 @@ class ChannelLive(_Event, frozen=True, kw_only=True, tag=True):
     acknowledged: bool
 
 
-class SubscriptionFailed(_Event, frozen=True, kw_only=True, tag=True):
+class SubscriptionFailed(Told, frozen=True, kw_only=True, tag=True):
     """A channel was asked for in vain, so often that it is asked for no more."""
 
     channel: str
@@ -85,20 +85,37 @@ class SubscriptionFailed(_Event, frozen=True, kw_only=True, tag=True):
     attempts: int
 
 
-class AckIgnored(_Event, frozen=True, kw_only=True, tag=True):
+class SnapshotFailed(Told, frozen=True, kw_only=True, tag=True):
+    """A channel's state could not be fetched, now so many times in a row. Its messages
+    wait, it is not live, and it is tried again."""
+
+    channel: str
+    reason: str
+    attempts: int
+
+
+class AckIgnored(Told, frozen=True, kw_only=True, tag=True):
     """An acknowledgement spoke of what was not asked; told once a link, counted."""
 
     reason: str
 
 
-class GapClosed(_Event, frozen=True, kw_only=True, tag=True):
+class MalformedFound(Told, frozen=True, kw_only=True, tag=True):
+    """A message broke the venue's own rules: told once a link, counted in
+    `Counts.malformed`, and delivered all the same. `reason` shows none of its content.
+    """
+
+    reason: str
+
+
+class GapClosed(Told, frozen=True, kw_only=True, tag=True):
     """What was missing is known after all, or matters no more: a gap is closed."""
 
     gap: Gap
     by: Literal["late", "replay", "snapshot"]
 
 
-class EndPlanned(_Event, frozen=True, kw_only=True, tag=True):
+class EndPlanned(Told, frozen=True, kw_only=True, tag=True):
     """The link will end for a reason known beforehand; its successor is dialled."""
 
     cause: Cause
@@ -106,7 +123,7 @@ class EndPlanned(_Event, frozen=True, kw_only=True, tag=True):
     ends_at: float | None
 
 
-class TookOver(_Event, frozen=True, kw_only=True, tag=True):
+class TookOver(Told, frozen=True, kw_only=True, tag=True):
     """Link `epoch` has taken the place of `from_epoch`; they overlapped so long."""
 
     from_epoch: int
@@ -114,7 +131,14 @@ class TookOver(_Event, frozen=True, kw_only=True, tag=True):
 
 
 ChannelEvent: TypeAlias = (
-    ChannelLive | SubscriptionFailed | AckIgnored | GapClosed | EndPlanned | TookOver
+    ChannelLive
+    | SubscriptionFailed
+    | SnapshotFailed
+    | AckIgnored
+    | MalformedFound
+    | GapClosed
+    | EndPlanned
+    | TookOver
 )
 
 ChannelOutput: TypeAlias = ChannelCommand | ChannelEvent

@@ -11,7 +11,15 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from .channel_events import AckIgnored, ChannelLive, GapClosed, SubscriptionFailed
+from .channel_events import (
+    AckIgnored,
+    ChannelLive,
+    GapClosed,
+    MalformedFound,
+    SnapshotFailed,
+    SubscriptionFailed,
+    Told,
+)
 from .evidence import Evidence
 from .items import Cause, Condition, Gap, Where
 from .items import Counts as Counts
@@ -229,18 +237,11 @@ Command: TypeAlias = Dial | Sync | Ping | Beat | Abort | Close
 # --- events -----------------------------------------------------------------------
 
 
-class _Event(Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Fields all events share."""
-
-    at: float
-    epoch: int
-
-
-class Connecting(_Event, frozen=True, kw_only=True, tag=True):
+class Connecting(Told, frozen=True, kw_only=True, tag=True):
     attempt: int
 
 
-class Connected(_Event, frozen=True, kw_only=True, tag=True):
+class Connected(Told, frozen=True, kw_only=True, tag=True):
     """The stream is OPEN. `outage`: seconds without life before it, 0 at first."""
 
     address: str
@@ -249,20 +250,20 @@ class Connected(_Event, frozen=True, kw_only=True, tag=True):
     kernel: bool
 
 
-class Doubted(_Event, frozen=True, kw_only=True, tag=True):
+class Doubted(Told, frozen=True, kw_only=True, tag=True):
     """Verdict SUSPECT. `of` says which clock doubts."""
 
     of: Literal["path", "peer", "channel"]
     silence: float
 
 
-class Cleared(_Event, frozen=True, kw_only=True, tag=True):
+class Cleared(Told, frozen=True, kw_only=True, tag=True):
     """A frame proved the link, after SUSPECT or a stall of ours `after` seconds ago."""
 
     after: float
 
 
-class Lost(_Event, frozen=True, kw_only=True, tag=True):
+class Lost(Told, frozen=True, kw_only=True, tag=True):
     """Verdict DEAD: the link is gone or given up. `since_at`: last sign of life."""
 
     cause: Cause
@@ -277,7 +278,7 @@ class Lost(_Event, frozen=True, kw_only=True, tag=True):
     unconfirmed_bytes: int
 
 
-class DialLost(_Event, frozen=True, kw_only=True, tag=True):
+class DialLost(Told, frozen=True, kw_only=True, tag=True):
     """An attempt to connect failed."""
 
     attempt: int
@@ -287,19 +288,19 @@ class DialLost(_Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class BackingOff(_Event, frozen=True, kw_only=True, tag=True):
+class BackingOff(Told, frozen=True, kw_only=True, tag=True):
     attempt: int
     delay: float
 
 
-class Stalled(_Event, frozen=True, kw_only=True, tag=True):
+class Stalled(Told, frozen=True, kw_only=True, tag=True):
     """SELF_STALLED: our own loop was late by `lag`, of which `suspended` asleep."""
 
     lag: float
     suspended: float
 
 
-class ChannelStalled(_Event, frozen=True, kw_only=True, tag=True):
+class ChannelStalled(Told, frozen=True, kw_only=True, tag=True):
     """CHANNEL_STALLED: the link answers, the channel is past its contract."""
 
     channel: str | None
@@ -307,40 +308,40 @@ class ChannelStalled(_Event, frozen=True, kw_only=True, tag=True):
     contract: float
 
 
-class ChannelRevived(_Event, frozen=True, kw_only=True, tag=True):
+class ChannelRevived(Told, frozen=True, kw_only=True, tag=True):
     channel: str | None
     after: float
 
 
-class ConditionBegan(_Event, frozen=True, kw_only=True, tag=True):
+class ConditionBegan(Told, frozen=True, kw_only=True, tag=True):
     condition: Condition
     detail: str = ""
 
 
-class ConditionEnded(_Event, frozen=True, kw_only=True, tag=True):
+class ConditionEnded(Told, frozen=True, kw_only=True, tag=True):
     condition: Condition
     after: float
     detail: str = ""
 
 
-class RoundTripMeasured(_Event, frozen=True, kw_only=True, tag=True):
+class RoundTripMeasured(Told, frozen=True, kw_only=True, tag=True):
     round_trip: float
 
 
-class Dropped(_Event, frozen=True, kw_only=True, tag=True):
+class Dropped(Told, frozen=True, kw_only=True, tag=True):
     """Messages left the inbox undelivered, by its policy. At most one a second."""
 
     messages: int
     total: int
 
 
-class GapFound(_Event, frozen=True, kw_only=True, tag=True):
+class GapFound(Told, frozen=True, kw_only=True, tag=True):
     """Messages may be missing; the gap stands at its place in the stream."""
 
     gap: Gap
 
 
-class Surrendered(_Event, frozen=True, kw_only=True, tag=True):
+class Surrendered(Told, frozen=True, kw_only=True, tag=True):
     """The stream has ended for good; the consumer is raised `GaveUp`."""
 
     cause: Cause
@@ -349,7 +350,7 @@ class Surrendered(_Event, frozen=True, kw_only=True, tag=True):
     attempts: int
 
 
-class Stopped(_Event, frozen=True, kw_only=True, tag=True):
+class Stopped(Told, frozen=True, kw_only=True, tag=True):
     """The stream is CLOSED by our own wish."""
 
 
@@ -366,7 +367,9 @@ Event: TypeAlias = (
     | ChannelRevived
     | ChannelLive
     | SubscriptionFailed
+    | SnapshotFailed
     | AckIgnored
+    | MalformedFound
     | GapClosed
     | ConditionBegan
     | ConditionEnded

@@ -8,28 +8,37 @@ given up. The driver calls `take` for each message; nearly always that is all.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from math import inf
+from typing import Literal
 
-from .budget import Budget, Rate
+from msgspec.structs import replace
+
+from .budget import Budget
 from .channel_events import (
     ChannelOutput,
     GapClosed,
+    MalformedFound,
     Prove,
     Redial,
     SubscriptionFailed,
 )
-from .contracts import Freshness
 from .events import ChannelRevived, ChannelStalled, GapFound
+from .feed_terms import FeedTerms as FeedTerms
+from .feed_terms import Numbered as Numbered
+from .fetches import Hosts
 from .freshness import ChannelWatch
-from .gaps import Account, Entry, Ledger
-from .items import Gap
+from .gaps import Entry, Ledger
+from .items import Gap, Message
+from .lines import Line as Line
+from .lines import Lines
+from .restore import Numbers
+from .restoring import ChannelTrouble, Restoring
+from .restoring import FeedOutput as FeedOutput
 from .rules import tracker_of
-from .sequence import Anomaly, Missing, Numbering, Reset
-from .subscribing import Standing, Subscribing
+from .sequence import Anomaly, Missing, Reset, Unreadable
+from .subscribing import Standing
 from .subscriptions import Subscriptions
-from .tracker import Tracker
-from .watched import Change, Outcome, Watching
+from .watched import Change, Outcome
 
 REVIVAL = 5.0
 """Seconds that a channel has for its first data after it was asked for anew."""
@@ -38,92 +47,52 @@ MOST_PROMISED = 256
 BOUNDS_KEPT = 1.0
 """Seconds for which the bounds are told unchanged: there may be many channels."""
 
-FeedOutput: TypeAlias = ChannelOutput | ChannelStalled | ChannelRevived | GapFound
-"""Commands and events in the order they happened; a gap stands before its message."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Numbered:
-    """How some channels are numbered. `resubscribe`: a jump is made good that way."""
-
-    numbering: Numbering
-    resubscribe: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedTerms:
-    """Everything a feed is told once. `contract`: what is declared of a channel.
-
-    `numbered` holds the rules by their place; None where numbers would show nothing.
-    """
-
-    subscribing: Subscribing = field(default_factory=Subscribing)
-    rates: tuple[Rate, ...] = ()
-    watching: Watching = field(default_factory=Watching)
-    numbered: tuple[Numbered | None, ...] = ()
-    contract: Callable[[str], Freshness | None] = lambda channel: None
-
-
-class Line:
-    """One channel under one rule, as its messages are read."""
-
-    __slots__ = (
-        "account",
-        "at",
-        "is_live",
-        "name",
-        "resubscribe",
-        "tracker",
-        "wounded",
-    )
+class Feed:
+    """The channels of one stream, across its links. `ledger` is the session's, `hosts`
+    are the process's, and `draw` yields uniform numbers in [0, 1)."""
 
     def __init__(
         self,
-        name: str | None,
-        account: Account,
-        tracker: Tracker | None,
+        terms: FeedTerms,
         *,
-        resubscribe: bool,
+        ledger: Ledger,
         now: float,
+        hosts: Hosts | None = None,
+        draw: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        self.name = name
-        """None: what counts over the whole link."""
-        self.account = account
-        self.tracker = tracker
-        self.resubscribe = resubscribe
-        self.at = now
-        """When its last message was read."""
-        self.is_live = False
-        self.wounded = True
-        """A gap or an outage may be open that a snapshot would close."""
-
-
-class Feed:
-    """The channels of one stream, across its links. `ledger` is the session's."""
-
-    def __init__(self, terms: FeedTerms, *, ledger: Ledger, now: float) -> None:
         self.terms = terms
         self.ledger = ledger
         self.subscriptions = Subscriptions(
             terms.subscribing, budget=Budget(terms.rates)
         )
         self.watch = ChannelWatch(terms.watching, now=now)
-        self.troubles: dict[str, Change | SubscriptionFailed] = {}
-        """Channels that are stalled or were asked for in vain, and why."""
+        self.troubles: dict[str, ChannelTrouble] = {}
+        """Channels that are stalled, not restored or asked for in vain, and why."""
         self.epoch = 0
+        self.unknown = 0
+        """Messages that the venue's profile does not speak of."""
+        self._malformed = 0
+        self._malformed_told = -1
+        """The epoch in which that was last told."""
         self._is_open = False
         self._trackers = [
             tracker_of(each.numbering) if each is not None else None
             for each in terms.numbered
         ]
-        self._lines: dict[tuple[str | None, int | None], Line] = {}
+        again = [each is not None and each.resubscribe for each in terms.numbered]
+        rules = zip(self._trackers, again, strict=True)
+        self._lines = Lines(ledger, tuple(rules))
+        self.restoring = Restoring(
+            self, terms.snapshots, hosts=hosts or Hosts(), draw=draw
+        )
         self._bounds: dict[str | None, float] = {}
         self._bounds_until = -1.0
 
     @property
     def deadline(self) -> float:
         """When `tick` is wanted; inf if nothing is awaited."""
-        due = self.subscriptions.deadline
+        due = min(self.subscriptions.deadline, self.restoring.deadline)
         return min(due, self.watch.deadline) if self._is_open else due
 
     # --- what is wanted -----------------------------------------------------------
@@ -133,7 +102,9 @@ class Feed:
         for channel in channels:
             if self.subscriptions.standing(channel) is None:
                 self.watch.watch(channel, self.terms.contract(channel), now=now)
+                self.restoring.want(channel, self.terms.restored(channel))
             out += self.subscriptions.want([channel], now=now)
+        out += self.restoring.confirmed(now=now)
         self._bounds_until = -1.0
         return out
 
@@ -141,10 +112,9 @@ class Feed:
         names = list(channels)
         for name in names:
             self.watch.unwatch(name)
+            self.restoring.unwant(name)
             self.troubles.pop(name, None)
-            self.ledger.close_account(name)
-            for key in [key for key in self._lines if key[0] == name]:
-                del self._lines[key]
+            self._lines.drop(name)
         self._bounds_until = -1.0
         return list(self.subscriptions.unwant(names, now=now))
 
@@ -157,39 +127,35 @@ class Feed:
         for tracker in self._trackers:
             if tracker is not None:
                 tracker.begin()
-        for line in self._lines.values():
-            line.is_live, line.wounded = False, True
-        return list(self.subscriptions.open(epoch, now=now))
+        self._lines.begin()
+        self.restoring.begin(epoch)
+        asked = self.subscriptions.open(epoch, now=now)
+        return [*asked, *self.restoring.confirmed(now=now)]
 
-    def open(self, *, now: float) -> None:
+    def open(self, *, now: float) -> list[FeedOutput]:
         """The stream is OPEN: silence counts from here."""
         self._is_open = True
         self.watch.open(now=now)
+        return [*self.restoring.open(now=now)]
 
-    def lose(self) -> None:
+    def lose(self, *, now: float) -> list[FeedOutput]:
         """The link is gone."""
         self._is_open = False
         self.subscriptions.close()
         self.troubles.clear()
+        return [*self.restoring.lose(now=now)]
 
-    def excuse(self, *, now: float) -> None:
-        """The silence up to here was of our own making."""
-        self.watch.excuse(now=now)
+    def excuse(self, *, lag: float = inf, now: float) -> None:
+        """The last `lag` seconds of silence were of our own making."""
+        self.watch.excuse(lag=lag, now=now)
 
     # --- the way of a message -----------------------------------------------------
 
     def line(self, channel: str | None, rule: int | None, *, now: float) -> Line:
         """Where messages of `channel` under the rule of this place are taken."""
-        line = self._lines.get((channel, rule))
-        if line is None:
-            numbered = None if rule is None else self.terms.numbered[rule]
-            line = self._lines[channel, rule] = Line(
-                channel,
-                self.ledger.account(channel),
-                None if rule is None else self._trackers[rule],
-                resubscribe=numbered is not None and numbered.resubscribe,
-                now=now,
-            )
+        wanted = channel is not None and self.standing(channel) is not None
+        line = self._lines.line(channel, rule, wanted=wanted, now=now)
+        line.restore = self.restoring.holder(channel)
         return line
 
     def take(
@@ -211,7 +177,7 @@ class Feed:
         if last is not None and (tracker := line.tracker) is not None:
             odd = tracker.feed(track, last, prev, first, anew)
         if odd is not None or (anew and line.wounded):
-            out = self._look(line, odd, track, last, anew, now)
+            out = self.look(line, odd, track, last, anew, now)
         line.at = now
         if (name := line.name) is None:
             return out
@@ -219,6 +185,39 @@ class Feed:
         if change is not None or not line.is_live:
             out = [*(out or ()), *self._came(line, change, now)]
         return out
+
+    def keep(
+        self,
+        line: Line,
+        message: Message,
+        numbers: Numbers,
+        *,
+        counted: bool = False,
+        now: float,
+    ) -> list[FeedOutput]:
+        """Take one message of a line that has a `restore`, in place of `take`.
+
+        `counted`: after `take`, which found that something is missing before it.
+        """
+        out: list[FeedOutput] = []
+        if not counted and (change := self.watch.feed(line.name or "", now)):
+            out += self._revived(change, now)
+        out += self.restoring.keep(line, message, numbers, counted=counted, now=now)
+        return out
+
+    def take_malformed(self, reason: str, *, now: float) -> list[FeedOutput]:
+        """Take a message that breaks the venue's own rules, told once a link.
+
+        `reason` is passed on: it must show none of the message's content.
+        """
+        self._malformed += 1
+        return self._tell_malformed(reason, now)
+
+    def _tell_malformed(self, reason: str, now: float) -> list[FeedOutput]:
+        if self._malformed_told == self.epoch:
+            return []
+        self._malformed_told = self.epoch
+        return [MalformedFound(at=now, epoch=self.epoch, reason=reason)]
 
     def _came(self, line: Line, change: Change | None, now: float) -> list[FeedOutput]:
         """The first data of a channel, or the end of its stall."""
@@ -228,15 +227,16 @@ class Feed:
             line.is_live = True
             out += self.subscriptions.data(line.name, now=now)
         self.troubles.pop(line.name, None)
-        if change is not None:
-            out.append(
-                ChannelRevived(
-                    at=now, epoch=self.epoch, channel=line.name, after=change.silence
-                )
-            )
-        return out
+        return out if change is None else out + self._revived(change, now)
 
-    def _look(
+    def _revived(self, change: Change, now: float) -> list[FeedOutput]:
+        self.troubles.pop(change.channel, None)
+        revived = ChannelRevived(
+            at=now, epoch=self.epoch, channel=change.channel, after=change.silence
+        )
+        return [revived]
+
+    def look(
         self,
         line: Line,
         odd: Anomaly | None,
@@ -256,23 +256,26 @@ class Feed:
             number = last if isinstance(last, int) else None
             entries += self.ledger.whole(line.name, number, key=track, now=now)
             line.wounded = bool(self.ledger.open_gaps(line.name))
-        out = [self._told(entry, now) for entry in entries]
+        out = [self.told(entry, line.name, now) for entry in entries]
+        if isinstance(odd, Unreadable):
+            out += self._tell_malformed(f"{odd.field}: no number ({odd.got})", now)
         lost = isinstance(odd, Missing) or (isinstance(odd, Reset) and not odd.proven)
         if lost and line.resubscribe and line.name is not None:
             out += self._revive(line.name, now)
+        elif lost:
+            out += self.restoring.jumped(line, now=now)
         return out
 
-    def _told(self, entry: Entry, now: float) -> FeedOutput:
+    def told(self, entry: Entry, channel: str | None, now: float) -> FeedOutput:
         if isinstance(entry, Gap):
             return GapFound(at=now, epoch=self.epoch, gap=entry)
-        return GapClosed(at=now, epoch=self.epoch, gap=entry.gap, by=entry.by)
+        # An outage concerns all channels, and is closed for each of them alone.
+        gap = replace(entry.gap, channel=channel)
+        return GapClosed(at=now, epoch=self.epoch, gap=gap, by=entry.by)
 
     def _revive(self, channel: str, now: float) -> list[FeedOutput]:
         """Ask for one channel anew. Its numbers go on: what is lost meanwhile shows."""
-        for rule in (None, *range(len(self._trackers))):
-            line = self._lines.get((channel, rule))
-            if line is not None:
-                line.is_live = False
+        self._lines.await_data(channel)
         within = REVIVAL
         return list(self.subscriptions.revive(channel, data_within=within, now=now))
 
@@ -288,11 +291,10 @@ class Feed:
         now: float,
     ) -> list[FeedOutput]:
         """A request was answered: see `Subscriptions.acked`."""
-        return self._heed(
-            self.subscriptions.acked(
-                self.epoch, request, channels, of=of, complete=complete, now=now
-            )
+        said = self.subscriptions.acked(
+            self.epoch, request, channels, of=of, complete=complete, now=now
         )
+        return [*self._heed(said), *self.restoring.confirmed(now=now)]
 
     def refused(
         self,
@@ -326,6 +328,8 @@ class Feed:
         out: list[FeedOutput] = []
         if now >= self.subscriptions.deadline:
             out += self._heed(self.subscriptions.tick(now=now))
+            out += self.restoring.confirmed(now=now)
+        out += self.restoring.tick(now=now)
         if self._is_open and now >= self.watch.deadline:
             for change in self.watch.look(proven_at=proven_at, now=now):
                 out += self._changed(change, now)
@@ -352,12 +356,22 @@ class Feed:
     # --- what is known ------------------------------------------------------------
 
     @property
+    def malformed(self) -> int:
+        """Messages that broke the venue's own rules, their numbers included."""
+        trackers = (each for each in self._trackers if each is not None)
+        return self._malformed + sum(each.unread for each in trackers)
+
+    @property
     def settled(self) -> bool:
-        """Whether every wanted channel has been answered, one way or the other."""
-        return self.subscriptions.settled
+        """Whether every wanted channel has been answered, one way or the other, and
+        its state is known where it is to be fetched."""
+        return self.subscriptions.settled and self.restoring.settled
 
     def standing(self, channel: str) -> Standing | None:
-        return self.subscriptions.standing(channel)
+        standing = self.subscriptions.standing(channel)
+        if standing is Standing.LIVE and self.restoring.is_pending(channel):
+            return Standing.CONFIRMED
+        return standing
 
     def is_fresh(self, channel: str, *, max_age: float, now: float) -> bool:
         """Whether data of a channel came on this link within `max_age` seconds."""

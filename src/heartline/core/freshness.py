@@ -12,6 +12,7 @@ from math import inf
 
 from .channel import CHANNEL_PATIENCE
 from .contracts import Freshness
+from .excuses import Excuses
 from .pace import Pace
 from .watched import Change, Outcome, Watched, Watching
 
@@ -43,8 +44,10 @@ class ChannelWatch:
         self._agenda: list[tuple[float, int, Watched]] = []
         self._turn = 0
         self._looked_at = -inf
+        self._excuses = Excuses()
         self._excused_at = -inf
-        self._excused_total = 0
+        """When the last of them ended: silences that began before teach nothing."""
+        self._opened_total = 0
         self._usual = Pace(now=now)
         self._recent = Pace(now=now)
 
@@ -105,10 +108,16 @@ class ChannelWatch:
         if watched is not None:
             watched.turn = -1
 
-    def excuse(self, *, now: float) -> None:
-        """The silence up to here was of our making: a stall, a pause, a lost link."""
+    def excuse(self, *, lag: float = inf, now: float) -> None:
+        """The last `lag` seconds of silence were of our making: a stall, a pause.
+
+        Each channel is allowed so much more, and no longer: who stalls often is not
+        deaf for ever. Without `lag` it is all of the silence.
+        """
+        self._excuses.add(lag=lag, now=now)
         self._excused_at = now
-        self._excused_total = self.total
+        if lag == inf:
+            self._opened_total = self.total
 
     def open(self, *, now: float) -> None:
         """A new link is OPEN: every channel is to bring its first data anew."""
@@ -228,7 +237,7 @@ class ChannelWatch:
         self, watched: Watched, proven_at: float, now: float
     ) -> tuple[Change | None, float]:
         """The change to tell of one channel, if any, and when to look at it again."""
-        base_at = max(watched.data_at, self._excused_at)
+        base_at = watched.data_at + self._excuses.since(watched.data_at)
         silence = now - base_at
         declared = watched.declared
         if watched.outcome is Outcome.STALLED:
@@ -301,7 +310,7 @@ class ChannelWatch:
 
     def _heard_of_siblings(self, watched: Watched, allowed: float) -> tuple[int, float]:
         """What the siblings said in this silence, and what bears witness."""
-        heard = self.total - max(watched.all_at, self._excused_total)
+        heard = self.total - max(watched.all_at, self._opened_total)
         if not watched.needed:
             watched.needed = self._witness(watched, allowed)
             watched.alert = -1.0

@@ -174,14 +174,22 @@ class Account:
         self._open = left
         return closed
 
+    def void(self, gap: Gap) -> None:
+        """Open a gap of messages that were received: see `Ledger.void`."""
+        # Under no key: what comes late fills what is missing, and these are not.
+        self._enter(gap, None)
+
     def _add(self, gap: Gap, key: Hashable) -> list[Entry]:
-        self.gaps += 1
         self.missing += gap.missing or 0
         self.unknown += gap.missing is None
+        self._enter(gap, key)
+        return [gap]
+
+    def _enter(self, gap: Gap, key: Hashable) -> None:
+        self.gaps += 1
         self._open.append(_Open(gap, key))
         if len(self._open) > MOST_OPEN:
             self._merge_oldest()
-        return [gap]
 
     def _merge_oldest(self) -> None:
         """One gap in the place of two: from the first's begin to the other's end."""
@@ -272,6 +280,14 @@ class Ledger:
     def overflow(self, missing: int, *, gaps: int) -> None:
         self.missing += missing
         self.gaps += gaps
+
+    def void(self, gap: Gap) -> None:
+        """Messages of a channel came, and were dropped before anybody could use them.
+
+        They count as received; the gap is open until the channel is whole.
+        """
+        self.gaps += 1
+        self.account(gap.channel).void(gap)
 
     # --- channels ----------------------------------------------------------------
 

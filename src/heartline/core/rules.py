@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from .sequence import Anomaly, Disorder, Duplicate, Missing, Numbering, Reset, Rule
-from .tracker import LIMIT_NUMBER, MOST_KEYS, Line, Tracker
+from .tracker import LIMIT_NUMBER, MOST_KEYS, Run, Tracker
 
 
 class Step(Tracker):
@@ -22,15 +22,15 @@ class Step(Tracker):
         first: object = None,
         anew: bool = False,
     ) -> Anomaly | None:
-        line = self._lines.get(key)
+        run = self._runs.get(key)
         if (
-            line is not None
-            and (cur if first is None else first) == line.last + 1
+            run is not None
+            and (cur if first is None else first) == run.last + 1
             and type(cur) is int
-            and line.last < cur < LIMIT_NUMBER
+            and run.last < cur < LIMIT_NUMBER
             and not anew
         ):
-            line.last = cur
+            run.last = cur
             return None
         return self._look(key, cur, None, first, anew)
 
@@ -39,52 +39,23 @@ class Step(Tracker):
             return cur - 1
         return first - 1 if first <= cur else "first"
 
-    def _compare(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
-        if low > line.last:
-            return self._pass(key, line, low, high, low - line.last)
-        if high <= line.last:
-            return self._late(key, line, low, high)
-        return self._overlap(key, line, low, high)
+    def _compare(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly | None:
+        if low > run.last:
+            return self._pass(key, run, low, high, self._messages(low - run.last))
+        if high <= run.last:
+            return self._late(key, run, low, high)
+        return self._overlap(key, run, low, high)
+
+    def _messages(self, numbers: int) -> int | None:
+        """How many messages these numbers were; None if that is not known."""
+        return numbers
 
 
-class Range(Tracker):
+class Range(Step):
     """The first number is the last one before it plus one."""
 
-    def feed(
-        self,
-        key: Hashable,
-        cur: object,
-        prev: object = None,
-        first: object = None,
-        anew: bool = False,
-    ) -> Anomaly | None:
-        line = self._lines.get(key)
-        if (
-            line is not None
-            and first == line.last + 1
-            and type(cur) is int
-            and line.last < cur < LIMIT_NUMBER
-            and not anew
-        ):
-            line.last = cur
-            return None
-        return self._look(key, cur, None, first, anew)
-
-    def _low(self, cur: int, prev: int | None, first: int | None) -> int | str:
-        if first is None or first > cur:
-            return "first"
-        return first - 1
-
-    def _compare(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
-        if low > line.last:
-            return self._pass(key, line, low, high, None)
-        if high <= line.last:
-            return self._late(key, line, low, high)
-        return self._overlap(key, line, low, high)
+    def _messages(self, numbers: int) -> int | None:
+        return None
 
 
 class Chain(Tracker):
@@ -98,15 +69,15 @@ class Chain(Tracker):
         first: object = None,
         anew: bool = False,
     ) -> Anomaly | None:
-        line = self._lines.get(key)
+        run = self._runs.get(key)
         if (
-            line is not None
-            and prev == line.last
+            run is not None
+            and prev == run.last
             and type(cur) is int
-            and line.last <= cur < LIMIT_NUMBER
+            and run.last <= cur < LIMIT_NUMBER
             and not anew
         ):
-            line.last = cur
+            run.last = cur
             return None
         if type(cur) is str:
             return self._link(key, cur, prev, anew)
@@ -132,19 +103,17 @@ class Chain(Tracker):
     def _low(self, cur: int, prev: int | None, first: int | None) -> int | str:
         return "prev" if prev is None else prev
 
-    def _compare(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
-        last = line.last
+    def _compare(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly | None:
+        last = run.last
         if high < low:
             # A chain that goes on at a lower number: the venue counts anew.
-            self._set(key, Line(high, start=high))
+            self._set(key, Run(high, start=high))
             return Reset(key, last, high, low == last)
         if low > last:
-            return self._pass(key, line, low, high, None)
+            return self._pass(key, run, low, high, None)
         if high <= last:
-            return self._late(key, line, low, high)
-        line.last = high
+            return self._late(key, run, low, high)
+        run.last = high
         return Missing(key, None, None, None)
 
 
@@ -159,24 +128,22 @@ class Monotonic(Tracker):
         first: object = None,
         anew: bool = False,
     ) -> Anomaly | None:
-        line = self._lines.get(key)
+        run = self._runs.get(key)
         if (
-            line is not None
+            run is not None
             and type(cur) is int
-            and line.last <= cur < LIMIT_NUMBER
+            and run.last <= cur < LIMIT_NUMBER
             and not anew
         ):
-            line.last = cur
+            run.last = cur
             return None
         return self._look(key, cur, None, None, anew)
 
     def _low(self, cur: int, prev: int | None, first: int | None) -> int | str:
         return cur
 
-    def _compare(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
-        anomaly = self._late(key, line, low, high)
+    def _compare(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly | None:
+        anomaly = self._late(key, run, low, high)
         if isinstance(anomaly, Duplicate):
             return Disorder(key, high, high, 0)
         return anomaly

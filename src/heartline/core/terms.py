@@ -18,17 +18,18 @@ class Dialling:
     """Deadlines of one attempt to connect and of the end of a link. Seconds.
 
     `resolve` bounds the look-up of the name, `connect` the whole attempt from its
-    start to the accepted upgrade, `sync` the sending of what is sent on open, and
-    `close` the closing handshake.
+    start to the accepted upgrade, `sync` the sending of what is sent on open, `restore`
+    each way to restore an account's state after it, and `close` the closing handshake.
     """
 
     resolve: float = 5.0
     connect: float = 10.0
     sync: float = 10.0
+    restore: float = 5.0
     close: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("resolve", "connect", "sync", "close"):
+        for name in ("resolve", "connect", "sync", "restore", "close"):
             if not getattr(self, name) > 0:
                 raise UsageError(
                     f"Dialling.{name}", wanted="more than 0", got=getattr(self, name)

@@ -29,7 +29,7 @@ RESTART_AFTER = 8
 """Messages below the last number that follow one another: the venue counts anew."""
 
 
-class Line:
+class Run:
     """The numbering of one key. It grows only while something is wrong with it."""
 
     __slots__ = ("back", "back_before", "back_run", "holes", "joining", "last", "start")
@@ -57,19 +57,19 @@ class Tracker:
     about a connection's numbers: do not report them as such.
     """
 
-    __slots__ = ("_lines", "_texts", "_told", "evicted", "numbering", "unread")
+    __slots__ = ("_runs", "_texts", "_told", "evicted", "numbering", "unread")
 
     def __init__(self, numbering: Numbering) -> None:
         self.numbering = numbering
         self.unread = 0
         """Messages whose numbers could not be read."""
         self.evicted = 0
-        self._lines: dict[Hashable, Line] = {}
+        self._runs: dict[Hashable, Run] = {}
         self._texts: dict[Hashable, str] = {}
         self._told = False
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._runs)
 
     def feed(
         self,
@@ -89,40 +89,40 @@ class Tracker:
 
     def last(self, key: Hashable) -> int | None:
         """The highest number known of `key`."""
-        line = self._lines.get(key)
-        return None if line is None else line.last
+        run = self._runs.get(key)
+        return None if run is None else run.last
 
     def holes(self, key: Hashable) -> int:
         """How many numbers of `key` are missing, of those still remembered."""
-        line = self._lines.get(key)
-        return 0 if line is None or line.holes is None else line.holes.size
+        run = self._runs.get(key)
+        return 0 if run is None or run.holes is None else run.holes.size
 
     def begin(self) -> None:
         """A new link: its numbers start anew, unless they survive."""
         self._told = False
         if not self.numbering.survives:
-            self._lines.clear()
+            self._runs.clear()
             self._texts.clear()
 
     def forget(self, key: Hashable) -> None:
         """What comes next of `key` is its first message, as after a resubscription."""
-        self._lines.pop(key, None)
+        self._runs.pop(key, None)
         self._texts.pop(key, None)
 
     def restore(self, key: Hashable, number: int) -> None:
         """A snapshot of `number` was fetched elsewhere: all up to it is known."""
-        line = self._lines.get(key)
-        if line is None or number >= line.last:
+        run = self._runs.get(key)
+        if run is None or number >= run.last:
             self._set(key, self._whole(number))
-        elif line.holes is not None:
-            line.holes.fill(LEAST_NUMBER - 1, number)
+        elif run.holes is not None:
+            run.holes.fill(LEAST_NUMBER - 1, number)
 
     def replay(self, key: Hashable, first: int, last: int) -> int:
         """Numbers `first` to `last` were fetched elsewhere; how many were missing."""
-        line = self._lines.get(key)
-        if line is None or line.holes is None:
+        run = self._runs.get(key)
+        if run is None or run.holes is None:
             return 0
-        return line.holes.fill(first - 1, last)
+        return run.holes.fill(first - 1, last)
 
     # --- the rare cases ----------------------------------------------------------
 
@@ -136,26 +136,24 @@ class Tracker:
             if type(value) is not int or not LEAST_NUMBER <= value < LIMIT_NUMBER:
                 return self._unreadable(key, name, value)
         assert isinstance(cur, int)
-        line = self._lines.get(key)
+        run = self._runs.get(key)
         if anew:
-            return self._anew(key, line, cur)
+            return self._anew(key, run, cur)
         begins = first if isinstance(first, int) else None
         low = self._low(cur, prev if isinstance(prev, int) else None, begins)
         if isinstance(low, str):
             return self._unreadable(key, low, prev if low == "prev" else first)
-        if line is None:
+        if run is None:
             return self._begin(key, low, cur)
-        if self._joined(line, low if begins is None else min(low, begins - 1), cur):
+        if self._joined(run, low if begins is None else min(low, begins - 1), cur):
             return None
-        return self._compare(key, line, low, cur)
+        return self._compare(key, run, low, cur)
 
     def _low(self, cur: int, prev: int | None, first: int | None) -> int | str:
         """The number below the first that a message covers, or the field at fault."""
         raise NotImplementedError
 
-    def _compare(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
+    def _compare(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly | None:
         raise NotImplementedError
 
     def _unreadable(self, key: Hashable, field: str, value: object) -> Anomaly | None:
@@ -163,81 +161,76 @@ class Tracker:
         if self._told:
             return None
         self._told = True
-        # Only the type and a short text: a number may have a million digits.
-        got = type(value).__name__
-        if isinstance(value, str | float):
-            got += f" {value!r:.40}"
-        return Unreadable(key, field, got)
+        # Only the type: what a message holds is not for logs.
+        return Unreadable(key, field, type(value).__name__)
 
-    def _whole(self, number: int) -> Line:
-        return Line(number, joining=number if self.numbering.covers else None)
+    def _whole(self, number: int) -> Run:
+        return Run(number, joining=number if self.numbering.covers else None)
 
-    def _anew(self, key: Hashable, line: Line | None, cur: int) -> Anomaly | None:
+    def _anew(self, key: Hashable, run: Run | None, cur: int) -> Anomaly | None:
         self._set(key, self._whole(cur))
-        if line is None or cur >= line.last:
+        if run is None or cur >= run.last:
             return None
-        return Reset(key, line.last, cur, True)
+        return Reset(key, run.last, cur, True)
 
     def _begin(self, key: Hashable, low: int, high: int) -> Anomaly | None:
         starts_at = self.numbering.starts_at
         low = min(low, high)
         if starts_at is None or low < starts_at:
-            self._set(key, Line(high, start=low))
+            self._set(key, Run(high, start=low))
             return None
-        line = Line(starts_at - 1, start=starts_at - 1)
-        self._set(key, line)
-        return self._compare(key, line, low, high)
+        run = Run(starts_at - 1, start=starts_at - 1)
+        self._set(key, run)
+        return self._compare(key, run, low, high)
 
-    def _joined(self, line: Line, low: int, high: int) -> bool:
+    def _joined(self, run: Run, low: int, high: int) -> bool:
         """Whether a message follows the snapshot that came last, or lies within it."""
-        if line.joining is None or line.joining != line.last or low > line.last:
-            line.joining = None
+        if run.joining is None or run.joining != run.last or low > run.last:
+            run.joining = None
             return False
-        line.last = max(line.last, high)
+        run.last = max(run.last, high)
         return True
 
     def _pass(
-        self, key: Hashable, line: Line, low: int, high: int, count: int | None
+        self, key: Hashable, run: Run, low: int, high: int, count: int | None
     ) -> Anomaly:
         """A message that begins above the last number: what lies between is missing."""
-        missing = Missing(key, line.last + 1, low, count)
-        if line.holes is None:
-            line.holes = Holes()
-        line.holes.open(line.last, low)
-        line.last = high
+        missing = Missing(key, run.last + 1, low, count)
+        if run.holes is None:
+            run.holes = Holes()
+        run.holes.open(run.last, low)
+        run.last = high
         return missing
 
-    def _overlap(
-        self, key: Hashable, line: Line, low: int, high: int
-    ) -> Anomaly | None:
+    def _overlap(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly | None:
         """A message that repeats the end of what is known, and goes on from there."""
-        last, line.last = line.last, high
-        filled = 0 if line.holes is None else line.holes.fill(low, last)
+        last, run.last = run.last, high
+        filled = 0 if run.holes is None else run.holes.fill(low, last)
         if self.numbering.overlap and not filled:
             return None
         return Disorder(key, low + 1, last, filled, True)
 
-    def _late(self, key: Hashable, line: Line, low: int, high: int) -> Anomaly:
+    def _late(self, key: Hashable, run: Run, low: int, high: int) -> Anomaly:
         """A message that ends at or below the last number."""
         first = min(low + 1, high)
-        filled = 0 if line.holes is None else line.holes.fill(low, high)
+        filled = 0 if run.holes is None else run.holes.fill(low, high)
         if filled:
-            line.back_run = 0
+            run.back_run = 0
             return Disorder(key, first, high, filled)
-        in_a_row = line.back_run and line.back_before == line.last
-        line.back_run = line.back_run + 1 if in_a_row and low >= line.back else 1
-        line.back, line.back_before = high, line.last
-        if line.back_run >= RESTART_AFTER:
-            self._set(key, Line(high, start=high))
-            return Reset(key, line.last, high, False)
-        forgotten_to = None if line.holes is None else line.holes.forgotten_to
-        unknown = line.start if forgotten_to is None else forgotten_to
+        in_a_row = run.back_run and run.back_before == run.last
+        run.back_run = run.back_run + 1 if in_a_row and low >= run.back else 1
+        run.back, run.back_before = high, run.last
+        if run.back_run >= RESTART_AFTER:
+            self._set(key, Run(high, start=high))
+            return Reset(key, run.last, high, False)
+        forgotten_to = None if run.holes is None else run.holes.forgotten_to
+        unknown = run.start if forgotten_to is None else forgotten_to
         if unknown is not None and high <= unknown:
             return Disorder(key, first, high, 0)
         return Duplicate(key, first, high)
 
-    def _set(self, key: Hashable, line: Line) -> None:
-        if key not in self._lines and len(self._lines) >= MOST_KEYS:
-            del self._lines[next(iter(self._lines))]
+    def _set(self, key: Hashable, run: Run) -> None:
+        if key not in self._runs and len(self._runs) >= MOST_KEYS:
+            del self._runs[next(iter(self._runs))]
             self.evicted += 1
-        self._lines[key] = line
+        self._runs[key] = run

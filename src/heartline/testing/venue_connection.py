@@ -49,6 +49,8 @@ class House:
         self.connections: dict[Link, Connection] = {}
         self.refusing: int | None = None
         """The HTTP status that connections are refused with; None takes them."""
+        self.refusing_calls: int | None = None
+        """The same for calls beside the socket."""
         self._timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
@@ -139,7 +141,12 @@ class Connection(asyncio.Protocol):
         line = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
         if len(line) != 3:
             raise Violation(400, f"request: wanted a method and a path, got {line!r}")
-        status, body = answered(self._house.venue, line[0], line[1])
+        house = self._house
+        if house.refusing_calls is not None:
+            house.venue.counts["calls refused"] += 1
+            self._dismiss(house.refusing_calls, b"")
+            return
+        status, body = answered(house.venue, line[0], line[1])
         self._dismiss(status, body)
 
     def _dismiss(self, status: int, body: bytes) -> None:
@@ -215,6 +222,8 @@ class Orders:
                 venue.set_rate(options["rate"], now=now)
             case "refuse":
                 self._house.refusing = options["status"]
+            case "refuse_calls":
+                self._house.refusing_calls = options["status"]
             case "subscribed":
                 return [list(link.service.subscribed) for link in venue.links]
             case _:

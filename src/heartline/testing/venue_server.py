@@ -69,6 +69,7 @@ class VenueServer:
     | `await notice(index=0)`                | announce it, by its place in the file |
     | `await cut(code=1006, reason="")`      | end every link                        |
     | `await refuse(status=503)`             | refuse upgrades; None ends it         |
+    | `await refuse_calls(status=503)`       | the same for tokens and whole books   |
     | `freeze()`, `thaw()`, `kill()`         | SIGSTOP, SIGCONT, SIGKILL             |
 
     Orders raise `ConnectionError` if the process is gone, `TimeoutError` if it is
@@ -271,6 +272,10 @@ class VenueServer:
     async def refuse(self, status: int | None = 503) -> None:
         """Refuse upgrades with this HTTP status; None takes them again."""
         await self._ask("refuse", status=status)
+
+    async def refuse_calls(self, status: int | None = 503) -> None:
+        """Refuse the calls beside the socket; None takes them again."""
+        await self._ask("refuse_calls", status=status)
 
     def freeze(self) -> None:
         """SIGSTOP: its kernel acknowledges still, nothing else happens."""

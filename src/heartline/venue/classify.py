@@ -25,7 +25,7 @@ from .pending import Pending
 from .plans import Workshop
 from .profile import Endpoint
 from .readers import Plan
-from .reading import Beacon, Malformed, Reading, Unknown, Update
+from .reading import Acked, Beacon, Malformed, Reading, Unknown, Update
 from .shape import Read
 
 MOST_PLANS: Final = 32_768
@@ -134,7 +134,7 @@ class Classifier:
         said = said or control.notice(payload)
         if said is None:
             bindings = self.book.bindings
-            said = control.acked(payload, pending, self.book, known=True)
+            said = self._acked(payload, known=True)
             if self.book.bindings != bindings:
                 self._forget()
         said = said or control.refused(payload, pending, self.book, known=True)
@@ -147,10 +147,23 @@ class Classifier:
         if beacon is not None:
             said = Beacon(beacon.index, beacon.counter, None, beacon.captures)
         said = said or control.late_answer(payload, sure=True)
-        said = said or control.acked(payload, pending, self.book, known=False)
+        said = said or self._acked(payload, known=False)
         said = said or control.refused(payload, pending, self.book, known=False)
         said = said or control.late_answer(payload, sure=False)
         return None if said is None else self._linked(said, payload)
+
+    def _acked(self, payload: Payload, *, known: bool) -> Acked | None:
+        """An acknowledgement, with the first data where it holds that too."""
+        control = self._control
+        said = control.acked(payload, self.pending, self.book, known=known)
+        if said is None or said.of != "subscribe" or not control.acks_hold_data:
+            return said
+        found = self._entries.read(payload.document, self.book)
+        if found is None:
+            return said
+        # What counts over the whole link is told of the message, and once.
+        update = structs.replace(found.update, links=())
+        return structs.replace(said, update=update)
 
     def _data(self, payload: Payload, *, planning: bool) -> Reading | None:
         """A message of data, and a plan for those like it."""

@@ -5,9 +5,9 @@ Nothing here is on the way of a message of data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from msgspec import UNSET
 
@@ -25,6 +25,7 @@ from .profile import Endpoint
 from .profile import Notice as NoticeOf
 from .reading import Acked, Answer, Beacon, Notice, Probe, Refused, Welcome
 from .stamps import unix_seconds
+from .template import DEEPEST
 
 LONGEST_REASON: Final = 200
 """Characters of a venue's own words that are passed on."""
@@ -110,6 +111,7 @@ class Control:
             Spoken(each, f"subscribe.acks[{at}]")
             for at, each in enumerate(told.acks if told else ())
         )
+        self.acks_hold_data = any(each.is_data for each in told.acks) if told else False
         self.refusals = tuple(
             Spoken(each, f"subscribe.refusals[{at}]")
             for at, each in enumerate(told.refusals if told else ())
@@ -169,7 +171,8 @@ class Control:
     def probe(self, payload: Payload) -> Probe | None:
         for index, matcher in enumerate(self.probes):
             captures = matcher.captures(payload)
-            if captures is not None:
+            # The answer repeats them.
+            if captures is not None and _is_shallow(captures, DEEPEST):
                 return Probe(index, captures)
         return None
 
@@ -205,37 +208,31 @@ class Control:
         self, payload: Payload, pending: Pending, book: Book, *, known: bool
     ) -> Acked | None:
         """An acknowledgement; if `known`, not one of a request that is not ours."""
-        for each in self.acks:
-            if each.matcher.captures(payload) is None:
-                continue
-            request = self._request(each, payload, pending)
-            if known and each.id is not None and request is None:
-                continue
-            return self._acked(each, payload.document, request, pending, book)
-        return None
+        heard = self._heard(self.acks, payload, pending, known=known)
+        if heard is None:
+            return None
+        each, request = heard
+        return self._acked(each, payload.document, request, pending, book)
 
     def refused(
         self, payload: Payload, pending: Pending, book: Book, *, known: bool
     ) -> Refused | None:
         """A refusal; `known` as in `acked`."""
-        for each in self.refusals:
-            if each.matcher.captures(payload) is None:
-                continue
-            request = self._request(each, payload, pending)
-            if known and each.id is not None and request is None:
-                continue
-            document = payload.document
-            named = tuple(book.name(key) for key in each.named(document))
-            if request is not None:
-                pending.done(request)
-                named = named or tuple(channel.name for channel in request.channels)
-            return Refused(
-                named,
-                _words(document, each.code),
-                _words(document, each.reason),
-                None if request is None else request.number,
-            )
-        return None
+        heard = self._heard(self.refusals, payload, pending, known=known)
+        if heard is None:
+            return None
+        each, request = heard
+        document = payload.document
+        named = tuple(book.name(key) for key in each.named(document))
+        if request is not None:
+            pending.done(request)
+            named = named or tuple(channel.name for channel in request.channels)
+        return Refused(
+            named,
+            _words(document, each.code),
+            _words(document, each.reason),
+            None if request is None else request.number,
+        )
 
     # --- what they say ------------------------------------------------------------
 
@@ -254,12 +251,24 @@ class Control:
             captures,
         )
 
-    def _request(
-        self, each: Spoken, payload: Payload, pending: Pending
-    ) -> Request | None:
-        if each.id is None:
-            return None
-        return pending.request(find(payload.document, each.id))
+    def _heard(
+        self,
+        spoken: Iterable[Spoken],
+        payload: Payload,
+        pending: Pending,
+        *,
+        known: bool,
+    ) -> tuple[Spoken, Request | None] | None:
+        """Which of them it is, and the request that it names; `known` as in `acked`."""
+        for each in spoken:
+            if each.matcher.captures(payload) is None:
+                continue
+            if each.id is None:
+                return each, None
+            request = pending.request(find(payload.document, each.id))
+            if request is not None or not known:
+                return each, request
+        return None
 
     def _acked(
         self,
@@ -329,6 +338,15 @@ def _bound(
     if len(keys) == 1:
         book.bind(value, keys[0])
     return keys
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    inner: Iterable[object] = ()
+    if isinstance(value, dict):
+        inner = cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        inner = cast("list[object]", value)
+    return levels > 0 and all(_is_shallow(each, levels - 1) for each in inner)
 
 
 def _says_more(matcher: Matcher) -> bool:

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from .channels import Data, Rule
 from .field import Steps, find, lead, parse_field, rows
@@ -97,8 +97,8 @@ class Found:
 
     def as_beacon(self, index: int) -> Found:
         """The same, known to be a sign of life of the venue as well."""
-        source = msgspec.structs.replace(self.update.source, beacon=index)
-        update = msgspec.structs.replace(self.update, source=source)
+        source = replace(self.update.source, beacon=index)
+        update = replace(self.update, source=source)
         return dataclasses.replace(self, update=update)
 
 
@@ -190,11 +190,11 @@ class Entries:
                 if (link := self._link(document, rule, strict=True)) is not None
             )
             if links:
-                updates[-1] = _with(updates[-1], links=links)
+                updates[-1] = replace(updates[-1], links=links)
             read_by.append((own, stamps, stamp))
         update = updates[0]
         if len(updates) > 1:
-            update = _with(update, rest=(*update.rest, *updates[1:]))
+            update = replace(update, rest=(*update.rest, *updates[1:]))
         own, stamps, stamp = read_by[0]
         return Found(entry, alternative, own, stamps, stamp, update)
 
@@ -313,26 +313,7 @@ def _folded(source: Source, elements: list[_Element], own: RuleFields | None) ->
         updates += folded_rows(source, track, table, own.rule, mine[-1].at, restarts)
     if len(updates) == 1:
         return updates[0]
-    return _with(updates[0], rest=tuple(updates[1:]))
-
-
-def _with(
-    update: Update,
-    *,
-    links: tuple[Update, ...] | None = None,
-    rest: tuple[Update, ...] | None = None,
-) -> Update:
-    return Update(
-        update.source,
-        update.track,
-        update.prev,
-        update.first,
-        update.last,
-        update.at,
-        update.restarts,
-        update.links if links is None else links,
-        update.rest if rest is None else rest,
-    )
+    return replace(updates[0], rest=tuple(updates[1:]))
 
 
 def _fit(alternative: Alternative, values: Values) -> bool:

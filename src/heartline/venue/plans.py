@@ -4,7 +4,8 @@ A plan belongs to the values of a few fields (the selectors, such as the channel
 name). It reads the numbers and the stamp of one more such message from a partly
 decoded frame, after it has made sure that nothing tells that message from the first:
 fields that were absent are absent, fields that held a literal hold it. Whenever it is
-not sure it raises `Unlike`, and the long way decides.
+not sure it raises `Unlike`, and the long way decides. What is of no interest it skips:
+a message that is no JSON in such a place is told by the long way alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..errors import UsageError
 from .channels import Form
 from .classify import Contract
 from .naming import Book, Channel
@@ -73,14 +72,17 @@ class Writer:
         each = self._contract.endpoint.liveness.msg_out[index]
         values = self._values(unix)
         at = f"liveness.msg_out[{index}]"
-        return self._sent(each.send, f"{at}.send", values, ("msg_out", index))
+        kind: tuple[Kind, int] = ("msg_out", index)
+        return self._sent(each.send, f"{at}.send", values, kind, _number(values))
 
     def reply(self, probe: Probe, *, unix: float) -> Outgoing:
         """The answer to a probe; it carries what the probe carried."""
         each = self._contract.endpoint.liveness.msg_in[probe.index]
-        values = self._values(unix) | probe.captures
+        own = self._values(unix)
+        # What it carried may be called id, and need not be a number.
+        values, number = own | probe.captures, _number(own)
         at = f"liveness.msg_in[{probe.index}].reply"
-        return self._sent(each.reply, at, values, ("msg_in", probe.index))
+        return self._sent(each.reply, at, values, ("msg_in", probe.index), number)
 
     def enable(self, *, unix: float, symbols: Sequence[str] = ()) -> list[Outgoing]:
         """What switches on probes and beacons that are off at first.
@@ -113,7 +115,9 @@ class Writer:
             return None
         frame, values = opening.steps[index].send, self._values(unix)
         assert frame is not None
-        return self._sent(frame, f"on_open[{index}].send", values, ("on_open", index))
+        kind: tuple[Kind, int] = ("on_open", index)
+        at = f"on_open[{index}].send"
+        return self._sent(frame, at, values, kind, _number(values))
 
     # --- subscriptions ------------------------------------------------------------
 
@@ -235,10 +239,14 @@ class Writer:
     # --- one message --------------------------------------------------------------
 
     def _sent(
-        self, frame: Frame, at: str, values: dict[str, object], kind: tuple[Kind, int]
+        self,
+        frame: Frame,
+        at: str,
+        values: dict[str, object],
+        kind: tuple[Kind, int],
+        number: int,
     ) -> Outgoing:
         text = self._template(frame, at).render(values)
-        number = _number(values)
         self._pending.beat(*kind, Beat(number, values))
         return Outgoing(text=text, number=number)
 
@@ -273,6 +281,5 @@ def _several(name: str, listed: Sequence[object]) -> dict[str, object]:
 
 def _number(values: Values) -> int:
     number = values["id"]
-    if not isinstance(number, int):
-        raise UsageError("id", wanted="a number of our own", got=type(number).__name__)
+    assert isinstance(number, int)
     return number

@@ -140,10 +140,12 @@ class Speech:
         """
         said: list[object] = []
         left = list(taken)
-        for each in self._control.acks:
-            ack = each.of
+        acks = [(each, each.of) for each in self._control.acks]
+        own = any(isinstance(ack, Ack) and ack.of == asked.of for _, ack in acks)
+        for each, ack in acks:
             assert isinstance(ack, Ack)
-            if ack.of != asked.of:
+            # One that repeats a request's id answers any that has none of its own.
+            if ack.of != asked.of and (own or each.id is None):
                 continue
             listing = not each.keys or any(map(_lists, each.keys))
             everything = ack.lists == "everything"

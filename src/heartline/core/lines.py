@@ -1,0 +1,115 @@
+"""The ways that messages take: one line for each channel under each rule, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .gaps import Account, Ledger
+from .restore import Restore
+from .tracker import Tracker
+
+MOST_STRAYS = 16_384
+"""Channels that are followed though nobody asked for them. Messages of more of them
+are passed on, and neither counted nor compared."""
+
+
+class Line:
+    """One channel under one rule, as its messages are read."""
+
+    __slots__ = (
+        "account",
+        "at",
+        "is_live",
+        "name",
+        "restore",
+        "resubscribe",
+        "tracker",
+        "wounded",
+    )
+
+    def __init__(
+        self,
+        name: str | None,
+        account: Account,
+        tracker: Tracker | None,
+        *,
+        resubscribe: bool = False,
+        now: float,
+    ) -> None:
+        self.name = name
+        """None: what counts over the whole link."""
+        self.account = account
+        self.tracker = tracker
+        self.resubscribe = resubscribe
+        self.at = now
+        """When its last message was read."""
+        self.restore: Restore | None = None
+        """Who takes its messages while its state is not known."""
+        self.is_live = False
+        self.wounded = True
+        """A gap or an outage may be open that a snapshot would close."""
+
+
+class Lines:
+    """All lines of one stream, across its links."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Sequence[tuple[Tracker | None, bool]]
+    ) -> None:
+        """`rules`: the tracker of each, and whether asking anew makes a jump good."""
+        self._ledger = ledger
+        self._rules = rules
+        self._lines: dict[tuple[str | None, int | None], Line] = {}
+        self._strays: set[str] = set()
+        self._dropped: set[str] = set()
+        """Dropped on this link. Their old numbers stand in the trackers of all."""
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._lines.values())
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def line(
+        self, channel: str | None, rule: int | None, *, wanted: bool, now: float
+    ) -> Line:
+        """The line of a channel; `wanted`: somebody asked for it."""
+        line = self._lines.get((channel, rule))
+        if line is not None:
+            return line
+        if not wanted and channel is not None and channel not in self._strays:
+            if len(self._strays) >= MOST_STRAYS:
+                unfollowed = Line(channel, Account(channel), None, now=now)
+                unfollowed.wounded = False
+                return unfollowed
+            self._strays.add(channel)
+        tracker, again = (None, False) if rule is None else self._rules[rule]
+        if tracker is not None and channel in self._dropped:
+            # What was sent while nobody wanted it is not missing.
+            tracker = type(tracker)(tracker.numbering)
+        account = self._ledger.account(channel)
+        line = Line(channel, account, tracker, resubscribe=again, now=now)
+        self._lines[channel, rule] = line
+        return line
+
+    def begin(self) -> None:
+        """A new link: nothing has come on it."""
+        self._dropped.clear()
+        for (_, rule), line in self._lines.items():
+            line.is_live, line.wounded = False, True
+            line.tracker = None if rule is None else self._rules[rule][0]
+
+    def await_data(self, channel: str) -> None:
+        """The channel is asked for anew: its next message is its first."""
+        for rule in (None, *range(len(self._rules))):
+            line = self._lines.get((channel, rule))
+            if line is not None:
+                line.is_live = False
+
+    def drop(self, channel: str) -> None:
+        """The channel is wanted no more: its account is closed."""
+        self._strays.discard(channel)
+        self._dropped.add(channel)
+        self._ledger.close_account(channel)
+        for rule in (None, *range(len(self._rules))):
+            self._lines.pop((channel, rule), None)
