@@ -13,35 +13,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from prove.recordings import CAPTURES
+from prove.recordings import RECORDED as RECORDED
 
 from heartline.testing import Capture, CapturedFrame
-
-CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
-
-RECORDED = {
-    "binance-spot": "binance/spot",
-    "binance-usdm": "binance/usdm",
-    "bitfinex": "bitfinex/public",
-    "bitget": "bitget/public",
-    "bitmex": "bitmex/main",
-    "bitstamp": "bitstamp/main",
-    "bybit": "bybit/public",
-    "coinbase-exchange": "coinbase/exchange",
-    "deribit": "deribit/main",
-    "gate-spot": "gate/spot",
-    "gemini": "gemini/legacy",
-    "htx": "htx/spot",
-    "kraken-v1": "kraken/spot_v1",
-    "kucoin": "kucoin/spot",
-    "okx": "okx/public",
-    "phemex": "phemex/main",
-    "upbit": "upbit/public",
-}
-"""Poloniex has no profile."""
 
 
 class Numbers(NamedTuple):

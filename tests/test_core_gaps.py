@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from heartline import Gap
 from heartline.core import gaps
@@ -23,6 +20,7 @@ from heartline.core.sequence import (
     Rule,
     Unreadable,
 )
+from thrown import Planted, planted, properties
 
 TRIES = 40
 CHANNEL = "trades.BTC"
@@ -167,14 +165,7 @@ PROPERTIES = (
 )
 
 
-def tried(check: Callable[[random.Random], None]) -> None:
-    for seed in range(TRIES):
-        check(random.Random(seed))
-
-
-@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-def test_property(check: Callable[[random.Random], None]) -> None:
-    tried(check)
+test_property = properties(PROPERTIES, tries=TRIES)
 
 
 # --- examples ---------------------------------------------------------------------
@@ -282,7 +273,7 @@ def _believes_any_snapshot(self: Any, number: int | None, *, now: float) -> bool
 
 _note = Account.note
 
-PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
+PLANTED: tuple[Planted, ...] = (
     (the_books_balance_at_any_time, Account, "note", _counts_duplicates),
     (the_books_balance_at_any_time, Account, "note", _forgets_late_ones),
     (a_sum_is_given_only_where_it_is_known, Account, "note", _forgets_late_ones),
@@ -290,19 +281,7 @@ PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize(
-    ("check", "owner", "name", "fault"), PLANTED, ids=[str(n) for n in range(4)]
-)
-def test_a_planted_fault_is_found(
-    check: Callable[[random.Random], None],
-    owner: Any,
-    name: str,
-    fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(owner, name, fault)
-    with pytest.raises(AssertionError):
-        tried(check)
+test_a_planted_fault_is_found = planted(PLANTED, tries=TRIES)
 
 
 def test_merged_gaps_are_closed_by_a_snapshot_of_their_own_numbering() -> None:

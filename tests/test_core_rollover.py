@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -15,6 +14,7 @@ from heartline.core import seam as seams
 from heartline.core.channel_events import EndPlanned, Replace, Retire, TookOver
 from heartline.core.rollover import Lifetime, Plan, Rollover
 from heartline.core.seam import Seam
+from thrown import Planted, planted, properties
 
 TRIES = 150
 DAY = 86_400.0
@@ -315,14 +315,7 @@ PROPERTIES = (
 )
 
 
-def tried(check: Callable[[random.Random], None]) -> None:
-    for seed in range(TRIES):
-        check(random.Random(seed))
-
-
-@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-def test_property(check: Callable[[random.Random], None]) -> None:
-    tried(check)
+test_property = properties(PROPERTIES, tries=TRIES)
 
 
 # --- the properties can fail ----------------------------------------------------------
@@ -344,7 +337,7 @@ def _retires_at_once(self: Rollover, now: float) -> list[Any]:
     return [Replace(self.epoch or 0), Retire(self.epoch or 0)]
 
 
-PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
+PLANTED: tuple[Planted, ...] = (
     (each_message_passes_once_and_in_order, Seam, "_join", _joins_at_once),
     (an_old_link_that_dies_leaves_its_own_hole, Seam, "_drop", _drops_nothing),
     (a_link_is_replaced_before_its_end, Rollover, "failed", _forgets_the_plan),
@@ -352,16 +345,4 @@ PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize(
-    ("check", "owner", "name", "fault"), PLANTED, ids=[str(n) for n in range(4)]
-)
-def test_a_planted_fault_is_found(
-    check: Callable[[random.Random], None],
-    owner: Any,
-    name: str,
-    fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(owner, name, fault)
-    with pytest.raises((AssertionError, KeyError)):
-        tried(check)
+test_a_planted_fault_is_found = planted(PLANTED, tries=TRIES)

@@ -24,6 +24,7 @@ from heartline.core.channel_events import (
 from heartline.core.subscribing import Standing, Subscribing
 from heartline.core.subscriptions import Subscriptions
 from heartline.core.timers import Timers
+from thrown import Planted, planted, properties
 
 TRIES = 60
 PENDING, CONFIRMED, LIVE = Standing.PENDING, Standing.CONFIRMED, Standing.LIVE
@@ -362,14 +363,7 @@ PROPERTIES = (
 )
 
 
-def tried(check: Callable[[random.Random], None]) -> None:
-    for seed in range(TRIES):
-        check(random.Random(seed))
-
-
-@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-def test_property(check: Callable[[random.Random], None]) -> None:
-    tried(check)
+test_property = properties(PROPERTIES, tries=TRIES)
 
 
 # --- examples ---------------------------------------------------------------------
@@ -537,7 +531,7 @@ def _takes_all(self: Subscriptions, name: str, found: Any, leaves: bool) -> bool
 _acked = Subscriptions.acked
 _leave = Subscriptions._leave
 
-PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
+PLANTED: tuple[Planted, ...] = (
     (
         an_honest_venue_brings_every_channel_to_life,
         Subscriptions,
@@ -563,16 +557,4 @@ PLANTED: tuple[tuple[Callable[[random.Random], None], Any, str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize(
-    ("check", "owner", "name", "fault"), PLANTED, ids=[str(n) for n in range(7)]
-)
-def test_a_planted_fault_is_found(
-    check: Callable[[random.Random], None],
-    owner: Any,
-    name: str,
-    fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(owner, name, fault)
-    with pytest.raises((AssertionError, KeyError)):
-        tried(check)
+test_a_planted_fault_is_found = planted(PLANTED, tries=TRIES)

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prove.recordings import CAPTURES, RECORDED
 
 from heartline.errors import UsageError
 from heartline.venue.classify import Classifier, Contract
@@ -36,29 +36,6 @@ from heartline.venue.reading import (
 )
 from heartline.venue.stamps import unix_seconds
 from heartline.venue.writer import Writer
-
-CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
-
-RECORDED = {
-    "binance-spot": "binance/spot",
-    "binance-usdm": "binance/usdm",
-    "bitfinex": "bitfinex/public",
-    "bitget": "bitget/public",
-    "bitmex": "bitmex/main",
-    "bitstamp": "bitstamp/main",
-    "bybit": "bybit/public",
-    "coinbase-exchange": "coinbase/exchange",
-    "deribit": "deribit/main",
-    "gate-spot": "gate/spot",
-    "gemini": "gemini/legacy",
-    "htx": "htx/spot",
-    "kraken-v1": "kraken/spot_v1",
-    "kucoin": "kucoin/spot",
-    "okx": "okx/public",
-    "phemex": "phemex/main",
-    "upbit": "upbit/public",
-}
-"""Poloniex has no profile."""
 
 
 @cache
@@ -299,6 +276,21 @@ def test_an_acknowledgement_is_compared_with_what_was_asked() -> None:
     assert isinstance(acked, Acked)
     assert (acked.channels, acked.absent) == (("book.X.raw",), ("book.GONE.raw",))
     assert acked.number == request.number
+
+
+def test_an_acknowledgement_that_holds_the_first_data_tells_it() -> None:
+    classifier, writer = link("dydx/indexer")
+    name = "v4_orderbook:BTC-USD"
+    classifier.want([name])
+    writer.subscribe([name], unix=0.0)
+    ack = {"type": "subscribed", "channel": "v4_orderbook", "id": "BTC-USD"}
+    said = classifier.read(frame({**ack, "message_id": 1, "contents": {"bids": []}}))
+    assert isinstance(said, Acked)
+    assert said.channels == (name,)
+    assert said.update is not None
+    assert (said.update.channel, said.update.restarts) == (name, True)
+    assert [each.last for each in said.links] == [1]
+    assert said.update.links == ()
 
 
 def test_a_refusal_names_the_channels_of_its_request() -> None:
