@@ -89,8 +89,8 @@ async def test_a_killed_venue_costs_nobody_the_connection_and_is_told_to_all() -
         )
 
         # Nobody was cut, and what each was sent adds up to what the venues sent.
-        standing = relay.server.standing
-        assert (standing.clients, standing.joined) == (4, 4)
+        status = relay.server.status
+        assert (status.clients, status.joined) == (4, 4)
         for reader, channels in zip(readers, wanted, strict=True):
             # It may have come before the upstream was live for the first time.
             lives = [note["live"] for note in reader.notes("status")]

@@ -211,7 +211,7 @@ async def test_plain_clients_get_the_messages_as_they_are() -> None:
         dial(relay.url) as everything,
         dial(f"{relay.url}?channels={OTHER}&notes=1") as other,
     ):
-        await until(lambda: relay.server.standing.clients == 2, "both")
+        await until(lambda: relay.server.status.clients == 2, "both")
         assert json.loads(await other.recv())["relay"] == "status"
         assert json.loads(await other.recv())["relay"] == "state"
         said = [await everything.recv(), await everything.recv()]
@@ -235,7 +235,7 @@ async def test_a_reader_that_does_not_read_delays_nobody() -> None:
         await until(lambda: bool(reader.of("subscribed")), "subscribed")
         stuck = RawClient(relay.server.port, receive_buffer=4096)
         await stuck.open(path=f"/?channels={BOOK}")
-        await until(lambda: relay.server.standing.clients == 2, "both")
+        await until(lambda: relay.server.status.clients == 2, "both")
         venue_link = venue.link
         assert venue_link is not None
         params: dict[str, Any] = {"channel": BOOK, "data": {"padding": "x" * 100_000}}
@@ -243,8 +243,8 @@ async def test_a_reader_that_does_not_read_delays_nobody() -> None:
         for count in range(1, 81):
             await venue_link.send(padded)
             await until(lambda n=count: len(reader.data(BOOK)) == n, "the next")
-        assert relay.server.standing.slow == 1
-        assert relay.server.standing.clients == 2
+        assert relay.server.status.slow == 1
+        assert relay.server.status.clients == 2
         assert reader.of("gap") == []
         stuck.close()
 
@@ -283,7 +283,7 @@ async def test_closing_tells_the_readers_and_leaves_within_a_second() -> None:
     relay = Relay(venue.url, [BOOK], venue="deribit")
     loop = asyncio.get_running_loop()
     async with relay, reading(relay.url, BOOK) as reader, dial(relay.url) as plain:
-        await until(lambda: relay.server.standing.clients == 2, "both")
+        await until(lambda: relay.server.status.clients == 2, "both")
         # One that never answers the closing handshake.
         stuck = RawClient(relay.server.port)
         await stuck.open()

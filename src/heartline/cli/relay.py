@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from heartline.cli.running import run
+from heartline.cli.running import fail, run
 from heartline.cli.watch import checked_json, split_header
+from heartline.errors import UsageError
 from heartline.observe.redact import redact_url
 
 if TYPE_CHECKING:
@@ -41,6 +43,19 @@ _Header = Annotated[
     typer.Option(metavar="'NAME: VALUE'", help="Send this header. May be repeated."),
 ]
 
+_Bus = Annotated[
+    str | None,
+    typer.Option(
+        metavar="nats://HOST:PORT", help="Store all there too, in NATS JetStream."
+    ),
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="This relay's own name on the bus; else HOST-PORT."
+    ),
+]
+
 
 def relay(
     source: _Source,
@@ -49,17 +64,26 @@ def relay(
     venue: _Venue = None,
     send: _Send = None,
     header: _Header = None,
+    bus: _Bus = None,
+    name: _Name = None,
 ) -> None:
     """Keep one stream alive, and pass it on to local clients.
 
     Clients speak `heartline.v1`, or are plain: they get the messages of all channels,
     or of those in `?channels=a,b`. `/healthz`, `/channels` and `/metrics` are on the
     same port. SIGTERM and Ctrl-C send the clients away within a second.
+
+    With --bus, several relays of one venue store each of its numbered messages once.
     """
     # Other commands need not wait for what only this one imports.
-    from heartline.relay import Relay
+    from heartline.relay import BusTerms, Relay
 
     host, port = address(listen)
+    mine = name or f"{socket.gethostname()}-{port}"
+    try:
+        terms = None if bus is None else BusTerms(url=bus, name=mine)
+    except UsageError as error:
+        fail(str(error))
     sent = tuple(checked_json(text, at) for at, text in enumerate(send or (), 1))
     headers = dict(split_header(text) for text in header or ())
     made = partial(
@@ -71,6 +95,7 @@ def relay(
         port=port,
         on_open=sent,
         headers=headers,
+        bus=terms,
     )
     run(partial(_serve, redact_url(source), made))
 

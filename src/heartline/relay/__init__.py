@@ -10,8 +10,11 @@ from .notes import (
     heard,
 )
 from .relay import Relay
+from .terms import BusStatus, BusTerms
 
 __all__ = [
+    "BusStatus",
+    "BusTerms",
     "ChannelNote",
     "ClosedNote",
     "GapNote",

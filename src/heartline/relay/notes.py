@@ -15,7 +15,12 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct, field
 
-from heartline.core.channel_events import ChannelLive, GapClosed, SubscriptionFailed
+from heartline.core.channel_events import (
+    ChannelLive,
+    GapClosed,
+    SnapshotFailed,
+    SubscriptionFailed,
+)
 from heartline.core.events import ChannelRevived, ChannelStalled, Event
 from heartline.core.items import Cause, Gap, Message, Phase, Status, Verdict
 
@@ -166,7 +171,7 @@ def of_channel(event: Event, clock: Clock) -> ChannelNote | None:
                 since=clock(event.at - event.silence),
                 evidence=f"no data for {event.silence:.2f} s",
             )
-        case SubscriptionFailed():
+        case SubscriptionFailed() | SnapshotFailed():
             return ChannelNote(
                 channel=event.channel,
                 at=clock(event.at),

@@ -12,13 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from heartline.client import Stream, connect
 from heartline.client.contract import Venue
 from heartline.core.backoff import Backoff
-from heartline.core.channel_events import ChannelLive, GapClosed, SubscriptionFailed
+from heartline.core.channel_events import (
+    ChannelLive,
+    GapClosed,
+    SnapshotFailed,
+    SubscriptionFailed,
+)
 from heartline.core.detector import Liveness
 from heartline.core.events import ChannelRevived, ChannelStalled, Event
 from heartline.core.items import Gap, Message, Phase, Status, Verdict
@@ -31,10 +37,12 @@ from heartline.server.serve import SLOW
 from heartline.wire.resume import LONGEST_NAME, Resume
 
 from . import notes, pages
+from .bus import Bus
 from .notes import Note, StateNote, StatusNote
 from .pages import Account
 from .readers import Readers
 from .state import States
+from .terms import BusStatus, BusTerms
 
 STREAM = "stream"
 """The channel of what the upstream sends outside any that is known: from a plain URL,
@@ -45,6 +53,7 @@ _OF_CHANNELS = (
     ChannelRevived,
     ChannelLive,
     SubscriptionFailed,
+    SnapshotFailed,
 )
 CLOSE = 0.3
 """Seconds that a closing handshake may take, on either side."""
@@ -57,8 +66,9 @@ class Relay:
     are read from the start, others as soon as a client asks for them, up to
     `most_channels`. They are kept until the end, for those who come back. `headers`,
     `on_open`, `backoff`, `liveness` and `journal` as in `heartline.connect`; `resume`,
-    `slow`, `limits` and `origins` as in `heartline.serve`. Port 0 takes a free one;
-    the address is `url`. Raises `UsageError` and `VenueError`.
+    `slow`, `limits` and `origins` as in `heartline.serve`. With a `bus` all is stored
+    there too. Port 0 takes a free one; the address is `url`. Raises `UsageError` and
+    `VenueError`.
     """
 
     def __init__(
@@ -78,6 +88,7 @@ class Relay:
         slow: Slow = SLOW,
         limits: Limits | None = None,
         origins: Sequence[str] | None = None,
+        bus: BusTerms | None = None,
         most_channels: int = 256,
         drain: float = 0.3,
     ) -> None:
@@ -118,6 +129,7 @@ class Relay:
             pages=self._pages(),
         )
         self._readers.server = self.server
+        self.bus: Bus | None = None if bus is None else self._bus_of(bus, source)
 
     # --- its life -------------------------------------------------------------------
 
@@ -128,6 +140,8 @@ class Relay:
         except BaseException:
             await self.stream.aclose()
             raise
+        if self.bus is not None:
+            self.bus.start()
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
@@ -154,6 +168,8 @@ class Relay:
             if self._task is not None:
                 # Its failure is for `wait_closed`, and here it is seen.
                 await asyncio.gather(self._task, return_exceptions=True)
+            if self.bus is not None:
+                await self.bus.aclose(drain=self._drain)
 
     @property
     def url(self) -> str:
@@ -191,6 +207,8 @@ class Relay:
         account.offset = self._readers.pass_on(channel, message.data)
         account.messages += 1
         self._states.take(channel, message.data)
+        if self.bus is not None:
+            self.bus.pass_on(channel, message)
 
     def _tell_gap(self, gap: Gap) -> None:
         for channel in self._touched(gap):
@@ -212,6 +230,8 @@ class Relay:
             told.cause,
         ):
             self._readers.tell_all(note)
+            if self.bus is not None:
+                self.bus.tell(note)
 
     def _heed(self, event: Event) -> None:
         """Keep what is told of channels; the stream itself is told by its items."""
@@ -221,7 +241,6 @@ class Relay:
     def _tell_event(self, event: Event) -> None:
         if isinstance(event, GapClosed):
             channel = event.gap.channel
-            # An outage's gap does not say for which channel it is closed.
             if channel is not None and channel in self._accounts:
                 self._tell(channel, notes.of_closed(event, channel, self._clock))
             return
@@ -243,6 +262,8 @@ class Relay:
         account = self._accounts[channel]
         account.offset = self._readers.tell(channel, note)
         account.notes += 1
+        if self.bus is not None:
+            self.bus.tell(note)
 
     # --- what its readers ask -------------------------------------------------------
 
@@ -280,7 +301,7 @@ class Relay:
     def _pages(self) -> dict[str, Page]:
         """What it answers to plain HTTP."""
         metrics = pages.RelayMetrics(
-            lambda: self.server.standing, lambda: self._accounts
+            lambda: self.server.status, lambda: self._accounts, self._bus_status
         )
         self._registry.register(metrics)
         return {
@@ -292,7 +313,22 @@ class Relay:
 
     def _health(self) -> Answer:
         status = notes.of_status(self.stream.status, self._clock)
-        return pages.health(status, self._since, self.server.standing)
+        server = self.server.status
+        return pages.health(status, self._since, server, self._bus_status())
+
+    def _bus_status(self) -> BusStatus | None:
+        return None if self.bus is None else self.bus.status
+
+    def _bus_of(self, terms: BusTerms, source: str) -> Bus:
+        venue = self._venue
+        return Bus(
+            terms,
+            venue=_name_there(venue, source),
+            contract=None if venue is None else venue.contract,
+            clock=self._clock,
+            healthy=lambda: self.stream.status.live,
+            url=lambda: self.url,
+        )
 
     def _clock(self, at: float) -> str:
         return notes.utc(time.time() - self.server.clock() + at)
@@ -314,6 +350,14 @@ def _upstream(
     if channels:
         raise UsageError("channels", wanted="a venue that has channels", got="a URL")
     return source, venue
+
+
+def _name_there(venue: Venue | None, source: str) -> str:
+    """What the upstream is called on a bus: the same by every relay of it."""
+    if venue is None:
+        return urlsplit(source).netloc.rpartition("@")[2]
+    name = Path(venue.name).stem if venue.name.endswith(".toml") else venue.name
+    return name if venue.endpoint is None else f"{name}/{venue.endpoint}"
 
 
 def _most_there(venue: Venue | None) -> int | None:
