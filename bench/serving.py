@@ -1,7 +1,7 @@
 """`python -m bench.serving`: what an idle client costs, and how fast a broadcast is.
 
-Three servers side by side, each in a process of its own and with a swarm of plain
-clients in another: heartline, picows as its page shows it, and websockets. All beat at
+Servers side by side, each in a process of its own and with a swarm of plain clients in
+another: heartline, picows as its page shows it, websockets, and uvicorn. All beat at
 the same interval, and take turns with their broadcasts. CPU is of the server alone.
 """
 
@@ -19,101 +19,20 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import picows
 import uvloop
-import websockets.asyncio.server as websockets_server
 
-import heartline
+from bench.servers import SERVERS
 
-CONTENDERS = ("heartline", "picows", "websockets")
+CONTENDERS = tuple(SERVERS)
 GOAL_CPU, GOAL_KIB, GOAL_RATE = 1.2, 20.0, 0.9
 PER_ADDRESS = 20_000
 """Clients that leave from one loopback address: its ports are not endless."""
-TEXT = picows.WSMsgType.TEXT
-
-Write = Callable[[bytes], None]
-
 
 # --- the servers -----------------------------------------------------------------
-
-
-async def serve_heartline(interval: float) -> tuple[int, Write, Any]:
-    liveness = heartline.Liveness(
-        kernel_interval=max(1, round(interval)), ping_every=interval, stall_after=0.5
-    )
-    limits = heartline.Limits(connections=100_000)
-    server = heartline.serve(liveness=liveness, limits=limits)
-    await server.__aenter__()
-
-    def broadcast(data: bytes) -> None:
-        server.broadcast(data.decode())
-
-    return server.port, broadcast, server
-
-
-async def serve_picows(interval: float) -> tuple[int, Write, Any]:
-    transports: set[picows.WSTransport] = set()
-
-    class Listener(picows.WSListener):
-        def on_ws_connected(self, transport: picows.WSTransport) -> None:
-            transports.add(transport)
-
-        def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-            transports.discard(transport)
-
-        def pause_writing(self) -> None:
-            pass
-
-        def resume_writing(self) -> None:
-            pass
-
-    server = await picows.ws_create_server(
-        lambda _: Listener(),
-        "127.0.0.1",
-        0,
-        enable_auto_ping=True,
-        auto_ping_idle_timeout=interval,
-        auto_ping_reply_timeout=min(interval, 3.0),
-        backlog=4096,
-    )
-
-    def broadcast(data: bytes) -> None:
-        for transport in transports:
-            transport.send(TEXT, data)
-
-    return server.sockets[0].getsockname()[1], broadcast, server
-
-
-async def serve_websockets(interval: float) -> tuple[int, Write, Any]:
-    async def handler(link: websockets_server.ServerConnection) -> None:
-        await link.wait_closed()
-
-    server = await websockets_server.serve(
-        handler,
-        "127.0.0.1",
-        0,
-        ping_interval=interval,
-        ping_timeout=min(interval, 3.0),
-        compression=None,
-        backlog=4096,
-    )
-
-    def broadcast(data: bytes) -> None:
-        websockets_server.broadcast(server.connections, data.decode())
-
-    return next(iter(server.sockets)).getsockname()[1], broadcast, server
-
-
-SERVERS: dict[str, Callable[[float], Awaitable[tuple[int, Write, Any]]]] = {
-    "heartline": serve_heartline,
-    "picows": serve_picows,
-    "websockets": serve_websockets,
-}
 
 
 def standing() -> dict[str, float]:
@@ -141,7 +60,8 @@ async def be_server(name: str, interval: float) -> None:
             data = b"x" * order["size"]
             began, before = time.perf_counter(), standing()["cpu"]
             for _ in range(order["times"]):
-                broadcast(data)
+                if (sent := broadcast(data)) is not None:
+                    await sent
             answer["seconds"] = time.perf_counter() - began
             answer["burned"] = standing()["cpu"] - before
         print(json.dumps(answer), flush=True)

@@ -192,8 +192,8 @@ def only(server: heartline.Server) -> heartline.Client:
 
 
 async def joined(server: heartline.Server, clients: int = 1) -> None:
-    await until(lambda: server.standing.clients == clients, f"{clients} clients")
+    await until(lambda: server.status.clients == clients, f"{clients} clients")
 
 
 async def emptied(server: heartline.Server, within: float = 10.0) -> None:
-    await until(lambda: server.standing.clients == 0, "all clients gone", within)
+    await until(lambda: server.status.clients == 0, "all clients gone", within)

@@ -176,6 +176,23 @@ async def test_a_hub_that_fails_costs_its_client_and_no_other() -> None:
 
 
 @in_loop
+async def test_a_hub_that_fails_at_a_subscription_costs_its_client() -> None:
+    class Broken(heartline.Hub):
+        def may_subscribe(self, client: heartline.Client, channel: str) -> bool:
+            raise RuntimeError("a defect")
+
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: failures.append(context["exception"])
+    )
+    async with heartline.serve(Broken()) as server, speaking(server.url) as link:
+        await ask(link, "subscribe", channel="any")
+        await link.wait_closed()
+        assert link.close_code == 1011
+    assert len(failures) == 1
+
+
+@in_loop
 async def test_a_handler_reads_its_client_and_its_end_closes_the_client() -> None:
     async def greeter(client: heartline.Client) -> None:
         async for message in client:
@@ -317,7 +334,7 @@ async def test_a_class_that_disconnects_says_why_and_harms_nobody_else() -> None
             assert asked[0].lost is not None
             assert asked[0].lost.status == 1008
             assert "slow consumer" in asked[0].lost.reason
-        await until(lambda: server.standing.clients == 2, "the lazy one stays")
+        await until(lambda: server.status.clients == 2, "the lazy one stays")
         assert lazy
 
 
@@ -401,7 +418,7 @@ async def test_sigterm_drains_and_ends_the_server() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await server.wait_closed()
         assert link.close_code == 1012 or (await link.wait_closed()) is None
-        assert server.standing.draining
+        assert server.status.draining
 
 
 @in_loop
@@ -418,7 +435,7 @@ async def test_a_close_is_bounded_though_nobody_reads_or_answers() -> None:
         began = time.monotonic()
         await server.aclose()
         assert time.monotonic() - began < 1.0
-        assert server.standing.clients == 0
+        assert server.status.clients == 0
 
 
 # --- nothing grows ---------------------------------------------------------------
@@ -435,9 +452,9 @@ async def test_channels_nobody_published_to_are_forgotten_with_their_readers() -
             await ask(link, "unsubscribe", channel="left")
             await ask(link, "subscribe", channel="bad", epoch=server.epoch, offset=9)
             await heard(link, "refused")
-            assert server.standing.channels == 20
+            assert server.status.channels == 20
             server.publish("kept", 1)
-        await until(lambda: server.standing.channels == 1, "the one published to")
+        await until(lambda: server.status.channels == 1, "the one published to")
 
 
 @in_loop

@@ -10,12 +10,24 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
+from picows import WSUpgradeRequest
 from websockets.exceptions import InvalidStatus
 
 import heartline
-from heartline.server.gate import agree
+from heartline.server.gate import Gate, agree
 from loopback import both_loops, server_tls, trusting, until
-from server_kit import RawClient, dial, heard, in_loop, joined, raw, speaking, status_of
+from server_kit import (
+    HEADERS,
+    RawClient,
+    dial,
+    heard,
+    in_loop,
+    joined,
+    raw,
+    speaking,
+    status_of,
+)
 
 GOOD_TOKEN = "s3cret"
 
@@ -51,7 +63,7 @@ async def test_only_the_right_token_gets_in(loop: str) -> None:
         right = {"Authorization": f"Bearer {GOOD_TOKEN}"}
         async with dial(server.url, additional_headers=right):
             await joined(server)
-        assert server.standing.refused == {401: 2, 403: 1}
+        assert server.status.refused == {401: 2, 403: 1}
 
 
 @in_loop
@@ -73,7 +85,7 @@ async def test_a_rule_that_fails_tells_the_client_nothing_of_it() -> None:
     ("origins", "origin", "welcome"),
     [
         (None, None, True),
-        (None, "http://x", True),
+        (None, "http://x", False),
         (None, "https://evil.example", False),
         (None, "null", False),
         (["https://desk.example"], "https://desk.example", True),
@@ -95,6 +107,52 @@ def test_pages_of_other_sites_are_refused_before_the_upgrade(
             assert status_of(head) == (101 if welcome else 403)
 
     knock()
+
+
+@pytest.mark.parametrize(
+    ("name", "welcome"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("[::1]", True),
+        ("site.example", False),
+    ],
+)
+def test_a_page_of_a_site_whose_name_leads_here_is_no_page_of_ours(
+    name: str, welcome: bool
+) -> None:
+    @in_loop
+    async def knock() -> None:
+        async with heartline.serve() as server:
+            host = f"{name}:{server.port}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            lines = f"GET / HTTP/1.1\r\n{HEADERS}Origin: http://{host}\r\n\r\n"
+            writer.write(lines.replace("Host: x", f"Host: {host}").encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            assert status_of(head) == (101 if welcome else 403)
+
+    knock()
+
+
+@pytest.mark.parametrize("host", ["x", "desk.example:443", "[", "a:b", ""])
+@pytest.mark.parametrize("local", [True, False])
+def test_where_others_reach_a_server_too_its_name_is_its_own(
+    host: str, local: bool
+) -> None:
+    gate = Gate(local=local)
+    request = WSUpgradeRequest()
+    request.method, request.path, request.version = b"GET", b"/", b"HTTP/1.1"
+    request.headers = CIMultiDict(
+        {
+            "Host": host,
+            "Origin": f"https://{host}",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+        }
+    )
+    answer = gate.judge(request)
+    assert isinstance(answer, heartline.Answer) is local
 
 
 @in_loop
@@ -182,7 +240,7 @@ async def test_half_open_handshakes_end_at_their_deadline(loop: str) -> None:
         trickling.cancel()
         for writer in (mute[1], loris):
             writer.close()
-        assert server.standing.joined == 0
+        assert server.status.joined == 0
 
 
 @in_loop
@@ -191,7 +249,7 @@ async def test_one_client_too_many_is_refused_and_let_in_when_there_is_room() ->
         async with dial(server.url):
             await joined(server)
             assert (await refused(server.url))[0] == 503
-        await until(lambda: server.standing.clients == 0, "room")
+        await until(lambda: server.status.clients == 0, "room")
         async with dial(server.url):
             await joined(server)
 
@@ -215,7 +273,7 @@ async def test_whoever_asks_for_the_sub_protocol_hears_the_terms_first() -> None
             assert 5.0 < terms["bound"] < 10.0
         async with dial(server.url, subprotocols=["chat"]) as link:
             assert link.subprotocol is None
-            await until(lambda: server.standing.joined == 2, "joined")
+            await until(lambda: server.status.joined == 2, "joined")
             server.broadcast("first")
             assert await link.recv() == "first"
 

@@ -171,8 +171,19 @@ async def test_it_follows_a_server_that_goes_to_the_one_it_names() -> None:
     ):
         await joined(first)
         await first.aclose(drain=0.1, go=second.url)
-        await until(lambda: second.standing.clients == 1, "the other server", 10)
+        await until(lambda: second.status.clients == 1, "the other server", 10)
         assert reader.of("notice")[0]["go"] == second.url
+
+
+@in_loop
+async def test_it_comes_back_where_a_server_names_no_address() -> None:
+    async with heartline.serve() as first, page(first.url) as reader:
+        await joined(first)
+        port = first.port
+        await first.aclose(drain=0.1, go="over there")
+        async with heartline.serve(port=port) as second:
+            await until(lambda: second.status.clients == 1, "back home", 10)
+            assert reader.of("notice")[0]["go"] == "over there"
 
 
 @in_loop

@@ -14,6 +14,7 @@ from heartline.testing.halfopen import available, drop_inbound
 from loopback import both_loops, open_sockets, until
 from server_kit import (
     QUICK,
+    RawClient,
     Told,
     dial,
     emptied,
@@ -76,7 +77,7 @@ async def test_any_inbound_frame_counts_and_saves_the_ping() -> None:
         while time.monotonic() < end:
             await client.send(masked(0x1, b"hello"))
             await asyncio.sleep(QUICK.ping_every / 3)
-            assert server.standing.clients == 1
+            assert server.status.clients == 1
 
 
 @both_loops
@@ -91,7 +92,7 @@ def test_a_frozen_client_is_dropped_within_the_bound(loop: str, writing: bool) -
                 await joined(server)
                 number = only(server).number
                 frozen_at = time.monotonic()
-                while server.standing.clients:
+                while server.status.clients:
                     if writing:
                         server.broadcast(b"x" * 20_000)
                     await asyncio.sleep(0.01)
@@ -141,7 +142,7 @@ async def test_a_frame_that_trickles_for_ever_ends_at_the_message_deadline() -> 
             with contextlib.suppress(ConnectionError):
                 await client.send(bytes((byte,)))
             await asyncio.sleep(0.01)
-            if not server.standing.clients:
+            if not server.status.clients:
                 break
             assert time.monotonic() < began + most
     assert told.of(events.Lost)[0].cause is heartline.Cause.PEER_FROZEN
@@ -194,8 +195,28 @@ async def test_a_client_we_dropped_leaves_nothing_behind() -> None:
         mine.abort("for a reason")
         assert mine.lost is not None
         assert mine.lost.reason == "for a reason"
-        assert server.standing.clients == 0
+        assert server.status.clients == 0
         await client.read()
         await until(lambda: len(open_sockets()) < len(before), "its sockets are gone")
         mine.send("to nobody")
         mine.close()
+
+
+@both_loops
+@in_loop
+async def test_a_server_that_closes_takes_the_lingering_with_it(loop: str) -> None:
+    before = open_sockets()
+    async with heartline.serve() as server:
+        client = RawClient(server.port, receive_buffer=4096)
+        await client.open()
+        await joined(server)
+        mine = only(server)
+        while not mine.waiting:
+            server.broadcast(b"x" * 20_000)
+        # It says farewell and reads nothing: the last bytes to it cannot leave.
+        await client.send(masked(0x8, (1000).to_bytes(2, "big")))
+        await emptied(server)
+    await until(
+        lambda: len(open_sockets() - before) <= 1, "only the client's own socket"
+    )
+    client.close()

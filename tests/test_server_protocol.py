@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import zlib
 
 import pytest
@@ -103,6 +105,41 @@ async def test_pings_within_the_allowance_are_all_answered() -> None:
             assert await client.frame() == (0xA, b"%d" % number)
 
 
+@in_loop
+async def test_one_ping_too_many_is_not_answered_and_none_after_it() -> None:
+    async with heartline.serve(limits=LIMITS) as server, raw(server.port) as client:
+        await client.send(masked(PING, b"") * 3 * LIMITS.pings_per_minute)
+        data = await client.read()
+        assert data[: 2 * LIMITS.pings_per_minute] == (
+            b"\x8a\x00" * LIMITS.pings_per_minute
+        )
+        assert data[2 * LIMITS.pings_per_minute] == 0x88
+        assert close_code(data) == 1008
+
+
+@both_loops
+@in_loop
+async def test_whoever_asks_and_does_not_read_is_closed_while_it_costs_little(
+    loop: str,
+) -> None:
+    class Closed(heartline.Hub):
+        def may_subscribe(self, client: heartline.Client, channel: str) -> bool:
+            return False
+
+    told = Told()
+    question = {"type": "subscribe", "channel": "x" * 256}
+    questions = masked(TEXT, json.dumps(question).encode()) * 100
+    async with heartline.serve(Closed(), on_event=told) as server:
+        offer = "Sec-WebSocket-Protocol: heartline.v1\r\n"
+        async with raw(server.port, offer, receive_buffer=4096) as client:
+            await joined(server)
+            with contextlib.suppress(ConnectionError):
+                while server.status.clients:
+                    await client.send(questions)
+    (lost,) = told.of(events.Lost)
+    assert (lost.cause, lost.status) == (heartline.Cause.CLOSED_BY_US, 1008)
+
+
 @pytest.mark.parametrize(
     "said",
     ["no json", "[]", "{}", '{"type":"dance"}', '{"type":"subscribe"}'],
@@ -123,7 +160,7 @@ async def test_a_close_is_answered_and_the_socket_ended_by_the_server() -> None:
     async with heartline.serve() as server, raw(server.port) as client:
         await client.send(masked(CLOSE, (4001).to_bytes(2, "big") + b"bye"))
         assert close_code(await client.read()) == 4001
-        await until(lambda: server.standing.clients == 0, "gone")
+        await until(lambda: server.status.clients == 0, "gone")
 
 
 @in_loop
@@ -151,7 +188,7 @@ async def test_a_client_that_is_reset_is_told_as_reset() -> None:
         server.broadcast("x" * 1000)
         await asyncio.sleep(0)
         client.close()  # with data unread the kernel resets
-        await until(lambda: server.standing.clients == 0, "gone")
+        await until(lambda: server.status.clients == 0, "gone")
     assert told.of(events.Lost)[0].cause in (
         heartline.Cause.RESET,
         heartline.Cause.CLOSED_BY_PEER,

@@ -46,6 +46,24 @@ def test_everybody_is_looked_at_once_when_due_and_hardly_later(
     assert seen == set(people)
 
 
+@given(dues=st.lists(INSTANTS, max_size=20), again=INSTANTS)
+def test_a_cleared_wheel_gives_everybody_once_and_files_anew(
+    dues: list[float], again: float
+) -> None:
+    wheel: Wheel[Somebody] = Wheel()
+    people = [Somebody() for _ in dues]
+    for who, due in zip(people, dues, strict=True):
+        wheel.file(who, due)
+        wheel.hasten(who, due / 2)
+    cleared = wheel.clear()
+    assert len(cleared) == len(people)
+    assert set(cleared) == set(people)
+    assert wheel.next_at == float("inf")
+    for who in people:
+        wheel.hasten(who, again)
+    assert set(wheel.take(now=again + GRAIN, most=100)) == set(people)
+
+
 @given(due=INSTANTS)
 def test_nobody_waits_longer_than_a_slot(due: float) -> None:
     wheel: Wheel[Somebody] = Wheel()

@@ -5,7 +5,7 @@ from .gate import Answer, Request
 from .hub import Hub
 from .limits import Limits
 from .pages import browser_client
-from .plan import Standing
+from .plan import ServerStatus
 from .serve import serve
 from .server import Server
 
@@ -16,7 +16,7 @@ __all__ = [
     "Limits",
     "Request",
     "Server",
-    "Standing",
+    "ServerStatus",
     "browser_client",
     "serve",
 ]

@@ -29,9 +29,10 @@ from .gate import Request
 from .limits import Allowance, Limits
 from .outgoing import Outgoing, checked, outgoing
 from .outlet import Outlet
+from .pace import Pace
 from .policed import PolicedListener
 from .reading import Reading
-from .watch import Pace, RoundTrip, Watch
+from .watch import RoundTrip, Watch
 from .wheel import phase
 
 GOING_AWAY = 1001
@@ -182,6 +183,13 @@ class Client:
         elif outlet.backlog is not None and not waited:
             self._owner.hasten(self, now + self._owner.limits.outbound_age)
 
+    def say(self, frame: bytes) -> None:
+        """Send a frame of the sub-protocol ahead of all that waits."""
+        if self.outlet is None or self._closing is not None:
+            return
+        if not self.outlet.say(frame):
+            self.close(POLICY_VIOLATION, "slow consumer: it asks and does not read")
+
     def pause_reading(self) -> None:
         """Take nothing more from it; only its path is watched meanwhile."""
         if self.lost is not None or not self._watch or self._transport is None:
@@ -240,8 +248,8 @@ class Client:
             self._transport.send_ping(payload)
 
     def beat(self) -> None:
-        if self.outlet is not None and self.speaks:
-            self.outlet.say(BEAT)
+        if self.speaks:
+            self.say(BEAT)
 
     def eyes(self) -> KernelEyes | None:
         if self._transport is None:
@@ -297,13 +305,14 @@ class Client:
         if self._watch is not None:
             self._watch.ponged(payload)
 
-    def on_ping(self) -> None:
+    def on_ping(self) -> bool:
         now = self._owner.clock()
         if self._allowance is None:
             per_minute = self._owner.limits.pings_per_minute
             self._allowance = Allowance(per_minute, now=now)
         if not self._allowance.spend(now=now):
             self.close(POLICY_VIOLATION, "too many pings")
+        return self._closing is None
 
     def on_closing(self, code: int, reason: str) -> None:
         self._end_as_told(Cause.CLOSED_BY_PEER, reason, code)

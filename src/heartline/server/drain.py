@@ -47,8 +47,8 @@ async def part(leaving: Leaving, clients: Sequence[Client], *, close: float) -> 
         )
     )
     for client in clients:
-        if client.speaks and client.outlet is not None:
-            client.outlet.say(notice)
+        if client.speaks:
+            client.say(notice)
     steps = max(1, round(leaving.within / STEP))
     closed = 0
     for step in range(1, steps + 1):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from picows import WSUpgradeRequest, WSUpgradeResponse
 
@@ -19,6 +20,7 @@ from heartline.wire.deflate import Inflater
 from heartline.wire.resume import SUBPROTOCOL
 
 ANY_ORIGIN: Final = "*"
+_LOCALHOST: Final = "localhost"
 _VERSION: Final = "13"
 _EXTENSION: Final = "permessage-deflate"
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
@@ -73,6 +75,8 @@ class Gate:
     authorize: Authorize | None = None
     pages: Mapping[str, Page] = field(default_factory=dict[str, Page])
     compression: bool = False
+    local: bool = False
+    """Whether only this machine reaches it, and without TLS."""
 
     def __post_init__(self) -> None:
         if isinstance(self.origins, str):
@@ -131,12 +135,14 @@ class Gate:
         """Whether a page of `origin` may connect; programs send no origin.
 
         Without a list only pages from where this server is reached itself: else any
-        page a user looks at could read what a server on his machine serves.
+        page a user looks at could read what a server on his machine serves. Nor is a
+        name proof there, for any site may let its own name lead to this machine.
         """
         if origin is None:
             return True
         if self.origins is None:
-            return origin.lower().partition("://")[2] == host.lower()
+            same = origin.lower().partition("://")[2] == host.lower()
+            return same and (not self.local or _names_no_site(host))
         return ANY_ORIGIN in self.origins or origin in self.origins
 
 
@@ -197,6 +203,23 @@ def _request(upgrade: WSUpgradeRequest) -> Request:
     return Request(
         path, dict(parse_qsl(query, keep_blank_values=True)), upgrade.headers
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether whoever listens there is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == _LOCALHOST
+
+
+def _names_no_site(host: str) -> bool:
+    """Whether a Host header has an address, or the one name nobody can own."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == _LOCALHOST or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _tokens(value: str) -> set[str]:

@@ -22,7 +22,8 @@ class HeartlineStream {
     this.attempt = 0;
     this.closed = false;
     this.lookedAt = HeartlineStream.now();
-    this.timer = setInterval(() => this.look(), options.lookEvery || 200);
+    this.lookEvery = options.lookEvery || 200;
+    this.timer = setInterval(() => this.look(), this.lookEvery);
     this.dial();
   }
 
@@ -54,7 +55,14 @@ class HeartlineStream {
   // --- one link after the other
 
   dial() {
-    const socket = new this.Socket(this.url, "heartline.v1");
+    let socket;
+    try {
+      socket = new this.Socket(this.url, "heartline.v1");
+    } catch (error) {
+      if (this.url === this.home) throw error;
+      this.url = this.home; // where a notice sent us is no address at all
+      return this.dial();
+    }
     this.socket = socket;
     this.heardAt = this.openedAt = HeartlineStream.now();
     this.asked = false;
@@ -92,10 +100,11 @@ class HeartlineStream {
     this.lookedAt = now;
     if (!this.socket) return;
     const silence = now - this.heardAt;
+    const next = silence + this.lookEvery / 1000;
     if (late) {
       this.heardAt = now - Math.min(silence, this.terms.bound / 2);
       this.say({ type: "beat" });
-    } else if (silence > this.terms.bound) {
+    } else if (next > this.terms.bound) {
       this.lose(`nothing heard for ${silence.toFixed(1)} s`);
     } else if (silence > (this.terms.interval + this.terms.bound) / 2 && !this.asked) {
       this.asked = true;

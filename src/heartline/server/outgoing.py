@@ -29,12 +29,21 @@ def outgoing(channel: str | None, offset: int, data: object, *, now: float) -> O
     """Encode published data, once for all clients. Raises `UsageError`."""
     text = message_text(channel, offset, data)
     if isinstance(data, bytes | bytearray):
-        plain = bytes(data)
-        return Outgoing(plain, now, channel, 0, 0.0, offset, text, plain, binary=True)
-    if isinstance(data, str):
-        return Outgoing(data, now, channel, 0, 0.0, offset, text, data.encode())
-    plain = bytes(data) if isinstance(data, Raw) else raw_json(data)
-    return Outgoing(plain.decode(), now, channel, 0, 0.0, offset, text, plain)
+        shown: str | bytes = (plain := bytes(data))
+    elif isinstance(data, str):
+        shown, plain = data, data.encode()
+    else:
+        plain = bytes(data) if isinstance(data, Raw) else raw_json(data)
+        shown = plain.decode()
+    return Outgoing(
+        shown,
+        now,
+        channel,
+        offset=offset,
+        text=text,
+        plain=plain,
+        binary=isinstance(shown, bytes),
+    )
 
 
 def checked(data: object) -> str | bytes:

@@ -15,6 +15,9 @@ from .outgoing import Outgoing
 
 Send = Callable[[WSMsgType, bytes], None]
 
+MOST_SAID = 1 << 16
+"""Bytes of answers that may wait in a transport which has enough already."""
+
 _TEXT = WSMsgType.TEXT
 _BINARY = WSMsgType.BINARY
 
@@ -32,7 +35,16 @@ class Audience(Protocol):
 class Outlet:
     """What is sent to one client. Nothing here waits, and all is bounded."""
 
-    __slots__ = ("_paused", "_sent", "_slow", "audiences", "backlog", "send", "speaks")
+    __slots__ = (
+        "_paused",
+        "_said",
+        "_sent",
+        "_slow",
+        "audiences",
+        "backlog",
+        "send",
+        "speaks",
+    )
 
     def __init__(self, send: Send, *, speaks: bool, slow: Inbox) -> None:
         self.send: Send | None = send
@@ -42,7 +54,7 @@ class Outlet:
         self.backlog: Backlog | None = None
         self._slow = slow
         self._paused = False
-        self._sent = 0
+        self._said = self._sent = 0
 
     @property
     def sender(self) -> Send | None:
@@ -58,10 +70,16 @@ class Outlet:
         self._sent += 1
         return self._sent
 
-    def say(self, frame: bytes) -> None:
-        """Send a frame of the sub-protocol ahead of all that waits."""
+    def say(self, frame: bytes) -> bool:
+        """Send a frame of the sub-protocol ahead of all that waits.
+
+        False if that is too much for a transport that has enough.
+        """
+        if self._paused:
+            self._said += len(frame)
         if self.send is not None:
             self.send(_TEXT, frame)
+        return self._said <= MOST_SAID
 
     def deliver(self, message: Outgoing, *, now: float) -> bool:
         """Send a message at once, or let it wait; False if that is one too many."""
@@ -86,6 +104,7 @@ class Outlet:
     def resume(self, *, now: float) -> None:
         """Write what waits, until the transport has enough again."""
         self._paused = False
+        self._said = 0
         backlog = self.backlog
         # Writing can pause it again, and can end the connection.
         while backlog is not None and not self._paused and self.send is not None:

@@ -39,7 +39,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ServerStatus:
     """How a server stands. Totals are since it was opened."""
 
     clients: int

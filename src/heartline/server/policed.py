@@ -13,7 +13,9 @@ from heartline.wire.frames import FrameListener, FrameSink
 class PingSink(FrameSink, Protocol):
     """A sink that is told of pings, too."""
 
-    def on_ping(self) -> None: ...
+    def on_ping(self) -> bool:
+        """Whether to answer it."""
+        ...
 
 
 class PolicedListener(FrameListener):
@@ -26,5 +28,5 @@ class PolicedListener(FrameListener):
         self._polices = sink
 
     def _answer(self, transport: WSTransport, payload: bytes) -> None:
-        self._polices.on_ping()
-        super()._answer(transport, payload)
+        if self._polices.on_ping():
+            super()._answer(transport, payload)

@@ -8,7 +8,7 @@ from math import inf
 
 from .client import Client
 from .report import report
-from .wheel import GRAIN, Wheel
+from .wheel import Wheel
 
 MOST_AT_ONCE = 256
 """Clients looked at in one turn of the loop: then sockets are read, and on it goes."""
@@ -22,12 +22,12 @@ class Rounds:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         *,
-        stall_after: float,
+        grain: float,
     ) -> None:
-        """Looks are never so late that a link would take it for a stall."""
+        """`grain` is how late a look may be."""
         self._loop = loop
         self._clock = clock
-        self._wheel: Wheel[Client] = Wheel(min(GRAIN, stall_after / 4))
+        self._wheel: Wheel[Client] = Wheel(grain)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = inf
 
@@ -38,6 +38,9 @@ class Rounds:
             self._arm()
 
     def stop(self) -> None:
+        """Look no more; whoever was still to be looked at is dropped."""
+        for client in self._wheel.clear():
+            client.abort()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

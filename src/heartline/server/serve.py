@@ -10,7 +10,7 @@ from heartline.core.inbox import Inbox, Overflow
 from heartline.errors import UsageError
 from heartline.wire.resume import Resume
 
-from .gate import Authorize, Gate, Page
+from .gate import Authorize, Gate, Page, is_loopback
 from .hub import Handler, Handlers, Hub
 from .limits import Limits
 from .plan import Plan, Slow, Watcher
@@ -49,11 +49,11 @@ def serve(
     `heartline.v1` read the channels they ask for. Port 0 takes a free one. `slow` is
     what happens to a client that reads too slowly: an `Inbox`, or a callable that
     chooses one by the request. `resume`: what is kept for clients that come back.
-    `origins`: pages that may connect, "*" for all; else those of this very host.
-    `authorize` is asked about each request that passed the rest: True, False (401), or
-    an `Answer`; it must not wait. `pages` answer plain HTTP. `compression`: clients may
-    compress what they send. `on_event` is given every client's events. Raises
-    `UsageError`.
+    `origins`: pages that may connect, "*" for all; else those of this very host, which
+    on a loopback address without TLS has to be an address or `localhost`. `authorize`
+    is asked about each request that passed the rest: True, False (401), or an `Answer`;
+    it must not wait. `pages` answer plain HTTP. `compression`: clients may compress
+    what they send. `on_event` is given every client's events. Raises `UsageError`.
     """
     if isinstance(slow, Inbox) and slow.policy is Overflow.BLOCK:
         raise UsageError(
@@ -61,11 +61,13 @@ def serve(
         )
     if not 0 <= port < 1 << 16:
         raise UsageError("port", wanted="0 to 65535", got=port)
+    hosts = [host] if isinstance(host, str) else host
     gate = Gate(
         origins=origins,
         authorize=authorize,
         pages=pages or {},
         compression=compression,
+        local=ssl_context is None and all(map(is_loopback, hosts)),
     )
     return Server(
         Plan(

@@ -23,8 +23,6 @@ from picows import WSListener, WSUpgradeRequest, WSUpgradeResponseWithListener
 from heartline.core.events import Event, Lost
 from heartline.core.inbox import Inbox
 from heartline.core.items import Cause, Message
-from heartline.core.link import Link
-from heartline.core.promises import bounds
 from heartline.errors import UsageError
 from heartline.wire.resume import LONGEST_NAME, TermsFrame, encode
 
@@ -34,11 +32,11 @@ from .drain import Leaving, part
 from .gate import Answer, refuse
 from .hub import INTERNAL_ERROR, Handlers
 from .outgoing import outgoing
-from .plan import Plan, Standing
+from .pace import Pace
+from .plan import Plan, ServerStatus
 from .report import report
 from .rounds import Rounds
 from .talk import converse, subscribe
-from .watch import Pace
 
 READ_BUFFER_BYTES = 2048
 """What picows begins with for each client; it grows with what comes."""
@@ -66,9 +64,9 @@ class Server:
         self._numbered = self._joined = self._said = 0
         self._refused: Counter[int] = Counter()
         self._ended: Counter[Cause] = Counter()
-        link = Link(0, policy=plan.liveness, now=0.0)
-        self.bound = max(bounds(link, now=0.0).path, bounds(link, now=0.0).peer)
-        """Seconds of silence after which a client is dropped, in the quiet state."""
+        self.bound = self.pace.quiet_bound
+        """Seconds of silence after which a client is dropped that is near and only
+        answers beats; `Client.bounds` has that of each, as things stand."""
         self._terms = encode(
             TermsFrame(
                 interval=plan.liveness.ping_every,
@@ -86,8 +84,7 @@ class Server:
             raise UsageError("server", wanted="one use of `async with`", got="another")
         plan = self.plan
         self._loop = asyncio.get_running_loop()
-        stall_after = plan.liveness.stall_after
-        self._rounds = Rounds(self._loop, self.clock, stall_after=stall_after)
+        self._rounds = Rounds(self._loop, self.clock, grain=self.pace.grain)
         options: dict[str, Any] = {}
         if plan.ssl_context is not None:
             options["ssl_handshake_timeout"] = plan.limits.upgrade
@@ -195,8 +192,8 @@ class Server:
         return iter(self._clients.values())
 
     @property
-    def standing(self) -> Standing:
-        return Standing(
+    def status(self) -> ServerStatus:
+        return ServerStatus(
             clients=len(self._clients),
             slow=sum(client.waiting > 0 for client in self._clients.values()),
             channels=len(self._channels),
@@ -263,14 +260,18 @@ class Server:
             self._channels.pop(channel.name, None)
 
     def may_subscribe(self, client: Client, channel: str) -> bool:
-        return self.plan.hub.may_subscribe(client, channel)
+        try:
+            return self.plan.hub.may_subscribe(client, channel)
+        except Exception as error:
+            self._failed(client, error)
+            return False
 
     def joined(self, client: Client) -> None:
         self._joined += 1
         self._clients[client.number] = client
         self._everyone.add(client)
-        if client.speaks and client.outlet is not None:
-            client.outlet.say(self._terms)
+        if client.speaks:
+            client.say(self._terms)
         self._call(client, lambda: self.plan.hub.on_join(client))
 
     def said(self, client: Client, data: list[str | bytes], now: float) -> None:
@@ -309,8 +310,11 @@ class Server:
         try:
             call()
         except Exception as error:
-            report("the hub", error)
-            client.close(INTERNAL_ERROR, "the server's program failed")
+            self._failed(client, error)
+
+    def _failed(self, client: Client, error: Exception) -> None:
+        report("the hub", error)
+        client.close(INTERNAL_ERROR, "the server's program failed")
 
     # --- who comes in -------------------------------------------------------------
 

@@ -71,8 +71,7 @@ def converse(
             text = bytes(frame.data).decode()
             hand(Message(text, now, frame.channel, client.number))
         case Ask():
-            if client.outlet is not None:
-                client.outlet.say(BEAT)
+            client.say(BEAT)
 
 
 def subscribe(
@@ -103,7 +102,7 @@ def subscribe(
         exchange.forget(channel)
         return f"offset: wanted 0 to {head}, got {offset}"
     if client.speaks:
-        outlet.say(encode(_subscribed(name, exchange.epoch, head)))
+        client.say(encode(_subscribed(name, exchange.epoch, head)))
     if offset is not None:
         _catch_up(exchange, client, channel, epoch, offset if same else 0, offset, now)
     channel.audience.add(client)
@@ -121,14 +120,12 @@ def _catch_up(
     now: float,
 ) -> None:
     """Send what was missed: of another epoch nothing, of this one what is kept."""
-    outlet = client.outlet
-    assert outlet is not None
     missed = channel.missed(after, now=now)
     if client.speaks and epoch != exchange.epoch:
         ended = GapFrame(
             reason="epoch", channel=channel.name, epoch=epoch, first=offset + 1
         )
-        outlet.say(encode(ended))
+        client.say(encode(ended))
     if client.speaks and missed.first is not None and missed.last is not None:
         gone = GapFrame(
             reason="history",
@@ -138,7 +135,7 @@ def _catch_up(
             last=missed.last,
             missing=missed.last - missed.first + 1,
         )
-        outlet.say(encode(gone))
+        client.say(encode(gone))
     for message in missed.messages:
         client.deliver(message)
 
@@ -148,5 +145,4 @@ def _subscribed(channel: str, epoch: str, head: int) -> SubscribedFrame:
 
 
 def _refuse(client: Client, channel: str, reason: str) -> None:
-    if client.outlet is not None:
-        client.outlet.say(encode(RefusedFrame(reason=reason, channel=channel)))
+    client.say(encode(RefusedFrame(reason=reason, channel=channel)))

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from heartline.core.detector import Liveness
 from heartline.core.diagnosis import Finding
 from heartline.core.events import (
     Abort,
@@ -35,31 +34,15 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence
 from heartline.core.items import Bounds, Cause
 from heartline.core.link import Link
-from heartline.core.promises import bounds
 from heartline.core.subscriptions import Beats
 from heartline.wire.kernel import KernelEyes
+
+from .pace import Pace
 
 HEARD_EVERY = 0.02
 """Reads are told to a calm link at most this often; they are counted meanwhile."""
 MOST_PONGS = 16
 """Pongs of one read that are looked at: more than that nobody has asked for."""
-SETTLE = 0.25
-"""A beat that is unanswered for this long is the link's business, seconds: sooner
-than anything a link would find."""
-
-
-class Pace:
-    """How a server's clients are beaten to; one value for all of them."""
-
-    __slots__ = ("every", "policy", "relaxed", "settle")
-
-    def __init__(self, policy: Liveness) -> None:
-        self.policy = policy
-        self.every = policy.ping_every
-        self.settle = min(SETTLE, policy.stall_after / 2, policy.peer_busy / 2)
-        self.relaxed = policy.kernel_interval >= policy.ping_every
-        """Whether a client that answers may go without a link: not if its kernel is
-        to be asked between two beats."""
 
 
 class RoundTrip(Struct, frozen=True, gc=False):
@@ -152,15 +135,16 @@ class Watch:
 
     def bounds(self, *, now: float) -> Bounds:
         """What silence is told after, as things stand."""
-        link = self.link
-        if link is not None:
-            return bounds(link, now=now)
+        pace = self._pace
+        if self.link is not None:
+            return pace.bounds(self.link, now=now)
         eyes = self._client.eyes()
         evidence = Evidence() if eyes is None else eyes.read()
         if eyes is not None:
             eyes.close()
-        policy = self._pace.policy
-        return bounds(Link(0, policy=policy, now=now, evidence=evidence), now=now)
+        link = Link(0, policy=pace.policy, now=now, evidence=evidence)
+        unwatched = pace.settle if pace.relaxed else max(0.0, self.due - now)
+        return pace.bounds(link, now=now, unwatched=unwatched)
 
     # --- what happens ------------------------------------------------------------
 
@@ -244,7 +228,7 @@ class Watch:
         """The bound that a silence of this kind was judged by; None for told ends."""
         if self.link is None or cause not in (Cause.PATH_DEAD, Cause.PEER_FROZEN):
             return None
-        promised = bounds(self.link, now=now)
+        promised = self._pace.bounds(self.link, now=now)
         return promised.path if cause is Cause.PATH_DEAD else promised.peer
 
     # --- without a link ------------------------------------------------------------
@@ -256,7 +240,7 @@ class Watch:
         self._asked_at = now
         self._answered = False
         self._client.ping(self._payload)
-        if self._beat_at < inf:
+        if self._beat_at < now + self._pace.every:
             self._show_beat(now)
 
     def _show_beat(self, now: float) -> None:

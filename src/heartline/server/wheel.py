@@ -71,6 +71,20 @@ class Wheel(Generic[T]):
                 del self._slots[slot]
         return taken
 
+    def clear(self) -> list[T]:
+        """File nobody any more; those who were."""
+        filed = [
+            who
+            for slot, found in self._slots.items()
+            for who in found
+            if who.slot == slot
+        ]
+        self._slots.clear()
+        self._order.clear()
+        for who in filed:
+            who.slot = -1
+        return filed
+
 
 def phase(number: int) -> float:
     """Where in the interval client `number` beats, 0 to 1: evenly spread for any run

@@ -186,7 +186,7 @@ def decode_client(data: str | bytes) -> ClientFrame:
     """Read what a client said; raises `WireError` PROTOCOL, without its words."""
     try:
         frame = _client_frames.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _no_frame() from None
     if isinstance(frame, Subscribe | Unsubscribe):
         _check_name(frame.channel)
@@ -199,7 +199,7 @@ def decode_server(data: str | bytes) -> ServerFrame:
     """Read what a server said; raises `WireError` PROTOCOL, without its words."""
     try:
         return _server_frames.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _no_frame() from None
 
 
