@@ -26,9 +26,12 @@ def venue_of(place: str) -> Venue:
     told = venue.profile.subscribe
     channels = [told.forms[0].example] if told is not None else []
     return Venue(
-        name=name, endpoint=endpoint, channels=channels, variables=VARIABLES | KEYS,
+        name=name,
+        endpoint=endpoint,
+        channels=channels,
+        variables={**VARIABLES, **KEYS},
         snapshots=None,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from heartline.core.contracts import Freshness
 from heartline.core.excuses import MOST, Excuses
 from heartline.core.freshness import ChannelWatch
-from heartline.core.watched import Outcome
+from heartline.core.watched import Change, Outcome
 
 EVERY = 10.0
 STEPS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30)), max_size=MOST // 2)
@@ -50,7 +50,7 @@ def test_a_muted_channel_is_told_though_our_loop_stalls_again_and_again(
     watch.feed("a", 0.0)
     now = stalled = 0.0
     apart, longest = dice.choice((0.5, 2.0, 5.0)), dice.choice((0.1, 1.0, 4.0))
-    told = []
+    told: list[Change] = []
     while not told:
         assert now <= EVERY + stalled + apart + 1.0, "deaf"
         now += dice.uniform(0.0, apart)

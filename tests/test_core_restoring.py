@@ -156,8 +156,7 @@ class World:
                 case Subscribe():
                     asked = each.channels
                     number, now = each.request, self.now
-                    of = "subscribe"
-                    out = self.feed.acked(number, asked, of=of, now=now)
+                    out = self.feed.acked(number, asked, of="subscribe", now=now)
                     self.obey(out)
                 case Unsubscribe():
                     raise AssertionError(each)

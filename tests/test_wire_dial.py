@@ -129,7 +129,7 @@ def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) ->
         (b"0", 0, 0),
         (b"-5", None, None),
         (b"soon", None, None),
-        (email.utils.formatdate(time.time() + 3600, usegmt=True).encode(), 3400, 3600),
+        (b"in an hour", 3400, 3600),
         (b"Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
     ids=["seconds", "zero", "negative", "words", "date ahead", "date past"],
@@ -137,6 +137,10 @@ def test_an_address_that_does_not_answer_does_not_hold_up_the_next(loop: str) ->
 def test_a_refusal_carries_status_and_retry_after(
     loop: str, wait: bytes, least: float | None, most: float | None
 ) -> None:
+    if wait == b"in an hour":
+        # As of now: the tests before this one may have taken long.
+        in_an_hour = time.time() + 3600
+        wait = email.utils.formatdate(in_an_hour, usegmt=True).encode()
     answer = b"HTTP/1.1 503 Busy\r\nRetry-After: " + wait + b"\r\n\r\nbody"
     error = failure_of(loop, answering(answer))
     assert (error.cause, error.status) == (Cause.REFUSED, 503)

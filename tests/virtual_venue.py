@@ -135,8 +135,10 @@ class Client:
 
     def stop(self) -> None:
         self.desk.alarm.stop()
-        for each in (*self._timers, *self._tasks):
-            each.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def of(self, kind: type[T]) -> list[T]:
         return [event for event in self.events if isinstance(event, kind)]
