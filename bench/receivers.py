@@ -1,8 +1,9 @@
 """The receiving side: one contender, in a process of its own, against one sender.
 
-`python -m bench.receivers CONTENDER URL MESSAGES LOOP [count]` prints one line of
-JSON: CPU seconds, user and system, from the moment the connection is up until the
-last message; with `count` also how many reads it took, at some cost.
+`python -m bench.receivers CONTENDER URL MESSAGES LOOP [count | AUTHORITY]` prints one
+line of JSON: CPU seconds, user and system, from the moment the connection is up until
+the last message; with `count` also how many reads it took, at some cost. AUTHORITY is
+a PEM file: whose certificates a wss URL is trusted by.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,6 +27,8 @@ CLOSE = picows.WSMsgType.CLOSE
 
 MAX_MESSAGE_BYTES = 1 << 24
 reads = 0
+tls: dict[str, ssl.SSLContext] = {}
+"""What is given besides to those who dial a wss URL."""
 
 
 class Clock:
@@ -81,7 +85,9 @@ class QueueListener(picows.WSListener):
 
 
 async def _picows(url: str, listener: type[picows.WSListener]) -> Any:
-    return await picows.ws_connect(listener, url, max_frame_size=MAX_MESSAGE_BYTES)
+    return await picows.ws_connect(
+        listener, url, max_frame_size=MAX_MESSAGE_BYTES, **tls
+    )
 
 
 async def raw_picows(url: str, messages: int, clock: Clock) -> int:
@@ -120,7 +126,7 @@ async def picows_with_queue(url: str, messages: int, clock: Clock) -> int:
 async def heartline_batches(url: str, messages: int, clock: Clock) -> int:
     heartline = _heartline()
     got = 0
-    async with heartline.connect(url, max_message_bytes=MAX_MESSAGE_BYTES) as stream:
+    async with _connect(url) as stream:
         await _begin(stream, clock)
         async for batch in stream.batches():
             got += len(batch)
@@ -135,7 +141,7 @@ async def heartline_batches(url: str, messages: int, clock: Clock) -> int:
 async def heartline_async_for(url: str, messages: int, clock: Clock) -> int:
     heartline = _heartline()
     got = 0
-    async with heartline.connect(url, max_message_bytes=MAX_MESSAGE_BYTES) as stream:
+    async with _connect(url) as stream:
         await _begin(stream, clock)
         async for item in stream:
             if type(item) is heartline.Message:
@@ -158,6 +164,10 @@ def _heartline() -> Any:
     return heartline
 
 
+def _connect(url: str) -> Any:
+    return _heartline().connect(url, max_message_bytes=MAX_MESSAGE_BYTES, **tls)
+
+
 async def _begin(stream: Any, clock: Clock) -> None:
     await stream.wait_live(timeout=5.0)
     clock.start()
@@ -168,7 +178,12 @@ async def websockets_17(url: str, messages: int, clock: Clock) -> int:
     from websockets.asyncio.client import connect
 
     got = 0
-    async with connect(url, compression=None, max_size=MAX_MESSAGE_BYTES) as link:
+    async with connect(
+        url,
+        compression=None,
+        max_size=MAX_MESSAGE_BYTES,
+        ssl=tls.get("ssl_context"),
+    ) as link:
         clock.start()
         await link.send(BEGIN)
         async for _ in link:
@@ -236,6 +251,8 @@ def main() -> None:
     name, url, messages, loop, *rest = sys.argv[1:]
     if rest == ["count"]:
         count_reads()
+    elif rest:
+        tls["ssl_context"] = ssl.create_default_context(cafile=rest[0])
     measuring = _measure(name, url, int(messages))
     if loop == "uvloop":
         import uvloop

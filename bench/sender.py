@@ -3,6 +3,7 @@
 It paces itself by the clock, not by its own speed: one chunk of frames goes out in
 one write, and the next only after a pause that lets the receiver finish. Every
 contender thereby gets the same number of frames per read. `pause=0` floods instead.
+With a certificate it speaks TLS.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import contextlib
 import hashlib
 import multiprocessing
 import socket
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 _ACCEPT_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _CLOSE_1000 = b"\x88\x02\x03\xe8"
@@ -47,32 +51,51 @@ def frame(size_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def sending(load: Load) -> Iterator[str]:
-    """Serve one client after the other with `load`; yields the URL."""
+def sending(load: Load, *, certificate: Path | None = None) -> Iterator[str]:
+    """Serve one client after the other with `load`; yields the URL.
+
+    A certificate is a PEM file with its key in it, for 127.0.0.1.
+    """
+    with serving(_serve, load, certificate) as port:
+        yield f"{'ws' if certificate is None else 'wss'}://127.0.0.1:{port}/"
+
+
+@contextlib.contextmanager
+def serving(target: Callable[..., None], *arguments: Any) -> Iterator[int]:
+    """Run a server in a process of its own; it tells its port through a pipe."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(load, theirs), daemon=True)
+    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
     process.start()
     try:
-        yield f"ws://127.0.0.1:{ours.recv()}/"
+        yield ours.recv()
     finally:
         process.terminate()
         process.join()
 
 
-def _serve(load: Load, pipe: Connection) -> None:
+def _serve(load: Load, certificate: Path | None, pipe: Connection) -> None:
+    tls: ssl.SSLContext | None = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         pipe.send(listening.getsockname()[1])
         while True:
-            client, _ = listening.accept()
-            with client, contextlib.suppress(ConnectionError):
-                _upgrade(client)
-                _send(client, load)
-                while client.recv(4096):
-                    pass
+            plain, _ = listening.accept()
+            with contextlib.suppress(OSError):
+                client = plain
+                if tls is not None:
+                    client = tls.wrap_socket(plain, server_side=True)
+                with client:
+                    upgrade(client)
+                    _send(client, load)
+                    while client.recv(4096):
+                        pass
 
 
-def _upgrade(client: socket.socket) -> None:
+def upgrade(client: socket.socket) -> None:
+    """Answer the request of a WebSocket client, whatever it asks for."""
     request = b""
     while b"\r\n\r\n" not in request:
         request += client.recv(4096)

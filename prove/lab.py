@@ -1,6 +1,7 @@
 """The fault lab as a proof: every row again and again, then the other libraries.
 
-Writes results/lab.json, with the figures of every trial, and results/lab.md.
+Writes results/lab.md, results/lab.json, and results/lab-trials.jsonl: every trial, one
+a line, and what each of the other libraries told in each of theirs.
 """
 
 from __future__ import annotations
@@ -173,12 +174,12 @@ def _write(
         "skipped": skipped,
         "lines": msgspec.to_builtins(lines),
         "rivals": rivals.compare(found),
-        "trials": [
-            msgspec.to_builtins(judged(rows.BY_NAME[it.row], it)) for it in outcomes
-        ],
-        "rival_trials": rivals.raw(found),
     }
     (RESULTS / "lab.json").write_text(json.dumps(whole, indent=1) + "\n")
+    each = [judged(rows.BY_NAME[it.row], it) for it in outcomes]
+    trials = [*msgspec.to_builtins(each), *rivals.raw(found)]
+    text_of_all = "".join(json.dumps(trial) + "\n" for trial in trials)
+    (RESULTS / "lab-trials.jsonl").write_text(text_of_all)
     text = ["# Fault lab", "", f"Machine: {json.dumps(head)}", ""]
     text += [HOW, "", markdown(lines, skipped)]
     if found:

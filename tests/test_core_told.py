@@ -36,12 +36,21 @@ from heartline.core.events import (
 )
 from heartline.core.evidence import Evidence
 from heartline.core.inbox import Buffer, Inbox
-from heartline.core.items import Cause, Condition, Counts, Message, Phase, Verdict
+from heartline.core.items import (
+    Cause,
+    Condition,
+    Counts,
+    Gap,
+    Message,
+    Phase,
+    Verdict,
+)
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
+from heartline.core.stall import DRAIN, SETTLE
 from heartline.core.terms import Terms
 from heartline.testing.swarm import swarm
-from scripted_link import kernel
+from scripted_link import kernel, quiet
 
 BEGAN = 10.0
 SEEDS = 12
@@ -354,3 +363,32 @@ def test_a_trouble_that_is_over_is_not_told_again() -> None:
     assert (stream.status().cause, stream.status().live) == (None, True)
     stream.feed(Stop(), after=1.0)
     assert stream.status().cause is None
+
+
+def test_an_inbox_counts_each_hole_that_it_hands_out() -> None:
+    buffer = Buffer(Inbox(limit=2))
+    handed_out = 0
+    for nth in range(1, 4):
+        for _ in range(3):
+            buffer.put([Message("a", 1.0, None, 1), Message("b", 2.0, None, 1)], 10)
+        items = buffer.take(99)
+        handed_out += sum(isinstance(item, Gap) for item in items)
+        assert (handed_out, buffer.gaps, buffer.waiting) == (nth, nth, 0)
+
+
+def test_a_single_unread_byte_puts_every_verdict_off() -> None:
+    world = quiet()
+    world.unread_bytes = 1
+    for wait in (SETTLE, DRAIN, DRAIN):
+        world.tick()
+        assert world.link.deadline == pytest.approx(world.now + wait)
+        assert world.link.lateness.draining
+    world.unread_bytes = 0
+    world.tick()
+    assert not world.link.lateness.draining
+
+
+def test_what_an_end_does_not_say_is_nothing() -> None:
+    ended = Ended(1, Cause.RESET)
+    assert (ended.unsent, ended.unconfirmed_bytes) == (0, 0)
+    assert (ended.status, ended.reason) == (None, "")

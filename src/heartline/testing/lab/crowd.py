@@ -89,6 +89,7 @@ class Crowd:
         self._stalls: list[tuple[float, float]] = []
         self._meter: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._noting: asyncio.Task[None] | None = None
 
     async def obey(self, order: str, options: dict[str, Any]) -> object:
         members = self._members
@@ -101,10 +102,12 @@ class Crowd:
                 return {
                     "open": sum(len(it.opened) > len(it.lost) for it in members),
                     "lost": sum(it.lost_since(since) for it in members),
+                    "noted": sum(it.bound > 0 for it in members),
+                    "bound": max((it.bound for it in members), default=0.0),
                     "last": min((it.last for it in members), default=0),
                 }
             case "bounds":
-                return {"most": await self._note_bounds()}
+                self._noting = asyncio.create_task(self._note_bounds())
             case "report":
                 return await self._report()
             case _:
@@ -121,13 +124,12 @@ class Crowd:
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(BETWEEN)
 
-    async def _note_bounds(self) -> float:
+    async def _note_bounds(self) -> None:
         """Ask each for its bound; we must not be the stall of the loop ourselves."""
         for number, member in enumerate(self._members):
             member.bound = member.stream.status.bounds.path
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-        return max(it.bound for it in self._members)
 
     async def _report(self) -> dict[str, Any]:
         from .client import runs

@@ -28,7 +28,10 @@ async def all_at_once(trial: Trial) -> Outcome:
         raise OSError(f"{STREAMS} streams were not OPEN in {OPENING:g} s")
     await venue.ask("rate", {"rate": RATE})
     await trial.warm(RHYTHM)
-    trial.bound = (await client.ask("bounds", {}))["most"]
+    await client.ask("bounds", {})
+    noted = await _until(trial, "noted", within=OPENING)
+    trial.expect(noted, f"not all told their bound in {OPENING:g} s")
+    trial.bound = (await _counts(trial))["bound"]
     await trial.strike(lambda: trial.stage.rules(links.BOTH), bound=trial.bound)
     assert trial.struck_at is not None
     assert trial.bound is not None
@@ -49,9 +52,9 @@ async def all_at_once(trial: Trial) -> Outcome:
     return _outcome(trial, report)
 
 
-async def _counts(trial: Trial) -> dict[str, int]:
+async def _counts(trial: Trial) -> dict[str, float]:
     since = {"since": trial.struck_at or 0.0}
-    counts: dict[str, int] = await trial.stage.client.ask("counts", since)
+    counts: dict[str, float] = await trial.stage.client.ask("counts", since)
     return counts
 
 
