@@ -70,12 +70,10 @@ def connect(
 
     `url`, `headers` and `on_open` may be (async) callables, asked at each dial.
     `on_open` is sent before a link is OPEN. `on_event` is given every event at once,
-    and must not block. `journal` is a file that gets each as JSON, `metrics` a
-    Prometheus registry, `name` what they and the log call this stream. Sizes are bytes
-    of payload, inclusive. `url` may be a venue's name or a profile's path; `venue` says
-    whose contract holds at a URL; `channels` are subscribed and kept, LATE over
-    `max_age` seconds; `restore`: see `Outage`; `lifetime`: see `Lifetime`. Raises
-    `UsageError`, `VenueError`.
+    not blocking. `journal` is a file of JSON lines, `metrics` a Prometheus registry,
+    `name` what they call this stream. Sizes are bytes of payload, inclusive. `url` may
+    be a venue's name or a profile; `channels` are kept, LATE over `max_age` seconds;
+    `restore`, `lifetime`: see `Outage`, `Lifetime`. Raises `UsageError`, `VenueError`.
     """
     url, host, contract = _contract(url, venue, channels)
     route = Route(
