@@ -238,7 +238,7 @@ def each_message_passes_once_and_in_order(dice: random.Random) -> None:
     while old[ends - 1][1] not in cuts[::4]:
         # Nobody can join two links where their cuts do not agree.
         ends -= 1
-    seam = Seam[Piece]([("a", None)])
+    seam = Seam[str, Piece]([("a", None)])
     passed: list[Piece] = []
     snapshot = dice.random() < 0.3
     for which, piece in merge(dice, old[:ends], new[begins:]):
@@ -263,7 +263,7 @@ def an_old_link_that_dies_leaves_its_own_hole(dice: random.Random) -> None:
     """Nothing is passed twice, nothing that came is left out, order holds."""
     old, new, _ = two_links(dice, numbered=True)
     begins, ends = dice.randrange(len(new)), dice.randrange(1, len(old))
-    seam = Seam[Piece]([("a", None)])
+    seam = Seam[str, Piece]([("a", None)])
     passed: list[Piece] = []
     for which, piece in merge(dice, old[:ends], new[begins:]):
         take = seam.new if which else seam.old
@@ -272,24 +272,53 @@ def an_old_link_that_dies_leaves_its_own_hole(dice: random.Random) -> None:
     assert passed == sorted(set(old[:ends]) | set(new[begins:]))
 
 
-def test_channels_without_numbers_change_over_with_the_first_data() -> None:
-    seam = Seam[str]([("a", None)])
-    assert seam.unnumbered("a", "1", is_new=False) == ["1"]
-    assert not seam.complete
-    assert seam.unnumbered("a", "2", is_new=True) == ["2"]
-    assert seam.unnumbered("a", "2", is_new=False) == []
-    assert seam.complete
+def test_channels_without_numbers_change_over_where_both_links_brought_the_same() -> (
+    None
+):
+    """Whichever was there first: what the other brings of it is left out."""
+    slower, faster = Seam[str, str]([]), Seam[str, str]([])
+    for mark in (1, 2, 3):
+        assert slower.alike("a", mark, str(mark), is_new=False) == [str(mark)]
+        assert faster.alike("a", mark, str(mark), is_new=True) == []
+    assert not slower.complete
+    assert slower.alike("a", 2, "2", is_new=True) == []
+    assert slower.complete
+    assert slower.finish() == []
+    assert slower.alike("a", 3, "3", is_new=True) == []
+    assert slower.alike("a", 4, "4", is_new=True) == ["4"]
+    assert slower.settled
+    assert faster.alike("a", 2, "2", is_new=False) == ["2", "3"]
+    assert faster.alike("a", 3, "3", is_new=False) == []
+    faster.withdraw()
+    assert faster.alike("a", 4, "4", is_new=False) == ["4"]
+    assert faster.settled
+
+
+def test_links_that_were_never_seen_to_meet_are_named() -> None:
+    """Nothing is held back for good on the strength of numbers nobody compared."""
+    seam = Seam[str, str]([("quiet", 7), ("hole", 7), ("anew", 7)])
+    assert seam.alike("other", 1, "old", is_new=False) == ["old"]
+    assert seam.alike("other", 2, "new", is_new=True) == []
+    assert seam.new("hole", 8, 9, "9") == []
+    assert seam.new("anew", 0, 1, "1") == []
+    assert seam.finish() == ["9", "new"]
+    assert seam.doubtful == {"hole": True, "anew": False, "other": False}
+    assert seam.new("anew", 1, 2, "2") == ["2"]
+    assert seam.new("hole", 9, 10, "10") == ["10"]
+    assert seam.alike("other", 1, "old", is_new=True) == []
+    assert seam.alike("other", 3, "3", is_new=True) == ["3"]
+    assert seam.settled
 
 
 def test_a_numbering_known_from_before_joins_without_the_old_link() -> None:
-    seam = Seam[str]([("quiet", 7)])
+    seam = Seam[str, str]([("quiet", 7)])
     assert seam.new("quiet", 7, 8, "8") == ["8"]
     assert seam.complete
 
 
 def test_a_snapshot_passes_only_if_the_old_link_ends_before_it() -> None:
     for old_comes_that_far in (True, False):
-        seam = Seam[str]([("a", 5)])
+        seam = Seam[str, str]([("a", 5)])
         assert seam.new("a", 0, 7, "snapshot 7", whole=True) == []
         assert seam.new("a", 7, 8, "8") == []
         assert seam.old("a", 5, 6, "6") == ["6"]
@@ -301,13 +330,32 @@ def test_a_snapshot_passes_only_if_the_old_link_ends_before_it() -> None:
 
 def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "MOST_HELD", 10)
-    seam = Seam[int]([("a", 1)])
+    seam = Seam[str, int]([("a", 1)])
     passed = [m for n in range(5, 40) for m in seam.new("a", n - 1, n, n)]
     assert passed == list(range(5, 40))
     assert seam.complete
 
 
+def equal_messages_pass_once_and_in_order(dice: random.Random) -> None:
+    """Some are repeated word for word; one link may end at any time."""
+    said = [dice.randrange(1000) if dice.random() < 0.9 else 0 for _ in range(150)]
+    said[50:90] = range(2000, 2040)
+    pieces = [(n, n + 1) for n in range(150)]
+    begins, ends = dice.randrange(50, 60), dice.randrange(80, 150)
+    seam, passed = Seam[str, int]([]), list[int]()
+    came: list[tuple[int, Piece]] = []
+    for which, piece in merge(dice, pieces[50:ends], pieces[begins:]):
+        came.append((which, piece))
+    for which, (number, _) in came:
+        mark = said[number]
+        passed += seam.alike("a", mark, number, is_new=which == 1)
+    passed += seam.finish()
+    assert passed == list(range(50, 150))
+    assert seam.complete
+
+
 PROPERTIES = (
+    equal_messages_pass_once_and_in_order,
     a_link_is_replaced_before_its_end,
     no_order_of_events_confuses_it,
     each_message_passes_once_and_in_order,
@@ -321,11 +369,11 @@ test_property = properties(PROPERTIES, tries=TRIES)
 # --- the properties can fail ----------------------------------------------------------
 
 
-def _joins_at_once(self: Seam[Any], edge: Any) -> list[Any]:
+def _joins_at_once(self: Seam[Any, Any], edge: Any) -> list[Any]:
     return self._release(edge) if edge.held else []
 
 
-def _drops_nothing(self: Seam[Any], edge: Any, last: int) -> int:
+def _drops_nothing(self: Seam[Any, Any], edge: Any, last: int) -> int:
     return edge.held[0][0] if edge.held else -2
 
 

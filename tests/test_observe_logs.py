@@ -86,6 +86,8 @@ LEVELS = {
     "AckIgnored": "WARNING",
     "MalformedFound": "WARNING",
     "GapClosed": "INFO",
+    "EndPlanned": "INFO",
+    "TookOver": "INFO",
     "ChannelLive": "DEBUG",
     "Connected": "INFO",
     "ChannelRevived": "INFO",

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -141,6 +143,14 @@ LINES: list[tuple[Event | Status, str]] = [
         ),
         "gap closed by a snapshot taken after it: GAP (sequence) in book: "
         "3 messages missing; sequence 5 to 7",
+    ),
+    (
+        EndPlanned(at=1, epoch=1, cause=Cause.NOTICE, reason="bye", ends_at=61.0),
+        "the end of this link is planned (NOTICE), another is made: bye; in 60 s",
+    ),
+    (
+        TookOver(at=1, epoch=2, from_epoch=1, overlap=0.5),
+        "link 2 took over from 1; both lived for 0.5 s",
     ),
     (
         ConditionBegan(at=1, epoch=1, condition=Condition.NO_PONG),

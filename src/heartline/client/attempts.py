@@ -26,7 +26,8 @@ class AttemptOwner(CarrierOwner, Protocol):
 
     secrets: frozenset[str]
     session: Session
-    carrier: Carrier | None
+    carriers: dict[int, Carrier]
+    """By epoch, of the links that live."""
     sent: int
 
     def abandon(self, epoch: int) -> None:
@@ -84,21 +85,21 @@ class Attempts:
                 )
             )
 
-    def begin(self, epoch: int) -> None:
+    def begin(self, epoch: int, *, beside: bool) -> None:
         """The link of `epoch` was accepted: what comes from now on is its own."""
         if self.desk is not None:
-            self.desk.begin(epoch, self._variables)
+            self.desk.begin(epoch, self._variables, beside=beside)
 
     async def sync(self, epoch: int) -> None:
         """Say what is to be said on open; the outcome is told as a fact."""
         owner = self._owner
         try:
             messages = await self._route.opening()
-            carrier = owner.carrier
-            if carrier is None or carrier.epoch != epoch:
+            carrier = owner.carriers.get(epoch)
+            if carrier is None:
                 return
             if self.desk is not None:
-                sent = await self.desk.greet(messages)
+                sent = await self.desk.greet(epoch, messages)
             else:
                 for message in messages:
                     carrier.send(message)

@@ -15,6 +15,7 @@ from heartline.core.detector import Liveness
 from heartline.core.events import Event
 from heartline.core.inbox import Inbox
 from heartline.core.latency import MaxAge
+from heartline.core.rollover import Lifetime
 from heartline.core.subscriptions import Freshness
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
@@ -43,6 +44,7 @@ def connect(
     freshness: Freshness | None = None,
     backoff: Backoff | None = None,
     dialling: Dialling | None = None,
+    lifetime: Lifetime | None = None,
     inbox: Inbox | None = None,
     outbox_limit_bytes: int = 1 << 20,
     max_message_bytes: int = 16 << 20,
@@ -68,11 +70,10 @@ def connect(
 
     `url`, `headers` and `on_open` may be (async) callables, asked at each dial.
     `on_open` is sent before a link is OPEN. `on_event` is given every event at once,
-    and must not block. `journal` is a file that gets each as JSON, `metrics` a
-    Prometheus registry, `name` what they and the log call this stream. Sizes are bytes
-    of payload, inclusive. `url` may be a venue's name or a profile's path; `venue` says
-    whose contract holds at a URL; `channels` are subscribed and kept, LATE over
-    `max_age` seconds; `restore`: see `Outage`. Raises `UsageError`, `VenueError`.
+    not blocking. `journal` is a file of JSON lines, `metrics` a Prometheus registry,
+    `name` what they call this stream. Sizes are bytes of payload, inclusive. `url` may
+    be a venue's name or a profile; `channels` are kept, LATE over `max_age` seconds;
+    `restore`, `lifetime`: see `Outage`, `Lifetime`. Raises `UsageError`, `VenueError`.
     """
     url, host, contract = _contract(url, venue, channels)
     route = Route(
@@ -90,7 +91,7 @@ def connect(
         restore=routes_of(restore),
         max_age=limit_of(max_age, contract),
     )
-    terms = _terms(host, route, liveness, backoff, dialling, freshness)
+    terms = _terms(host, route, liveness, backoff, dialling, freshness, lifetime)
     told = Observers(name or host, on_event=on_event, journal=journal, metrics=metrics)
     return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
 
@@ -102,6 +103,7 @@ def _terms(
     backoff: Backoff | None,
     dialling: Dialling | None,
     freshness: Freshness | None,
+    lifetime: Lifetime | None,
 ) -> Terms:
     proxy = route.proxy
     via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
@@ -113,6 +115,7 @@ def _terms(
         freshness=freshness,
         beats=route.heartbeat.beats if route.heartbeat else None,
         syncs=route.syncs,
+        lifetime=lifetime,
     )
     terms = terms if route.venue is None else route.venue.heeded(terms)
     dialling = terms.dialling

@@ -13,6 +13,7 @@ from heartline.core.feed import FeedTerms
 from heartline.core.fetches import Snapshots
 from heartline.core.restore import Restored
 from heartline.core.rhythm import Rhythm
+from heartline.core.rollover import Lifetime
 from heartline.core.subscribing import Subscribing
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
@@ -153,8 +154,26 @@ class Venue:
 
     def heeded(self, terms: Terms) -> Terms:
         """The same terms, with what the venue demands: see below."""
-        liveness, dialling = self._liveness(terms.liveness), self._dialling(terms)
-        return replace(terms, liveness=liveness, dialling=dialling)
+        limits = self.profile.limits
+        return replace(
+            terms,
+            liveness=self._liveness(terms.liveness),
+            dialling=self._dialling(terms),
+            lifetime=terms.lifetime or self._lifetime(),
+            joins=limits is None or limits.connections != 1,
+        )
+
+    def _lifetime(self) -> Lifetime:
+        """How old its links get, with time to replace them before that."""
+        told = self.profile.lifetime
+        if told is None or told.max_age_s is None:
+            return Lifetime()
+        most, usual = seconds(told.max_age_s, self._known), Lifetime()
+        return Lifetime(
+            max_age=most,
+            lead=min(usual.lead, most / 4),
+            spread=min(usual.spread, most / 4),
+        )
 
     def _liveness(self, liveness: Liveness) -> Liveness:
         """Pinging as often as the venue demands it."""

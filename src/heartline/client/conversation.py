@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from heartline.core.channel_events import Subscribe, Unsubscribe
 from heartline.core.feed import Feed, FeedOutput, Line
 from heartline.core.items import Gap, Message
+from heartline.core.overlap import Overlap
 from heartline.core.restore import Numbers
 from heartline.core.rhythm import Rhythm
 from heartline.venue.classify import Classifier
@@ -39,6 +40,7 @@ from .answers import Answers
 from .contract import SETTLE, Venue, rhythms
 
 Read: TypeAlias = Message | Gap
+Channels: TypeAlias = Feed | Overlap[Any]
 
 MOST_LINES = 65_536
 
@@ -52,8 +54,8 @@ class ConversationOwner(Protocol):
         """Do what the feed wants; gaps go to `items`, before what showed them."""
         ...
 
-    def post(self, said: Outgoing, *, first: bool = False) -> None: ...
-    def noticed(self, notice: Notice) -> None: ...
+    def post(self, epoch: int, said: Outgoing, *, first: bool = False) -> None: ...
+    def noticed(self, epoch: int, notice: Notice) -> None: ...
 
 
 class Conversation:
@@ -62,7 +64,7 @@ class Conversation:
     def __init__(
         self,
         venue: Venue,
-        feed: Feed,
+        feed: Channels,
         owner: ConversationOwner,
         *,
         epoch: int,
@@ -70,17 +72,20 @@ class Conversation:
         ages: Ages,
     ) -> None:
         self.epoch = epoch
+        self.heard_at = 0.0
+        """When the last message came: what some venues time their own clocks by, which
+        pings and pongs do not concern."""
         self.rhythms: list[tuple[int, Rhythm]] = []
         self.answers = Answers()
         self.asked = 0
         """Messages that asked for channels, or for no more of them."""
         self._venue = venue
-        self._feed = feed
+        self.feed = feed
         self._owner = owner
         self._variables: dict[str, object] = {**venue.variables, **variables}
         pending = Pending()
         self._classifier = Classifier(venue.contract, pending=pending)
-        self._classify = self._classifier.read
+        self.classify = self._classifier.read
         self._classifier.want(feed.subscriptions.wanted)
         self._writer = Writer(
             venue.contract,
@@ -113,12 +118,12 @@ class Conversation:
             sent += said is not None
             if said is not None:
                 self._asked.note(said)
-                self._owner.post(said)
+                self._owner.post(self.epoch, said)
             if step.expect is not None:
                 await self.answers.wait(("on_open", index), step.within_s)
         if opening is None:
             for said in writer.enable(unix=time.time()):
-                self._owner.post(said)
+                self._owner.post(self.epoch, said)
                 sent += 1
         own = profile.variables.items()
         known = {name: each.value for name, each in own} | self._variables
@@ -133,13 +138,13 @@ class Conversation:
         said = write(wanted.channels, unix=time.time())
         for each in said:
             self._requests[each.number] = wanted.request
-            self._owner.post(each)
+            self._owner.post(self.epoch, each)
         self.asked += len(said)
 
     def beat(self, index: int) -> None:
         said = self._writer.beat(index, unix=time.time())
         self._asked.note(said)
-        self._owner.post(said, first=True)
+        self._owner.post(self.epoch, said, first=True)
 
     # --- what is wanted -----------------------------------------------------------
 
@@ -157,18 +162,18 @@ class Conversation:
     def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
-        append, classify, take = items.append, self._classify, self._feed.take
+        append, classify, take = items.append, self.classify, self.feed.take
         lines, epoch, ages = self._lines, self.epoch, self._ages
         note = ages.updates.append if now >= ages.wanted_at else None
         for each in data:
             reading = classify(each)
             if type(reading) is not Update:
-                shown = self._control(reading, items, now)
+                shown = self.control(reading, items, now)
                 if shown is not False:
                     append(Message(each, now, shown, epoch, age))
                 continue
             source = reading.source
-            line = lines.get(source) or self._line(source, now)
+            line = lines.get(source) or self.line(source, now)
             if passes := line.restore is None:
                 told = take(
                     line,
@@ -182,27 +187,28 @@ class Conversation:
                 if told is not None:
                     self._owner.obey(told, items)
             if reading.links or reading.rest:
-                self._more(reading, items, now)
+                self.count_rest(reading, items, now)
+                self.count_links(reading, items, now)
             if note is not None:
                 note(reading)
             message = Message(each, now, source.channel, epoch, age)
             if line.restore is None:
                 append(message)
             else:
-                self._keep(line, reading, message, items, counted=passes, now=now)
+                self.keep(line, reading, message, items, counted=passes, now=now)
         if note is not None:
             ages.look(waited=age > 0, now=now, epoch=epoch)
         return items
 
-    def _line(self, source: Source, now: float) -> Line:
+    def line(self, source: Source, now: float) -> Line:
         if len(self._lines) >= MOST_LINES:
             self._lines.clear()
-        line = self._lines[source] = self._feed.line(
+        line = self._lines[source] = self.feed.line(
             source.channel, source.rule, now=now
         )
         return line
 
-    def _keep(
+    def keep(
         self,
         line: Line,
         reading: Update,
@@ -216,24 +222,28 @@ class Conversation:
         numbers = Numbers(
             reading.track, reading.last, reading.prev, reading.first, reading.restarts
         )
-        out = self._feed.keep(line, message, numbers, counted=counted, now=now)
+        out = self.feed.keep(line, message, numbers, counted=counted, now=now)
         self._owner.obey(out, items)
 
-    def _more(self, reading: Update, items: list[Read], now: float) -> None:
-        """Rows whose numbers do not continue the first's, and counts over the link."""
+    def count_rest(self, reading: Update, items: list[Read], now: float) -> None:
+        """Count the rows whose numbers do not continue the first's."""
         counted = {reading.source.channel}
         for row in reading.rest:
             channel = row.source.channel
             # One message for each channel in it, however many rows that has.
             self._count(row, items, now, is_message=channel not in counted)
             counted.add(channel)
-        for row in reading.links:
+
+    def count_links(self, reading: Reading, items: list[Read], now: float) -> None:
+        """Count what is numbered over the whole link."""
+        for row in getattr(reading, "links", ()):
             self._count(row, items, now, whole_link=True)
 
     def _held(self, update: Update, items: list[Read], now: float) -> None:
         """Data that came in a message of another kind."""
         self._count(update, items, now, is_message=True)
-        self._more(update, items, now)
+        self.count_rest(update, items, now)
+        self.count_links(update, items, now)
 
     def _count(
         self,
@@ -245,22 +255,21 @@ class Conversation:
         is_message: bool = False,
     ) -> None:
         name = None if whole_link else row.source.channel
-        line = self._feed.line(name, row.source.rule, now=now)
+        line = self.feed.line(name, row.source.rule, now=now)
         # A snapshot of one channel says nothing about numbers over the whole link.
         anew = row.restarts and not whole_link
-        told = self._feed.take(
+        told = self.feed.take(
             line, row.track, row.last, row.prev, row.first, anew, now=now
         )
         if not whole_link and not is_message:
             line.account.received -= 1
         self._owner.obey(told or (), items)
 
-    def _control(
+    def control(
         self, reading: Reading, items: list[Read], now: float
     ) -> str | Literal[False] | None:
         """Heed what is no data; its channel if it is to be seen, False if not."""
-        for row in getattr(reading, "links", ()):
-            self._count(row, items, now, whole_link=True)
+        self.count_links(reading, items, now)
         match reading:
             case Answer():
                 self._asked.answered(reading, now)
@@ -269,7 +278,7 @@ class Conversation:
             case Probe():
                 said = self._writer.reply(reading, unix=time.time())
                 self._asked.note(said)
-                self._owner.post(said, first=True)
+                self._owner.post(self.epoch, said, first=True)
             case Beacon(update=update) if update is not None:
                 self._held(update, items, now)
                 return update.source.channel
@@ -279,17 +288,17 @@ class Conversation:
             case Refused():
                 self._refused(reading, items, now)
             case Notice():
-                self._owner.noticed(reading)
+                self._owner.noticed(self.epoch, reading)
                 return None
             case Welcome():
                 self._variables |= reading.variables
                 self._writer.learn(reading.variables)
                 self.answers.came("welcome")
             case Unknown():
-                self._feed.unknown += 1
+                self.feed.unknown += 1
                 return None
             case Malformed(reason=reason):
-                self._owner.obey(self._feed.take_malformed(reason, now=now), items)
+                self._owner.obey(self.feed.take_malformed(reason, now=now), items)
                 return None
             case _:
                 pass
@@ -302,9 +311,9 @@ class Conversation:
         channels = acked.channels if complete else acked.channels or None
         if acked.everything:
             # It lists all there is, by every name that it may have been asked by.
-            standing = self._feed.standing
+            standing = self.feed.standing
             channels = tuple(c for c in acked.channels if standing(c) is not None)
-        out = self._feed.acked(
+        out = self.feed.acked(
             request, channels, of=acked.of, complete=complete, now=now
         )
         self._owner.obey(out, items)
@@ -315,5 +324,5 @@ class Conversation:
         request = self._requests.get(refused.number)
         reason = f"{refused.code} {refused.reason}".strip() or "refused"
         channels = refused.channels or None
-        out = self._feed.refused(request, channels, reason=reason, now=now)
+        out = self.feed.refused(request, channels, reason=reason, now=now)
         self._owner.obey(out, items)

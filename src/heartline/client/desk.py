@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Protocol
 
 from heartline.core.channel_events import (
-    EndPlanned,
     Prove,
     Redial,
     Replace,
@@ -27,6 +26,7 @@ from heartline.core.channel_events import (
 from heartline.core.events import (
     ConditionEnded,
     Connected,
+    DialLost,
     Event,
     GapFound,
     Lost,
@@ -46,6 +46,7 @@ from .ages import Ages
 from .alarm import Alarm
 from .contract import SETTLE, Venue
 from .conversation import Conversation, Read
+from .joining import Joining
 from .restoring import HOSTS, Restoring
 
 LATE = 0.1
@@ -57,8 +58,16 @@ DRAIN_STEP = 0.01
 class DeskOwner(Protocol):
     """Who drives the stream."""
 
-    def post(self, text: str | bytes, *, first: bool) -> None:
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
         """Queue a message to the venue, `first` ahead of what waits."""
+        ...
+
+    def deliver(self, items: list[Read]) -> None:
+        """Give the consumer what no read of a socket brought."""
+        ...
+
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
+        """The venue said that it will end this link, `lead` seconds from now."""
         ...
 
     def tell(self, event: Event) -> None: ...
@@ -68,12 +77,8 @@ class DeskOwner(Protocol):
         """Have something done; it ends with the stream at the latest."""
         ...
 
-    def deliver(self, items: list[Read]) -> None:
-        """Give the consumer what came beside the link."""
-        ...
-
-    def heard_at(self) -> float:
-        """When the last complete frame came."""
+    def heard_at(self, epoch: int) -> float:
+        """When the last complete frame of a link came."""
         ...
 
     @property
@@ -114,17 +119,33 @@ class Desk:
         self._link = Conversation(
             venue, self.feed, self, epoch=0, variables={}, ages=self._ages
         )
-        self._heard_at = clock()
-        """When the last message came: what some venues time their own clocks by, which
-        pings and pongs do not concern."""
+        self._joining: Joining | None = None
         self.alarm = Alarm(self._fire, loop=loop, clock=clock)
         self.feed.want(venue.channels, now=clock())
 
     # --- a link -------------------------------------------------------------------
 
-    def begin(self, epoch: int, variables: Mapping[str, object]) -> None:
-        """A link was accepted; `variables` are those of its bootstrap."""
+    def begin(
+        self, epoch: int, variables: Mapping[str, object], *, beside: bool = False
+    ) -> None:
+        """A link was accepted; `variables` are those of its bootstrap.
+
+        `beside`: the one before it delivers until this one has all that it has.
+        """
+        if beside:
+            self._joining = Joining(
+                self.venue,
+                self.feed,
+                self,
+                self._link,
+                epoch=epoch,
+                variables=variables,
+                ages=self._ages,
+                now=self._clock(),
+            )
+            return
         self.alarm.stop()
+        self._joining = None
         self.feed.epoch = epoch
         self._link = Conversation(
             self.venue,
@@ -135,29 +156,64 @@ class Desk:
             ages=self._ages,
         )
 
-    async def greet(self, more: Iterable[str | bytes]) -> int:
+    async def greet(self, epoch: int, more: Iterable[str | bytes]) -> int:
         """Say all that opens a link; how many messages. Raises `WireError`.
 
         `more` is the user's own. Returns when all subscriptions were answered, or
         after a time in which most venues answer.
         """
-        link = self._link
+        link = self._talk(epoch)
+        if link is None:
+            return 0
         sent = await link.greet(now=self._clock())
         for each in more:
-            self._owner.post(each, first=False)
+            self._owner.post(epoch, each, first=False)
             sent += 1
-        self.obey(self.feed.begin(self.feed.epoch, now=self._clock()))
+        self.obey(link.feed.begin(epoch, now=self._clock()))
         sent += link.asked
-        if not self.feed.settled:
+        if not link.feed.settled:
             await link.answers.wait("settled", SETTLE, required=False)
+        joining = self._joining
+        if joining is not None and joining.new is link:
+            joining.synced = True
         return sent
+
+    @property
+    def joined(self) -> int | None:
+        """The link that may take over at once, with nothing lost or doubled."""
+        joining = self._joining
+        return joining.new.epoch if joining and joining.complete else None
+
+    def _talk(self, epoch: int) -> Conversation | None:
+        if self._link.epoch == epoch:
+            return self._link
+        joining = self._joining
+        if joining is not None and joining.new.epoch == epoch and joining.both:
+            return joining.new
+        return None
+
+    @property
+    def _talks(self) -> list[Conversation]:
+        joining = self._joining
+        if joining is None or not joining.both:
+            return [self._link]
+        return [self._link, joining.new]
 
     def heed(self, event: Event) -> None:
         """What the session tells of the link that the channels must know."""
         match event:
             case Connected():
                 self.obey(self.feed.open(now=self._clock()))
+            case TookOver() if self._joining is not None:
+                items = self._joining.take_over(now=self._clock())
+                self._link = self._joining.new
+                self._owner.deliver(items)
+                self._arm()
+            case DialLost(epoch=epoch) if self._joining is not None:
+                if self._joining.new.epoch == epoch:
+                    self._joining.withdraw(now=self._clock())
             case Lost() | Stopped() | Surrendered():
+                self._joining = None
                 self._restoring.cancel()
                 self._link.rhythms = []
                 self.obey(self.feed.lose(now=self._clock()))
@@ -174,27 +230,39 @@ class Desk:
     def want(self, channels: Iterable[str]) -> None:
         """Raises `UsageError` over a name of no form, and takes none of them."""
         names = list(channels)
-        self._link.want(names)
-        self.obey(self.feed.want(names, now=self._clock()))
-        self._arm()
+        for talk in self._talks:
+            talk.want(names)
+            self.obey(talk.feed.want(names, now=self._clock()))
 
     def unwant(self, channels: Iterable[str]) -> None:
         names = list(channels)
-        self.obey(self.feed.unwant(names, now=self._clock()))
-        self._link.unwant(names)
-        self._arm()
+        for talk in self._talks:
+            self.obey(talk.feed.unwant(names, now=self._clock()))
+            talk.unwant(names)
 
     # --- what comes ---------------------------------------------------------------
 
-    def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
+    def read(
+        self, epoch: int, data: list[str | bytes], *, age: float, now: float
+    ) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
-        self._heard_at = now
-        return self._link.read(data, age=age, now=now)
+        joining = self._joining
+        if joining is None and epoch == self._link.epoch:
+            self._link.heard_at = now
+            return self._link.read(data, age=age, now=now)
+        talk = self._talk(epoch)
+        if joining is None or talk is None:
+            return []
+        talk.heard_at = now
+        items = joining.read(talk, data, age=age, now=now)
+        if joining.over(now=now):
+            self._joining = None
+        return items
 
-    def noticed(self, notice: Notice) -> None:
+    def noticed(self, epoch: int, notice: Notice) -> None:
         if notice.action in ("reconnect_now", "reconnect_soon"):
             reason = "the venue announced the end of this connection"
-            self._owner.give_up(self.feed.epoch, Cause.NOTICE, reason)
+            self._owner.announced(epoch, reason, notice.lead_s)
 
     # --- what is to be done -------------------------------------------------------
 
@@ -210,13 +278,15 @@ class Desk:
                 case Fetch():
                     self._restoring.fetch(each)
                 case Subscribe() | Unsubscribe():
-                    self._link.request(each)
+                    talk = self._talk(each.epoch)
+                    if talk is not None:
+                        talk.request(each)
                 case Prove():
                     self._owner.prove(each.epoch)
                 case Redial():
                     reason = f"{each.channel}: {each.reason}"
                     self._owner.give_up(each.epoch, Cause.CHANNEL_STALLED, reason)
-                case Replace() | Retire() | EndPlanned() | TookOver():
+                case Replace() | Retire():
                     raise AssertionError(each)
                 case GapFound():
                     # It stands before the message that brought it to light.
@@ -232,24 +302,27 @@ class Desk:
     def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
         self._owner.run(what, epoch, work)
 
-    def post(self, said: Outgoing, *, first: bool = False) -> None:
-        if first:
-            self.feed.subscriptions.budget.spend(now=self._clock())
-        self._owner.post(said.text, first=first)
+    def post(self, epoch: int, said: Outgoing, *, first: bool = False) -> None:
+        talk = self._talk(epoch)
+        if first and talk is not None:
+            talk.feed.subscriptions.budget.spend(now=self._clock())
+        self._owner.post(epoch, said.text, first=first)
 
     def _look_settled(self) -> None:
-        answers = self._link.answers
-        if answers.awaits("settled") and self.feed.settled:
-            answers.came("settled")
+        for talk in self._talks:
+            if talk.answers.awaits("settled") and talk.feed.settled:
+                talk.answers.came("settled")
 
     # --- time ---------------------------------------------------------------------
 
     def _arm(self) -> None:
         due = self.feed.deadline
-        rhythms = self._link.rhythms
-        if rhythms:
-            heard_at = self._heard_at
-            due = min(due, *(r.due_at(heard_at=heard_at) for _, r in rhythms))
+        for talk in self._talks:
+            due = min(due, talk.feed.deadline)
+            if talk.rhythms:
+                heard_at = talk.heard_at
+                rhythms = (r.due_at(heard_at=heard_at) for _, r in talk.rhythms)
+                due = min(due, *rhythms)
         self.alarm.set(due)
 
     def _fire(self) -> None:
@@ -257,15 +330,18 @@ class Desk:
         late = now - self.alarm.due_at
         if late > LATE:
             self.feed.excuse(lag=late, now=now)
-        for index, rhythm in self._link.rhythms:
-            if now >= rhythm.due_at(heard_at=self._heard_at):
-                rhythm.sent(now=now)
-                self._link.beat(index)
+        for talk in self._talks:
+            heard_at = talk.heard_at
+            for index, rhythm in talk.rhythms:
+                if now >= rhythm.due_at(heard_at=heard_at):
+                    rhythm.sent(now=now)
+                    talk.beat(index)
         if self._owner.unread:
             # What was not read may be the very sign that is missed.
             self.alarm.set(now + DRAIN_STEP)
             return
-        if now >= self.feed.deadline:
-            heard_at = self._owner.heard_at()
-            self.obey(self.feed.tick(proven_at=heard_at, now=now))
+        for talk in self._talks:
+            if now >= talk.feed.deadline:
+                heard_at = self._owner.heard_at(talk.epoch)
+                self.obey(talk.feed.tick(proven_at=heard_at, now=now))
         self._arm()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Callable, Coroutine
 from itertools import repeat
 
 import msgspec
 
+from heartline.core.channel_events import TookOver
 from heartline.core.events import (
     Abort,
     Beat,
@@ -23,9 +25,11 @@ from heartline.core.events import (
     DialSucceeded,
     Ended,
     Event,
+    Evidenced,
     Fact,
     GapFound,
     Lost,
+    Noticed,
     Output,
     Ping,
     Questioned,
@@ -34,6 +38,7 @@ from heartline.core.events import (
     Stopped,
     Surrendered,
     Sync,
+    Synced,
 )
 from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox, Overflow
@@ -75,8 +80,10 @@ class Driver:
         observers: Observers,
         neighbours: Neighbours | None = None,
         draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._route = route
+        self._clock = clock
         self._terms = terms
         self._observers = observers
         self.secrets: frozenset[str] = frozenset()
@@ -91,6 +98,8 @@ class Driver:
         self.reader = self.intake.reader
         self.pump: Pump | None = None
         self.carrier: Carrier | None = None
+        """The one that delivers, or that last did."""
+        self.carriers: dict[int, Carrier] = {}
         self.closed: asyncio.Future[None] | None = None
         self.changed: asyncio.Future[None] | None = None
         self.end: BaseException | None = None
@@ -119,6 +128,7 @@ class Driver:
             look=self._look,
             settle=self._settle,
             loop=loop,
+            clock=self._clock,
             pulse=pulse,
             heard=self.reader.open(loop),
         )
@@ -129,6 +139,7 @@ class Driver:
                 self,
                 ledger=self.session.ledger,
                 loop=loop,
+                clock=self._clock,
                 ages=self.ages,
                 proxy=self._route.proxy,
                 ssl_context=self._route.ssl_context,
@@ -152,15 +163,21 @@ class Driver:
     # --- what the links tell -------------------------------------------------------
 
     def on_carried(self, carrier: Carrier) -> None:
-        if carrier.epoch != self.session.epoch:
+        epoch, successor = carrier.epoch, self.session.handover.successor
+        beside = successor is not None and successor.epoch == epoch
+        if not beside and epoch != self.session.epoch:
             # An attempt that was given up, and was accepted in the same moment.
             carrier.abort()
             return
-        self.carrier = self.intake.carrier = carrier
-        self.intake.paused = False
-        self._attempts.begin(carrier.epoch)
+        if beside:
+            self.carriers[epoch] = carrier
+        else:
+            self.carriers = {epoch: carrier}
+            self.carrier = self.intake.carrier = carrier
+            self.intake.paused = False
+        self._attempts.begin(epoch, beside=beside)
         evidence = carrier.evidence()
-        self.on_fact(DialSucceeded(carrier.epoch, carrier.address, evidence))
+        self.on_fact(DialSucceeded(epoch, carrier.address, evidence))
         if self._inbox.policy is Overflow.BLOCK and self.reader.buffer.full:
             # What waits is of earlier links; this one must not add to it.
             self.intake.pause()
@@ -178,7 +195,11 @@ class Driver:
             # A peer may echo a token in its reason; it must not get any further.
             reason = redact_text(fact.reason, self.secrets)
             fact = msgspec.structs.replace(fact, reason=reason)
+            if self.carrier is None or fact.epoch != self.carrier.epoch:
+                self.carriers.pop(fact.epoch, None)
         self.pump.feed(fact)
+        if isinstance(fact, Synced):
+            self.intake.look_joined()
 
     # --- what the session wants ------------------------------------------------------
 
@@ -190,14 +211,14 @@ class Driver:
                 self._tell(output)
 
     def _do(self, command: Command) -> None:
-        carrier, attempts = self.carrier, self._attempts
+        carrier, attempts = self.carriers.get(command.epoch), self._attempts
         match command:
             case Dial():
                 self._errands.run("dial", command.epoch, attempts.dial(command.epoch))
             case Sync():
                 self._errands.run("sync", command.epoch, attempts.sync(command.epoch))
             case Ping():
-                if carrier is not None and carrier.epoch == command.epoch:
+                if carrier is not None:
                     carrier.ping(command.payload)
             case Beat():
                 if carrier is not None:
@@ -222,6 +243,8 @@ class Driver:
             self.reader.note(event.gap)
         if isinstance(event, Lost):
             self.intake.early.clear()
+        if isinstance(event, TookOver):
+            self.carrier = self.intake.carrier = self.carriers.get(event.epoch)
         if self.desk is not None:
             self.desk.heed(event)
         self.ages.heed(event)
@@ -268,7 +291,10 @@ class Driver:
     # --- I/O -------------------------------------------------------------------------
 
     def _look(self) -> tuple[int, Evidence]:
-        carrier = self.carrier
+        carrier, successor = self.carrier, self.session.handover.successor
+        beside = None if successor is None else self.carriers.get(successor.epoch)
+        if beside is not None and self.pump is not None:
+            self.pump.feed(Evidenced(beside.epoch, beside.evidence()))
         if carrier is None:
             return 0, Evidence()
         return carrier.epoch, carrier.evidence()
@@ -276,18 +302,19 @@ class Driver:
     def abandon(self, epoch: int) -> None:
         self._errands.cancel("dial", epoch)
         self._errands.cancel("sync", epoch)
-        carrier = self.carrier
-        if carrier is not None and carrier.epoch == epoch:
+        carrier = self.carriers.pop(epoch, None)
+        if carrier is not None:
             self._unsent += carrier.unsent
             carrier.abort()
+        if self.carrier is not None and self.carrier.epoch == epoch:
             self.carrier = self.intake.carrier = None
 
     def _drop_everything(self) -> None:
         self._errands.cancel_all()
         if self.desk is not None:
             self.desk.alarm.stop()
-        if self.carrier is not None:
-            self.abandon(self.carrier.epoch)
+        for epoch in list(self.carriers):
+            self.abandon(epoch)
 
     def _failed(self, error: BaseException) -> None:
         """A fault of ours, or of a callable's misuse: the consumer is told loudly."""
@@ -296,8 +323,8 @@ class Driver:
 
     # --- what the desk wants ------------------------------------------------------
 
-    def post(self, text: str | bytes, *, first: bool) -> None:
-        carrier = self.carrier
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
+        carrier = self.carriers.get(epoch)
         if carrier is None:
             return
         if first:
@@ -322,21 +349,26 @@ class Driver:
     def deliver(self, items: list[Message | Gap]) -> None:
         self.intake.deliver(items)
 
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
+        self.on_fact(Noticed(epoch, reason, lead))
+
     def prove(self, epoch: int) -> None:
         self.on_fact(Questioned(epoch))
 
-    def heard_at(self) -> float:
+    def heard_at(self, epoch: int) -> float:
         assert self.pump is not None
         self.pump.flush()
         link = self.session.link
+        if link is None or link.epoch != epoch:
+            link = self.session.handover.link(epoch)
         return link.peer.frame_at if link is not None else 0.0
 
     @property
     def unread(self) -> bool:
-        carrier = self.carrier
-        if self.intake.paused or carrier is None:
+        if self.intake.paused or self.carrier is None:
             return True
-        return carrier.evidence().unread_bytes > 0
+        carriers = self.carriers.values()
+        return any(carrier.evidence().unread_bytes > 0 for carrier in carriers)
 
     def snapshot(self) -> Status:
         """What is known of the stream now."""

@@ -7,6 +7,7 @@ from itertools import repeat
 from heartline.core.events import (
     Answered,
     CaughtUp,
+    Joined,
     Overflowed,
     Paused,
     Resumed,
@@ -62,12 +63,15 @@ class Intake:
             pump.heard(epoch, frames, count, size_bytes, now=now)
             link = self.session.link
             if link is None or link.epoch != epoch:
+                link = self.session.handover.link(epoch)
+            if link is None:
                 return
             age = link.stale_for(now=now)
         if not data:
             return
         if self.desk is not None:
-            self._sort(self.desk.read(data, age=age, now=now), size_bytes)
+            self.sort(self.desk.read(epoch, data, age=age, now=now), size_bytes)
+            self.look_joined()
         else:
             ages = repeat(age) if age else _NOT_OLD
             messages = list(
@@ -80,7 +84,7 @@ class Intake:
 
     def deliver(self, items: list[Message | Gap]) -> None:
         """Give the consumer what came beside the link."""
-        self._sort(items, 0)
+        self.sort(items, 0)
         self.reader.wake()
 
     def admit(self) -> None:
@@ -111,7 +115,13 @@ class Intake:
         if dropped or self.reader.buffer.full:
             self._overflow(dropped)
 
-    def _sort(self, items: list[Message | Gap], size_bytes: int) -> None:
+    def look_joined(self) -> None:
+        """Whether a link beside the delivering one has all that it has."""
+        joined = None if self.desk is None else self.desk.joined
+        if joined is not None and self.pump is not None:
+            self.pump.feed(Joined(joined))
+
+    def sort(self, items: list[Message | Gap], size_bytes: int) -> None:
         """Put what the desk made of a read; a gap stands between two parts of it."""
         messages: list[Message] = []
         for item in items:

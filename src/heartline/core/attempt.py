@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .events import DialFailed, Stage
+from .events import DialFailed, Stage, Stalled, Tick
 from .items import Cause
 from .terms import Dialling
 
@@ -33,6 +33,18 @@ class Attempt:
         by = now + min(lag, self.terms.connect)
         self._resolve_by = max(self._resolve_by, by)
         self._connect_by = max(self._connect_by, by)
+
+    def overdue(
+        self, fact: Tick, *, stall_after: float, now: float
+    ) -> DialFailed | Stalled | None:
+        """Whether its time is up, or would be but for our own lag."""
+        if now < self.due_at:
+            return None
+        lag = now - self.due_at + fact.suspended
+        if lag <= stall_after:
+            return self.failure()
+        self.extend(lag, now=now)
+        return Stalled(at=now, epoch=self.epoch, lag=lag, suspended=fact.suspended)
 
     def failure(self) -> DialFailed:
         """Running out of time, in words."""

@@ -14,11 +14,13 @@ from msgspec import Struct
 from .channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
     Told,
+    TookOver,
 )
 from .evidence import Evidence
 from .items import Cause, Condition, Gap, Where
@@ -165,6 +167,27 @@ class Questioned(Struct, frozen=True):
     epoch: int
 
 
+class Noticed(Struct, frozen=True):
+    """The other end says that it will end this link, in `lead` seconds if it says."""
+
+    epoch: int
+    reason: str
+    lead: float | None = None
+
+
+class Joined(Struct, frozen=True):
+    """This link brings all that the delivering one does, and nothing lies between."""
+
+    epoch: int
+
+
+class Evidenced(Struct, frozen=True):
+    """The evidence of a link beside the one whose evidence the next tick brings."""
+
+    epoch: int
+    evidence: Evidence
+
+
 class CaughtUp(Struct, frozen=True):
     """The consumer has emptied the inbox after an overflow or a pause."""
 
@@ -186,6 +209,9 @@ Fact: TypeAlias = (
     | Resumed
     | Overflowed
     | Questioned
+    | Noticed
+    | Joined
+    | Evidenced
     | CaughtUp
 )
 
@@ -371,6 +397,8 @@ Event: TypeAlias = (
     | AckIgnored
     | MalformedFound
     | GapClosed
+    | EndPlanned
+    | TookOver
     | ConditionBegan
     | ConditionEnded
     | RoundTripMeasured

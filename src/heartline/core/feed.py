@@ -38,6 +38,7 @@ from .rules import tracker_of
 from .sequence import Anomaly, Missing, Reset, Unreadable
 from .subscribing import Standing
 from .subscriptions import Subscriptions
+from .tracker import Tracker
 from .watched import Change, Outcome
 
 REVIVAL = 5.0
@@ -76,12 +77,12 @@ class Feed:
         self._malformed_told = -1
         """The epoch in which that was last told."""
         self._is_open = False
-        self._trackers = [
+        self.trackers = [
             tracker_of(each.numbering) if each is not None else None
             for each in terms.numbered
         ]
         again = [each is not None and each.resubscribe for each in terms.numbered]
-        rules = zip(self._trackers, again, strict=True)
+        rules = zip(self.trackers, again, strict=True)
         self._lines = Lines(ledger, tuple(rules))
         self.restoring = Restoring(
             self, terms.snapshots, hosts=hosts or Hosts(), draw=draw
@@ -124,7 +125,7 @@ class Feed:
         """A link can be written to: ask for all that is wanted."""
         self.epoch = epoch
         self.troubles.clear()
-        for tracker in self._trackers:
+        for tracker in self.trackers:
             if tracker is not None:
                 tracker.begin()
         self._lines.begin()
@@ -148,6 +149,28 @@ class Feed:
     def excuse(self, *, lag: float = inf, now: float) -> None:
         """The last `lag` seconds of silence were of our own making."""
         self.watch.excuse(lag=lag, now=now)
+
+    def adopt(
+        self,
+        epoch: int,
+        *,
+        subscriptions: Subscriptions,
+        trackers: list[Tracker | None],
+        counted: Iterable[tuple[int | None, Line]],
+        now: float,
+    ) -> list[FeedOutput]:
+        """The link of `epoch` delivers in the place of another, without an outage.
+
+        `counted` are the lines of what is numbered over the whole of it, by rule.
+        """
+        self.epoch, self.subscriptions = epoch, subscriptions
+        self.trackers[:] = trackers
+        self._lines.adopt(counted, trackers, standing=self.standing)
+        self._bounds_until = -1.0
+        if self.restoring.settled:
+            return []
+        self.restoring.begin(epoch)
+        return [*self.restoring.confirmed(now=now)]
 
     # --- the way of a message -----------------------------------------------------
 
@@ -358,7 +381,7 @@ class Feed:
     @property
     def malformed(self) -> int:
         """Messages that broke the venue's own rules, their numbers included."""
-        trackers = (each for each in self._trackers if each is not None)
+        trackers = (each for each in self.trackers if each is not None)
         return self._malformed + sum(each.unread for each in trackers)
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .gaps import Account, Ledger
 from .restore import Restore
+from .subscribing import Standing
 from .tracker import Tracker
 
 MOST_STRAYS = 16_384
@@ -98,6 +99,21 @@ class Lines:
         for (_, rule), line in self._lines.items():
             line.is_live, line.wounded = False, True
             line.tracker = None if rule is None else self._rules[rule][0]
+
+    def adopt(
+        self,
+        counted: Iterable[tuple[int | None, Line]],
+        trackers: Sequence[Tracker | None],
+        *,
+        standing: Callable[[str], Standing | None],
+    ) -> None:
+        """Another link delivers, and counts what it counts over its whole by itself."""
+        pairs = zip(trackers, (again for _, again in self._rules), strict=True)
+        self._rules = tuple(pairs)
+        self._lines.update({(None, rule): line for rule, line in counted})
+        for (name, _), line in self._lines.items():
+            if name is not None:
+                line.is_live = standing(name) is Standing.LIVE
 
     def await_data(self, channel: str) -> None:
         """The channel is asked for anew: its next message is its first."""

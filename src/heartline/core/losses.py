@@ -1,10 +1,10 @@
-"""What is told of a link that was lost: since when, against which bound, how useful."""
+"""What is told of links: that one is OPEN, or was lost, and since when."""
 
 from __future__ import annotations
 
 from .backoff import Backoff
 from .diagnosis import Finding
-from .events import DialFailed, DialLost, Ended, Lost, Surrendered
+from .events import Connected, DialFailed, DialLost, Ended, Lost, Surrendered
 from .items import Cause, Where
 from .link import Link
 from .promises import bounds
@@ -34,6 +34,19 @@ def lost(
         bound=None if ended else _bound_of(link, finding.cause, where, now),
         unsent=ended.unsent if ended else link.waiting,
         unconfirmed_bytes=ended.unconfirmed_bytes if ended else unconfirmed,
+    )
+
+
+def connected(
+    link: Link, *, address: str, attempt: int, outage: float, now: float
+) -> Connected:
+    return Connected(
+        at=now,
+        epoch=link.epoch,
+        address=address,
+        attempt=attempt,
+        outage=outage,
+        kernel=link.kernel is not None,
     )
 
 

@@ -131,11 +131,16 @@ class Rollover:
             return []
         return self._take_over(draw=draw, now=now)
 
-    def failed(self, successor: int, *, now: float) -> None:
-        """The new link could not be dialled, or ended before it had taken over."""
+    def failed(
+        self, successor: int, *, now: float, retry_after: float | None = None
+    ) -> None:
+        """The new link could not be dialled, or ended before it had taken over.
+
+        `retry_after`: seconds that the venue asked us to wait, if it did.
+        """
         if successor == self.successor and self.plan in (Plan.DIALLING, Plan.JOINING):
             self.plan, self.successor = Plan.DUE, None
-            self._due_at = now + self.policy.retry_after
+            self._due_at = now + max(self.policy.retry_after, retry_after or 0.0)
 
     def ended(self, epoch: int, *, draw: float, now: float) -> list[ChannelOutput]:
         """The delivering link is gone. A successor that is open takes over as it is;

@@ -14,28 +14,24 @@ from .conditions import Conditions
 from .diagnosis import Finding
 from .events import (
     Abort,
-    Answered,
     BackingOff,
     CaughtUp,
     Close,
-    Connected,
     Connecting,
     Dial,
     DialFailed,
     DialSucceeded,
     Ended,
+    Evidenced,
     Fact,
     GapFound,
+    Joined,
+    Noticed,
     Output,
     Overflowed,
     Paused,
-    Pinged,
-    Ponged,
-    Questioned,
     Received,
-    Resumed,
     Staged,
-    Stalled,
     Start,
     Stop,
     Stopped,
@@ -45,9 +41,11 @@ from .events import (
 )
 from .evidence import Evidence
 from .gaps import Ledger
-from .items import Cause, Phase, Where
-from .link import LEAST_STEP, Link
-from .losses import dial_lost, lost, surrendered, was_useful
+from .handover import Handover
+from .items import Cause, Condition, Phase, Where
+from .link import LEAST_STEP, Link, LinkFact
+from .losses import connected, dial_lost, lost, surrendered, was_useful
+from .neighbour import Neighbour
 from .neighbours import Neighbours
 from .overflow import SlowConsumer
 from .recovery import Recovery
@@ -81,21 +79,28 @@ class Session:
         self.address = ""
         self.retry_at: float | None = None
         self.recovery = Recovery(terms.backoff, draw)
-        self._neighbours = neighbours or Neighbours()
-        self._who = who
+        self._neighbour = Neighbour(
+            neighbours or Neighbours(), who=who, host=terms.host
+        )
+        self._last_epoch = 0
+        self.handover = Handover(
+            terms,
+            draw=draw,
+            number=self._number,
+            reserve=self._neighbour.reserve,
+            may_begin=lambda: Condition.PAUSED not in self.conditions,
+        )
         self._attempt: Attempt | None = None
         self._step_by = inf
         """When the present phase runs out of time, where it is one that can."""
         self._dial_paid = False
-        self._doubts = False
-        """Whether the neighbours were told of a doubt that has not been taken back."""
         self.slow = SlowConsumer()
         self.past = Past()
 
     @property
     def calm(self) -> bool:
         """Whether the next frames change nothing that anybody waits for."""
-        opened = self.phase is Phase.OPEN
+        opened = self.phase is Phase.OPEN and self.handover.successor is None
         return opened and self.link is not None and self.link.calm
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
@@ -103,30 +108,37 @@ class Session:
         match fact:
             case Tick():
                 out = self._on_tick(fact, now)
-            case Received() | Ponged() | Answered() | Pinged() | Paused() | Resumed():
-                out = self._to_link(fact, now)
+            case _ if self.handover.owns(fact):
+                out = self._hand_over(self.handover.handle(fact, now=now), now)
+            case Noticed():
+                out = self._hand_over(self.handover.noticed(fact, now=now), now)
+            case Joined() | Evidenced():
+                out = []
             case Start():
                 out = self._dial(now) if self.phase is Phase.IDLE else []
             case Stop():
                 out = self._on_stop(fact, now)
             case Staged():
-                out = self._on_staged(fact)
+                out = []
+                if self._attempt is not None and self._attempt.epoch == fact.epoch:
+                    self._attempt.stage = fact.stage
             case DialSucceeded():
                 out = self._on_dialled(fact, now)
             case DialFailed():
                 out = self._on_dial_failed(fact, now)
             case Synced():
-                out = self._on_synced(fact, now)
+                syncing = fact.epoch == self.epoch and self.phase is Phase.SYNCING
+                out = self._open(now) if syncing else []
             case Ended():
                 out = self._on_ended(fact, now)
             case Overflowed():
                 out = self._on_overflowed(fact, now)
-            case Questioned():
-                out = self._to_link(fact, now)
             case CaughtUp():
                 out = self.conditions.learn(
                     self.slow.caught_up(epoch=self.epoch, now=now)
                 )
+            case _:
+                out = self._to_link(fact, now)
         self.deadline = self._next_deadline()
         if isinstance(fact, Tick):
             # Two deadlines less than this apart share a tick: no hot loop.
@@ -137,13 +149,12 @@ class Session:
 
     def _dial(self, now: float) -> list[Output]:
         if not self._dial_paid:
-            wait = self._neighbours.reserve(self.terms.host, now=now)
+            wait = self._neighbour.reserve(now)
             self._dial_paid = True
             if wait > 0:
                 return self._wait(wait, now)
         self._dial_paid = False
-        self.epoch += 1
-        self.attempts += 1
+        self.epoch = self._number()
         self.phase = Phase.CONNECTING
         self.retry_at = None
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
@@ -153,10 +164,11 @@ class Session:
             Connecting(at=now, epoch=self.epoch, attempt=attempt),
         ]
 
-    def _on_staged(self, fact: Staged) -> list[Output]:
-        if self._attempt is not None and self._attempt.epoch == fact.epoch:
-            self._attempt.stage = fact.stage
-        return []
+    def _number(self) -> int:
+        """The epoch of a link that is about to be dialled."""
+        self._last_epoch += 1
+        self.attempts += 1
+        return self._last_epoch
 
     def _on_dialled(self, fact: DialSucceeded, now: float) -> list[Output]:
         if self.link is not None and self.link.epoch == fact.epoch:
@@ -164,26 +176,14 @@ class Session:
         if self._attempt is None or self._attempt.epoch != fact.epoch:
             # Too late: the attempt was given up. Its socket must not stay behind.
             return [Abort(fact.epoch)]
-        terms = self.terms
         self.address = fact.address
         self._attempt = None
-        self.link = Link(
-            self.epoch,
-            policy=terms.liveness,
-            now=now,
-            evidence=fact.evidence,
-            freshness=terms.freshness,
-            beats=terms.beats,
-        )
-        if not terms.syncs:
+        self.link = self.terms.link(self.epoch, fact.evidence, now=now)
+        if not self.terms.syncs:
             return self._open(now)
         self.phase = Phase.SYNCING
-        self._step_by = now + terms.dialling.sync
+        self._step_by = now + self.terms.dialling.sync
         return [*self.link.open(now=now), Sync(self.epoch)]
-
-    def _on_synced(self, fact: Synced, now: float) -> list[Output]:
-        syncing = fact.epoch == self.epoch and self.phase is Phase.SYNCING
-        return self._open(now) if syncing else []
 
     def _open(self, now: float) -> list[Output]:
         link = self.link
@@ -193,19 +193,13 @@ class Session:
         self._step_by = inf
         link.channel.resume(now=now)
         outage = self.recovery.open(now=now)
+        self.handover.opened(self.epoch, now=now)
         self.trouble = None
-        out += self._close_gap(now)
-        out.append(
-            Connected(
-                at=now,
-                epoch=self.epoch,
-                address=self.address,
-                attempt=self.recovery.attempt,
-                outage=outage,
-                kernel=link.kernel is not None,
-            )
+        address, attempt = self.address, self.recovery.attempt
+        opened = connected(
+            link, address=address, attempt=attempt, outage=outage, now=now
         )
-        return out
+        return [*out, *self._close_gap(now), opened]
 
     def _on_dial_failed(self, fact: DialFailed, now: float) -> list[Output]:
         if self._attempt is None or self._attempt.epoch != fact.epoch:
@@ -234,18 +228,22 @@ class Session:
         """The link is gone or given up; say so, and see what comes next."""
         link = self.link
         assert link is not None
+        beside = self.handover.lost(self.epoch, now=now)
+        if self.handover.takes_over:
+            gone: list[Output] = [] if ended is not None else [Abort(self.epoch)]
+            return gone + self._hand_over(beside, now)
         where = finding.where
         if finding.cause is Cause.PATH_DEAD:
-            if self._neighbours.shared(self._who, now=now):
+            if self._neighbour.shares_death(now=now):
                 where = Where.LOCAL
             # Its doubt stands: it tells the next link that is found dead.
         else:
-            self._neighbours.clear(self._who)
+            self._neighbour.clear()
         event = lost(link, finding, where=where, ended=ended, now=now)
         self.trouble = Trouble(
             finding.cause, where, event.status, finding.evidence, event.since_at
         )
-        out: list[Output] = [event]
+        out: list[Output] = [*beside, event]
         if ended is None:
             out.insert(0, Abort(self.epoch))
         out += self.conditions.end_link(epoch=self.epoch, now=now)
@@ -259,6 +257,23 @@ class Session:
         self.past.add(link)
         self.link = None
         return out + self._retreat(self.trouble, now)
+
+    def _hand_over(self, out: list[Output], now: float) -> list[Output]:
+        """Adopt the link that has taken over, or meet an end that none forestalls."""
+        overdue, taken = self.handover.decide()
+        if overdue is not None and self.link is not None:
+            finding = Finding(cause=overdue.cause, evidence=overdue.reason)
+            return out + self._lose(finding, now)
+        if taken is None or taken.link is None or self.link is None:
+            return out
+        before = self.conditions.end_link(epoch=self.epoch, now=now)
+        if was_useful(self.link, self.terms.backoff):
+            self.recovery.failures = 0
+        self._neighbour.clear()
+        self.past.add(self.link)
+        self.link, self.epoch = taken.link, taken.epoch
+        self.address = taken.address
+        return before + out
 
     def _retreat(
         self, trouble: Trouble, now: float, retry_after: float | None = None
@@ -287,7 +302,7 @@ class Session:
             return [*([Abort(self.epoch)] if dialling else []), *self._finish(now)]
         self.phase = Phase.DRAINING
         self._step_by = now + self.terms.dialling.close
-        return [Close(self.epoch, fact.code, fact.reason)]
+        return [*self.handover.end(), Close(self.epoch, fact.code, fact.reason)]
 
     def _finish(self, now: float) -> list[Output]:
         out = self.conditions.end_link(epoch=self.epoch, now=now)
@@ -299,7 +314,7 @@ class Session:
 
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
-        self._neighbours.clear(self._who)
+        self._neighbour.clear()
         self.retry_at = None
         self._attempt = None
         self._step_by = inf
@@ -322,7 +337,11 @@ class Session:
         link, attempt = self.link, self._attempt
         match self.phase:
             case Phase.OPEN | Phase.SYNCING if link is not None:
-                out += self._tick_link(link, fact, now)
+                lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
+                out += self._tick_link(link, fact, lag, now)
+                if self.link is link:
+                    beside = self.handover.tick(fact, lag=lag, now=now)
+                    out += self._hand_over(beside, now)
             case Phase.CONNECTING if attempt is not None:
                 out += self._tick_dial(attempt, fact, now)
             case Phase.BACKOFF if now >= self._step_by:
@@ -333,8 +352,9 @@ class Session:
                 pass
         return out
 
-    def _tick_link(self, link: Link, fact: Tick, now: float) -> list[Output]:
-        lag = max(0.0, now - self.deadline, fact.stalled) + fact.suspended
+    def _tick_link(
+        self, link: Link, fact: Tick, lag: float, now: float
+    ) -> list[Output]:
         if lag > self.terms.liveness.stall_after:
             # What is sent on open gets the time that we stood still.
             self._step_by += lag
@@ -345,7 +365,7 @@ class Session:
         out: list[Output] = []
         if now >= link.deadline or fact.suspended or fact.stalled:
             out = self.conditions.learn(link.handle(fact, now=now))
-            self._tell_neighbours(link)
+            self._neighbour.tell(link)
         if link.found:
             return out + self._lose(link.found, now)
         if now >= self._step_by:
@@ -353,30 +373,18 @@ class Session:
             return out + self._lose(late, now)
         return out
 
-    def _tell_neighbours(self, link: Link) -> None:
-        """Let the other sessions know of a doubt, and of its end."""
-        ladder = link.path.ladder
-        if ladder is None and not self._doubts:
-            return
-        self._doubts = ladder is not None
-        doubted_at = ladder.began_at if ladder else None
-        self._neighbours.watch(self._who, self.terms.host, doubted_at=doubted_at)
-
     def _tick_dial(self, attempt: Attempt, fact: Tick, now: float) -> list[Output]:
-        if now < attempt.due_at:
-            return []
-        lag = now - attempt.due_at + fact.suspended
-        if lag > self.terms.liveness.stall_after:
-            attempt.extend(lag, now=now)
-            asleep = fact.suspended
-            return [Stalled(at=now, epoch=self.epoch, lag=lag, suspended=asleep)]
-        return [Abort(self.epoch), *self._on_dial_failed(attempt.failure(), now)]
+        stall_after = self.terms.liveness.stall_after
+        overdue = attempt.overdue(fact, stall_after=stall_after, now=now)
+        if isinstance(overdue, DialFailed):
+            return [Abort(self.epoch), *self._on_dial_failed(overdue, now)]
+        return [] if overdue is None else [overdue]
 
     def _next_deadline(self) -> float:
         match self.phase:
             case Phase.OPEN | Phase.SYNCING:
                 assert self.link is not None
-                due = min(self.link.deadline, self._step_by)
+                due = min(self.link.deadline, self._step_by, self.handover.deadline)
             case Phase.CONNECTING:
                 assert self._attempt is not None
                 due = self._attempt.due_at
@@ -388,15 +396,14 @@ class Session:
 
     # --- the link's facts, and what the stream knows beside it ---------------------
 
-    def _to_link(
-        self,
-        fact: Received | Ponged | Answered | Pinged | Paused | Resumed | Questioned,
-        now: float,
-    ) -> list[Output]:
+    def _to_link(self, fact: LinkFact, now: float) -> list[Output]:
         link = self.link
         if link is None or fact.epoch != link.epoch:
-            return []
+            return self.handover.handle(fact, now=now)
         out: list[Output] = []
+        if isinstance(fact, Paused):
+            # Both would have to be held back, and what comes between them kept.
+            out = self.handover.drop("our own reader is behind", now=now)
         if isinstance(fact, Received) and fact.data and self.phase is Phase.SYNCING:
             # What is missing is missing before this data: the gap stands there.
             out = self._close_gap(now)
@@ -408,5 +415,6 @@ class Session:
         )
         if fact.disconnect and self.phase in (Phase.SYNCING, Phase.OPEN):
             slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
+            out += self.handover.end()
             out += self._lose(slow, now)
         return out

@@ -8,8 +8,10 @@ from heartline.errors import UsageError
 
 from .backoff import Backoff
 from .detector import Liveness
+from .evidence import Evidence
 from .items import Cause, Where
 from .link import Link
+from .rollover import Lifetime
 from .subscriptions import Beats, Freshness
 
 
@@ -48,6 +50,22 @@ class Terms:
     beats: Beats | None = None
     syncs: bool = False
     """Whether something is to be sent on open before the stream counts as OPEN."""
+    lifetime: Lifetime | None = None
+    """How the other end ends links by plan, as far as that is known."""
+    joins: bool = False
+    """Whether two links may live at once: what they bring can be joined into one. Else
+    a planned end is an outage like any other, only that we choose the moment."""
+
+    def link(self, epoch: int, evidence: Evidence, *, now: float) -> Link:
+        """The machine of a link that was just accepted."""
+        return Link(
+            epoch,
+            policy=self.liveness,
+            now=now,
+            evidence=evidence,
+            freshness=self.freshness,
+            beats=self.beats,
+        )
 
 
 @dataclass(slots=True)

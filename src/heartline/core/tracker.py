@@ -6,7 +6,7 @@ sends, nothing here raises: what cannot be read is counted, and told once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from .holes import Holes
 from .sequence import (
@@ -67,6 +67,10 @@ class Tracker:
         self._runs: dict[Hashable, Run] = {}
         self._texts: dict[Hashable, str] = {}
         self._told = False
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """The keys whose numbers are known."""
+        return iter(list(self._runs))
 
     def __len__(self) -> int:
         return len(self._runs)

@@ -12,10 +12,12 @@ import msgspec
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -61,8 +63,8 @@ class LogSink:
 
     ERROR: Surrendered. WARNING: Lost, DialLost, Stalled, ChannelStalled,
     SubscriptionFailed, SnapshotFailed, AckIgnored, MalformedFound, ConditionBegan,
-    Dropped, GapFound. INFO: Connected, ChannelRevived, GapClosed, ConditionEnded,
-    Stopped. DEBUG: the rest.
+    Dropped, GapFound. INFO: Connected, ChannelRevived, GapClosed, EndPlanned,
+    TookOver, ConditionEnded, Stopped. DEBUG: the rest.
 
     What repeats is bounded. Events are of one kind if they agree in name, cause, where,
     status, channel and condition; reasons may differ. The first 5 of a kind are logged
@@ -136,7 +138,7 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case Connected() | ChannelRevived() | ConditionEnded() | Stopped():
             return logging.INFO
-        case GapClosed():
+        case GapClosed() | EndPlanned() | TookOver():
             return logging.INFO
         case ChannelLive():
             return logging.DEBUG
@@ -156,6 +158,8 @@ def _kind(event: Event) -> _Kind:
             return type(event), event.channel
         case ChannelLive() | SubscriptionFailed() | SnapshotFailed():
             return type(event), event.channel
+        case EndPlanned() | TookOver():
+            return (type(event),)
         case GapClosed():
             return type(event), event.gap.channel
         case GapFound():

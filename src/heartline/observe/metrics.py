@@ -20,10 +20,12 @@ from prometheus_client.registry import Collector
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -163,6 +165,8 @@ class MetricsSink:
             case Connecting() | BackingOff() | Doubted() | Cleared():
                 pass
             case ChannelLive() | SubscriptionFailed() | AckIgnored() | GapClosed():
+                pass
+            case EndPlanned() | TookOver():
                 pass
             case ChannelRevived() | ConditionBegan() | ConditionEnded() | Dropped():
                 pass

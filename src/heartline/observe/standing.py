@@ -8,10 +8,12 @@ from typing import Generic, TypeVar
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -64,6 +66,14 @@ class Standing(Generic[T]):
             case Status():
                 self._slots.clear()
                 self._take("status", record)
+            case EndPlanned():
+                self._take("plan", record)
+            case DialLost() if "plan" in self._slots:
+                # The link that is to be replaced lives on.
+                self._take("plan", record)
+            case TookOver():
+                self._drop("plan")
+                self._take("phase", record)
             case Connecting() | BackingOff() | DialLost():
                 self._take("phase", record)
             case Connected():
@@ -72,7 +82,7 @@ class Standing(Generic[T]):
                 self._take("phase", record)
             case Lost():
                 self._end_link()
-                self._drop("status")
+                self._drop("status", "plan")
                 self._take("lost", record)
             case Surrendered() | Stopped():
                 self._slots.clear()

@@ -11,10 +11,12 @@ import math
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -135,6 +137,8 @@ def _line(news: Event | Status) -> str:
             return f"a message broke the venue's own rules: {news.reason}"
         case GapClosed():
             return f"gap closed by {_PROOFS[news.by]}: {_gap(news.gap)}"
+        case EndPlanned() | TookOver():
+            return _planned(news)
         case ConditionBegan():
             told = f"{news.condition}: {_CONDITIONS[news.condition]}"
             return _joined(told, news.detail)
@@ -153,6 +157,17 @@ def _line(news: Event | Status) -> str:
             return "stopped, as we asked"
         case Status():
             return _status(news)
+
+
+def _planned(news: EndPlanned | TookOver) -> str:
+    if isinstance(news, TookOver):
+        took = f"link {news.epoch} took over from {news.from_epoch}"
+        return f"{took}; both lived for {duration(news.overlap)}"
+    when = ""
+    if news.ends_at is not None:
+        when = f"in {duration(max(0.0, news.ends_at - news.at))}"
+    told = f"the end of this link is planned ({news.cause}), another is made"
+    return _joined(told, news.reason, when)
 
 
 def _subscription(

@@ -13,10 +13,12 @@ from typing import Literal, NamedTuple
 from heartline.core.channel_events import (
     AckIgnored,
     ChannelLive,
+    EndPlanned,
     GapClosed,
     MalformedFound,
     SnapshotFailed,
     SubscriptionFailed,
+    TookOver,
 )
 from heartline.core.events import (
     BackingOff,
@@ -187,7 +189,7 @@ def tone_of(event: Event) -> Tone:
     match event:
         case Connected() | Cleared() | ChannelRevived() | ConditionEnded():
             return "good"
-        case ChannelLive() | GapClosed():
+        case ChannelLive() | GapClosed() | TookOver():
             return "good"
         case SubscriptionFailed() | SnapshotFailed():
             return "bad"
@@ -197,5 +199,7 @@ def tone_of(event: Event) -> Tone:
             return "doubtful"
         case Lost() | DialLost() | Surrendered():
             return "bad"
+        case EndPlanned():
+            return "plain"
         case Connecting() | BackingOff() | Stopped() | RoundTripMeasured():
             return "plain"

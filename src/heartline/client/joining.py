@@ -1,0 +1,168 @@
+"""Two conversations of one stream at once: what both bring, passed on once.
+
+It reads each link's messages as `Conversation.read` does, but asks the seam which of
+them the consumer is given. Once one link is gone it stays until nothing of the other
+can be double any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from heartline.core.feed import Feed
+from heartline.core.items import Message
+from heartline.core.lines import Line
+from heartline.core.overlap import Overlap, Place
+from heartline.venue.reading import Update
+
+from .ages import Ages
+from .contract import Venue
+from .conversation import Conversation, ConversationOwner, Read
+
+COMPARED = 10.0
+"""Seconds after one link has gone in which the other may still bring what came before.
+"""
+
+
+class Piece(Struct, frozen=True):
+    """One message on its way: the link that brought it, and what it is."""
+
+    talk: Conversation
+    data: str | bytes
+    reading: Update
+    line: Line
+    at: float
+    age: float
+
+
+class Joining:
+    """The overlap of the delivering conversation and `new`."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        feed: Feed,
+        owner: ConversationOwner,
+        old: Conversation,
+        *,
+        epoch: int,
+        variables: Mapping[str, object],
+        ages: Ages,
+        now: float,
+    ) -> None:
+        self.overlap = Overlap[Piece](feed, epoch=epoch, now=now)
+        self.old = old
+        self.new = Conversation(
+            venue, self.overlap, owner, epoch=epoch, variables=variables, ages=ages
+        )
+        self.new.heard_at = now
+        self.both = True
+        """Whether both links live."""
+        self.synced = False
+        self._feed = feed
+        self._owner = owner
+        self._until = float("inf")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the new link may take over, and nothing is lost or doubled."""
+        return self.both and self.synced and self.overlap.complete
+
+    def over(self, *, now: float) -> bool:
+        """Whether one link is gone, and what the other brings need not be compared."""
+        return now >= self._until or self.overlap.seam.settled
+
+    def read(
+        self, talk: Conversation, data: list[str | bytes], *, age: float, now: float
+    ) -> list[Read]:
+        """The messages of one read of one link that the consumer is to be given."""
+        items: list[Read] = []
+        for each in data:
+            reading = talk.classify(each)
+            if type(reading) is Update:
+                self._take(talk, each, reading, items, age, now)
+                continue
+            shown = talk.control(reading, items, now)
+            if shown is not False and talk is not self.new:
+                # What only one link can mean is not compared.
+                items.append(Message(each, now, shown, talk.epoch, age))
+        return items
+
+    def _take(
+        self,
+        talk: Conversation,
+        data: str | bytes,
+        reading: Update,
+        items: list[Read],
+        age: float,
+        now: float,
+    ) -> None:
+        source = reading.source
+        line = talk.line(source, now)
+        talk.count_links(reading, items, now)
+        piece = Piece(talk, data, reading, line, now, age)
+        place = _place(reading, source.rule, is_new=talk is self.new)
+        passed, told = self.overlap.came(line, place, hash(data), piece, now=now)
+        self._owner.obey(told, items)
+        self._pass(passed, items, now)
+
+    def _pass(self, passed: Iterable[Piece], items: list[Read], now: float) -> None:
+        self.overlap.passing = True
+        for piece in passed:
+            reading, line = piece.reading, piece.line
+            channel, epoch = reading.source.channel, piece.talk.epoch
+            message = Message(piece.data, piece.at, channel, epoch, piece.age)
+            if passes := line.restore is None:
+                told = self._feed.take(
+                    line,
+                    reading.track,
+                    reading.last,
+                    reading.prev,
+                    reading.first,
+                    reading.restarts,
+                    now,
+                )
+                if told is not None:
+                    self._owner.obey(told, items)
+            piece.talk.count_rest(reading, items, now)
+            if line.restore is None:
+                items.append(message)
+            else:
+                piece.talk.keep(line, reading, message, items, counted=passes, now=now)
+        self.overlap.passing = False
+
+    # --- the end of one link ----------------------------------------------------------
+
+    def take_over(self, *, now: float) -> list[Read]:
+        """The new link delivers alone; what it had held back, gaps at their places."""
+        items: list[Read] = []
+        held, told = self.overlap.take_over(now=now)
+        self.new.feed = self._feed
+        self._owner.obey(told, items)
+        self._pass(held, items, now)
+        self._until, self.both = now + COMPARED, False
+        return items
+
+    def withdraw(self, *, now: float) -> None:
+        """The new link is gone; the old one goes on where both were."""
+        self.overlap.withdraw()
+        self._until, self.both = now + COMPARED, False
+
+
+def _place(reading: Update, rule: int | None, *, is_new: bool) -> Place:
+    first, last, prev = reading.first, reading.last, reading.prev
+    if not isinstance(last, int):
+        return Place(is_new=is_new)
+    low = prev if isinstance(prev, int) else None
+    if low is None and isinstance(first, int):
+        low = first - 1
+    return Place(
+        is_new=is_new,
+        rule=rule,
+        track=reading.track,
+        low=last - 1 if low is None else low,
+        high=last,
+        whole=reading.restarts,
+    )

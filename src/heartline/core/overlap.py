@@ -1,0 +1,277 @@
+"""The channels of a stream while two links bring them: asked for twice, passed on once.
+
+The feed goes on as it is, and sees only what the seam passes. What the new link is
+asked and what counts on it alone stands here until it takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from .budget import Budget
+from .channel_events import ChannelOutput, SubscriptionFailed
+from .feed import Feed, FeedOutput
+from .feed_terms import Numbered
+from .items import Message
+from .lines import Line
+from .restore import Numbers
+from .rules import tracker_of
+from .seam import Seam
+from .sequence import Anomaly, Reset, Rule, Scope
+from .subscribing import Standing
+from .subscriptions import Subscriptions
+from .tracker import Tracker
+
+M = TypeVar("M")
+Key: TypeAlias = tuple[int | None, Hashable]
+
+COUNTED = (Rule.CHAIN, Rule.RANGE, Rule.STEP)
+"""Rules by which a number says which message it is, on whatever link."""
+
+
+def is_common(numbered: Numbered | None) -> bool:
+    """Whether the numbers are the venue's, and not those of one link."""
+    if numbered is None:
+        return False
+    terms = numbered.numbering
+    alone = terms.scope is Scope.CONNECTION or terms.starts_at is not None
+    return terms.rule in COUNTED and not alone
+
+
+class Overlap(Generic[M]):
+    """One overlap: the new link is that of `epoch`. Read `deadline`.
+
+    For the conversation on the new link it stands in the place of the feed. `M` is what
+    the seam passes on.
+    """
+
+    def __init__(self, feed: Feed, *, epoch: int, now: float) -> None:
+        terms = feed.terms
+        self.epoch = epoch
+        self.unknown = 0
+        self.subscriptions = Subscriptions(
+            terms.subscribing, budget=Budget(terms.rates)
+        )
+        self.subscriptions.want(feed.subscriptions.wanted, now=now)
+        self._feed = feed
+        self._common = tuple(is_common(each) for each in terms.numbered)
+        self._trackers = [
+            _of_one_link(each)
+            if each is not None and each.numbering.scope is Scope.CONNECTION
+            else tracker
+            for tracker, each in zip(feed.trackers, terms.numbered, strict=True)
+        ]
+        self._lines: dict[int | None, Line] = {}
+        self._keyed: dict[Key, Line] = {}
+        """Whose messages the seam joins under a key."""
+        self._live = set[str]()
+        self.passing = False
+        """Whether what is counted belongs to a message that was passed on."""
+        self._odd: list[tuple[Line, Anomaly]] = []
+        """What was wrong with the new link's own numbers: told once it delivers."""
+        self._failed: dict[str, SubscriptionFailed] = {}
+        self.seam = Seam[Key, M](
+            ((rule, key), tracker.last(key))
+            for rule, (tracker, common) in enumerate(
+                zip(feed.trackers, self._common, strict=True)
+            )
+            if common and tracker is not None
+            for key in tracker
+        )
+
+    # --- as a feed ------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        return self.subscriptions.deadline
+
+    @property
+    def settled(self) -> bool:
+        return self.subscriptions.settled
+
+    @property
+    def complete(self) -> bool:
+        """Whether the new link may deliver alone, and nothing is lost or doubled."""
+        whole = self._feed.restoring.settled and not self._failed
+        return self.settled and whole and self.seam.complete
+
+    def standing(self, channel: str) -> Standing | None:
+        return self.subscriptions.standing(channel)
+
+    def begin(self, epoch: int, *, now: float) -> list[FeedOutput]:
+        return list(self.subscriptions.open(epoch, now=now))
+
+    def acked(
+        self,
+        request: int | None,
+        channels: Iterable[object] | None,
+        *,
+        of: Literal["subscribe", "unsubscribe"],
+        complete: bool = False,
+        now: float,
+    ) -> list[FeedOutput]:
+        """A request on the new link was answered: see `Subscriptions.acked`."""
+        return self._heed(
+            self.subscriptions.acked(
+                self.epoch, request, channels, of=of, complete=complete, now=now
+            )
+        )
+
+    def refused(
+        self,
+        request: int | None,
+        channels: Iterable[object] | None,
+        *,
+        reason: str,
+        now: float,
+    ) -> list[FeedOutput]:
+        return self._heed(
+            self.subscriptions.refused(
+                self.epoch, request, channels, reason=reason, now=now
+            )
+        )
+
+    def want(self, channels: Iterable[str], *, now: float) -> list[FeedOutput]:
+        return list(self.subscriptions.want(channels, now=now))
+
+    def unwant(self, channels: Iterable[str], *, now: float) -> list[FeedOutput]:
+        return list(self.subscriptions.unwant(channels, now=now))
+
+    def tick(self, *, proven_at: float, now: float) -> list[FeedOutput]:
+        """Its deadline passed; what the link's silence proves is for the feed."""
+        if now < self.subscriptions.deadline:
+            return []
+        return self._heed(self.subscriptions.tick(now=now))
+
+    def _heed(self, said: Iterable[ChannelOutput]) -> list[FeedOutput]:
+        out: list[FeedOutput] = []
+        for each in said:
+            if isinstance(each, SubscriptionFailed):
+                # While the other link brings it, the stream is as live as ever.
+                self._failed[each.channel] = each
+            else:
+                out.append(each)
+        return out
+
+    def line(self, channel: str | None, rule: int | None, *, now: float) -> Line:
+        """Where messages of the new link are taken."""
+        if channel is not None:
+            return self._feed.line(channel, rule, now=now)
+        line = self._lines.get(rule)
+        if line is None:
+            tracker = None if rule is None else self._trackers[rule]
+            account = self._feed.ledger.account(None)
+            line = self._lines[rule] = Line(None, account, tracker, now=now)
+        return line
+
+    def take(
+        self,
+        line: Line,
+        track: Hashable,
+        last: object,
+        prev: object,
+        first: object,
+        anew: bool,
+        now: float,
+    ) -> list[FeedOutput] | None:
+        """Take what the new link's conversation counts beside its messages of data."""
+        if line.name is not None:
+            if self.passing:
+                return self._feed.take(line, track, last, prev, first, anew, now)
+            return None
+        line.account.received += 1
+        if last is not None and line.tracker is not None:
+            odd = line.tracker.feed(track, last, prev, first, anew)
+            if odd is not None:
+                self._odd.append((line, odd))
+        return None
+
+    def take_malformed(self, reason: str, *, now: float) -> list[FeedOutput]:
+        return self._feed.take_malformed(reason, now=now)
+
+    def keep(
+        self,
+        line: Line,
+        message: Message,
+        numbers: Numbers,
+        *,
+        counted: bool = False,
+        now: float,
+    ) -> list[FeedOutput]:
+        return self._feed.keep(line, message, numbers, counted=counted, now=now)
+
+    # --- the way of a message ---------------------------------------------------------
+
+    def came(
+        self, line: Line, place: Place, mark: int, message: M, *, now: float
+    ) -> tuple[list[M], list[FeedOutput]]:
+        """What to pass on now that a link brought a message, and what is to be told.
+
+        `place` is what its numbers say, `mark` is equal for equal messages.
+        """
+        told: list[FeedOutput] = []
+        if place.is_new and line.name is not None and line.name not in self._live:
+            self._live.add(line.name)
+            told += self.subscriptions.data(line.name, now=now)
+        rule, low, high = place.rule, place.low, place.high
+        key = (rule, place.track)
+        if rule is None or not self._common[rule] or low is None or high is None:
+            key = (None, line.name)
+            self._keyed[key] = line
+            return self.seam.alike(key, mark, message, is_new=place.is_new), told
+        self._keyed[key] = line
+        if place.is_new:
+            whole = place.whole
+            return self.seam.new(key, low, high, message, whole=whole), told
+        return self.seam.old(key, low, high, message), told
+
+    # --- the end of one link ----------------------------------------------------------
+
+    def take_over(self, *, now: float) -> tuple[list[M], list[FeedOutput]]:
+        """The new link delivers alone: what it held, and before that what is to be told
+        of messages that may lie between the two."""
+        feed = self._feed
+        fetched = feed.adopt(
+            self.epoch,
+            subscriptions=self.subscriptions,
+            trackers=self._trackers,
+            counted=self._lines.items(),
+            now=now,
+        )
+        feed.troubles |= self._failed
+        told: list[FeedOutput] = [*fetched, *self._failed.values()]
+        for line, odd in self._odd:
+            told += feed.look(line, odd, odd.key, None, False, now)
+        held = self.seam.finish()
+        for key, tells in self.seam.doubtful.items():
+            if tells or key not in self._keyed:
+                continue
+            line, (rule, track) = self._keyed[key], key
+            if rule is not None and line.tracker is not None:
+                line.tracker.forget(track)
+            odd = Reset(track, 0, 0, False)
+            told += feed.look(line, odd, track, None, False, now)
+        return held, told
+
+    def withdraw(self) -> None:
+        """The new link is gone before it took over."""
+        self.seam.withdraw()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The numbers of a message: those above `low`, up to and with `high`, under the
+    rule of this place; None where it has none. `whole`: a snapshot."""
+
+    is_new: bool
+    rule: int | None = None
+    track: Hashable = None
+    low: int | None = None
+    high: int | None = None
+    whole: bool = False
+
+
+def _of_one_link(numbered: Numbered) -> Tracker:
+    return tracker_of(numbered.numbering)
