@@ -263,3 +263,19 @@ def test_what_cannot_be_is_refused_before_it_begins(
 ) -> None:
     with pytest.raises(heartline.HeartlineError, match=field):
         heartline.connect(url, **more)
+
+
+@in_loop
+async def test_a_full_outbox_holds_up_no_subscription() -> None:
+    async with watching([BOOK], outbox_limit_bytes=200_000) as (venue, w):
+        await w.stream.wait_live(SECONDS)
+        assert venue.link is not None
+        venue.link.transport.pause_reading()
+        own = json.dumps({"method": "public/own", "text": "x" * 20_000})
+        with pytest.raises(heartline.OutboxFull):
+            for _ in range(10_000):
+                w.stream.send(own)
+        w.stream.subscribe(OTHER)
+        venue.link.transport.resume_reading()
+        await w.until(lambda: w.stream.standing(OTHER) is Standing.LIVE)
+        assert w.of(Lost) == []

@@ -225,6 +225,19 @@ def test_compressed_messages_inflate_in_the_order_of_the_wire(
     assert all(pipe.compressed)
 
 
+def test_answers_to_a_peer_that_does_not_read_are_left_out_and_counted() -> None:
+    pipe, outbox = make(limit_bytes=1000)
+    pipe.stuck = True
+    answer, asked = b"x" * 100, 5000
+    for _ in range(asked):
+        outbox.put_first(answer)
+    assert pipe.held <= HIGH_WATER_BYTES + 1000 + len(answer)
+    assert len(pipe.sent) + outbox.unsent == asked
+    pipe.drain()
+    outbox.put_first(b"again")
+    assert pipe.sent[-1] == (WSMsgType.BINARY, b"again")
+
+
 @both_loops
 def test_on_a_real_link_a_heartbeat_overtakes_what_a_full_pipe_holds_back(
     loop: str,

@@ -7,11 +7,11 @@ no threshold and decides nothing about time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
 from collections.abc import Callable, Coroutine
-from itertools import repeat
 
 import msgspec
 
@@ -47,7 +47,7 @@ from heartline.core.neighbours import Neighbours
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
-from heartline.errors import GaveUp
+from heartline.errors import GaveUp, OutboxFull
 from heartline.observe import redact_text
 from heartline.wire.carrier import Carrier
 from heartline.wire.pulse import Pulse
@@ -64,8 +64,6 @@ from .route import Route
 
 _NEIGHBOURS = Neighbours()
 _NAMES = itertools.count(1)
-_NO_CHANNEL = repeat(None)
-_NOT_OLD = repeat(0.0)
 
 
 class Driver:
@@ -327,10 +325,12 @@ class Driver:
         carrier = self.carriers.get(epoch)
         if carrier is None:
             return
-        if first:
-            carrier.send_first(text)
-        else:
-            carrier.send(text)
+        if not first:
+            with contextlib.suppress(OutboxFull):
+                carrier.send(text)
+                return
+        # What the contract needs does not wait for what the user sends.
+        carrier.send_first(text)
 
     def tell(self, event: Event) -> None:
         self.ages.heed(event)

@@ -146,7 +146,7 @@ class Carrier:
         self.outbox.put(data)
 
     def send_first(self, data: str | bytes) -> None:
-        """Queue a heartbeat ahead of waiting messages, whatever the limit."""
+        """Queue a heartbeat ahead of waiting messages; see `Outbox.put_first`."""
         if self.outbox is not None and not self._ended:
             self.outbox.put_first(data)
 

@@ -29,6 +29,7 @@ class Outbox:
 
     __slots__ = (
         "_deflater",
+        "_left_out",
         "_limit_bytes",
         "_paused",
         "_transport",
@@ -46,6 +47,7 @@ class Outbox:
         self._paused = False
         self._waiting: deque[tuple[WSMsgType, bytes]] = deque()
         self._waiting_bytes = 0
+        self._left_out = 0
 
     @property
     def waiting(self) -> int:
@@ -65,7 +67,7 @@ class Outbox:
         What the transport holds at its end is not among them: it is bytes by then,
         and tells in the kernel's evidence.
         """
-        return len(self._waiting)
+        return len(self._waiting) + self._left_out
 
     def put(self, data: str | bytes) -> None:
         """Send `data` as soon as the transport takes it, in the order of the calls.
@@ -85,13 +87,19 @@ class Outbox:
             self._hand_over(message)
 
     def put_first(self, data: str | bytes) -> None:
-        """Send a heartbeat ahead of all that waits here, whatever the limit.
+        """Send a heartbeat ahead of all that waits here.
 
         While the transport is paused, too: it is small, and its clock runs already.
+        Once the transport itself holds more than the limit it is left out, and stays
+        unsent: a peer that asks and does not read must not fill our memory.
         """
         message = _encoded(data)
         if self._is_open():
-            self._hand_over(message)
+            held: int = self._transport.underlying_transport.get_write_buffer_size()
+            if held > HIGH_WATER_BYTES + self._limit_bytes:
+                self._left_out += 1
+            else:
+                self._hand_over(message)
         else:
             self._waiting.appendleft(message)
             self._waiting_bytes += len(message[1])
