@@ -150,12 +150,15 @@ class Owner:
 
     unread = False
 
-    def post(self, text: str | bytes, *, first: bool) -> None: ...
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None: ...
     def tell(self, event: object) -> None: ...
     def give_up(self, epoch: int, cause: object, reason: str) -> None: ...
     def prove(self, epoch: int) -> None: ...
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None: ...
+    def run(self, what: str, epoch: int, work: object) -> None: ...
+    def deliver(self, items: list[object]) -> None: ...
 
-    def heard_at(self) -> float:
+    def heard_at(self, epoch: int) -> float:
         return 0.0
 
 
@@ -209,7 +212,7 @@ class Stand:
         read = self._desk.read
         began = time.process_time()
         for data in reads:
-            read(data, age=0.0, now=self._tick())
+            read(1, data, age=0.0, now=self._tick())
         return time.process_time() - began
 
     def _tick(self) -> float:

@@ -129,7 +129,7 @@ class World:
         self.house = House(self.contract.endpoint, options, now=loop.time())
         self.far = self.house.connect(now=loop.time())
         desk.begin(self.epoch, self._told(in_peace=in_peace))
-        greeting = loop.create_task(desk.greet([]))
+        greeting = loop.create_task(desk.greet(self.epoch, []))
         try:
             self._open(greeting, in_peace=in_peace)
             for _ in range(STEPS):
@@ -260,7 +260,7 @@ class World:
     def _read(self, data: list[Data]) -> list[Read]:
         now = self.owner.heard = self.loop.time()
         self.messages += len(data)
-        return self.desk.read(data, age=0.0, now=now)
+        return self.desk.read(self.epoch, data, age=0.0, now=now)
 
     def _also(self, channel: str) -> Iterator[str]:
         """Names of which messages may be told by another's: they share a key."""
@@ -357,7 +357,7 @@ class World:
         feed, link = self.desk.feed, self.desk._link
         read = link._classifier
         ledger = feed.ledger
-        trackers = [each for each in feed._trackers if each is not None]
+        trackers = [each for each in feed.trackers if each is not None]
         wanted, rules = len(self.channels), len(trackers) + 2
         sizes = {
             "wanted": (len(feed.subscriptions._wanted), wanted),

@@ -10,6 +10,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeAlias
 
 Data: TypeAlias = str | bytes
@@ -218,8 +219,8 @@ def _places(value: Any) -> list[Place]:
 def _spoil(within: Any, at: Any, dice: random.Random) -> None:
     value = within[at]
     spoilers: tuple[Callable[[], Any], ...] = (
-        lambda: dice.choice(VALUES),
-        lambda: dice.choice(VALUES),
+        lambda: deepcopy(dice.choice(VALUES)),
+        lambda: deepcopy(dice.choice(VALUES)),
         lambda: _like(value, dice),
         lambda: _like(value, dice),
         lambda: [value],

@@ -35,7 +35,7 @@ class Owner:
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     gaps: list[Gap] = field(default_factory=list[Gap])
 
-    def post(self, text: str | bytes, *, first: bool) -> None:
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
         self.posted.append(text)
 
     def tell(self, event: Event) -> None:
@@ -52,6 +52,9 @@ class Owner:
     def give_up(self, epoch: int, cause: Cause, reason: str) -> None:
         self.gave_up = True
 
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
+        self.gave_up = True
+
     def prove(self, epoch: int) -> None:
         self.heard = self.loop.time()
 
@@ -61,7 +64,7 @@ class Owner:
     def deliver(self, items: list[Read]) -> None:
         """What came beside the link is not looked at."""
 
-    def heard_at(self) -> float:
+    def heard_at(self, epoch: int) -> float:
         return self.heard
 
     def rest(self) -> None:

@@ -132,7 +132,7 @@ class World:
         """Greet, subscribe, and let so many seconds pass."""
         self.start()
         ends_at = self.loop.time() + seconds
-        greeting = asyncio.ensure_future(self.desk.greet(()))
+        greeting = asyncio.ensure_future(self.desk.greet(1, ()))
         pinging = asyncio.ensure_future(self.ping(ping_every))
         talking = asyncio.ensure_future(self.talk())
         await asyncio.sleep(ends_at - self.loop.time())
@@ -202,7 +202,7 @@ class World:
         truths = [now - sent_at for _, sent_at in read]
         self.oldest[now] = max(truths)
         due_at = self.ages.due_at
-        self.desk.read([data for data, _ in read], age=0.0, now=now)
+        self.desk.read(1, [data for data, _ in read], age=0.0, now=now)
         began = any(isinstance(e, ChannelLive) and e.at == now for e in self.events)
         stamped = [now - sent_at for data, sent_at in read if _is_stamped(data)]
         if self.ages.due_at <= max(due_at, now) or began:
@@ -225,7 +225,7 @@ class World:
 
     unread = False
 
-    def post(self, text: str | bytes, *, first: bool) -> None:
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
         payload = text.encode() if isinstance(text, str) else text
         took = self._way(self.road.out)
         self._there_at = max(self._there_at, self.loop.time() + took)
@@ -244,13 +244,16 @@ class World:
 
     def prove(self, epoch: int) -> None: ...
 
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
+        raise AssertionError(reason)
+
     def run(self, what: str, epoch: int, work: Coroutine[Any, Any, None]) -> None:
         """There is no other way to this venue."""
         work.close()
 
     def deliver(self, items: list[Any]) -> None: ...
 
-    def heard_at(self) -> float:
+    def heard_at(self, epoch: int) -> float:
         return self.loop.time()
 
 

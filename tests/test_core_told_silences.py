@@ -192,20 +192,3 @@ def test_a_key_without_a_number_on_the_old_link_is_the_new_ones_in_the_end() -> 
         else:
             assert seam.finish() == list(range(held))
         assert seam.complete
-
-
-def test_without_numbers_the_new_link_takes_over_with_its_first_message() -> None:
-    seam: Seam[str] = Seam([("a", None), ("b", None)])
-    assert seam.unnumbered("a", "old", is_new=False) == ["old"]
-    assert seam.unnumbered("a", "new", is_new=True) == ["new"]
-    assert not seam.complete
-    for nth in (1, 2):
-        assert seam.unnumbered("a", "old again", is_new=False) == []
-        assert seam.doubled == nth
-    assert seam.unnumbered("a", "new again", is_new=True) == ["new again"]
-    assert seam.unnumbered("unheard of", "old", is_new=False) == ["old"]
-    assert seam.unnumbered("b", "new", is_new=True) == ["new"]
-    assert not seam.complete
-    assert seam.unnumbered("unheard of", "new", is_new=True) == ["new"]
-    assert seam.complete
-    assert seam.doubled == 2

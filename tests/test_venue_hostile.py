@@ -117,10 +117,10 @@ def test_numbers_of_the_link_in_a_beacon_leave_no_gap() -> None:
     for number in range(6):
         events = [{"heartbeat_counter": number}]
         beat = f'{{"channel":"heartbeats","sequence_num":{number},"events":{events}}}'
-        desk.read([beat.replace("'", '"')], age=0.0, now=loop.time())
+        desk.read(1, [beat.replace("'", '"')], age=0.0, now=loop.time())
     assert owner.gaps == []
     lost = '{"channel":"heartbeats","sequence_num":8}'
-    desk.read([lost], age=0.0, now=loop.time())
+    desk.read(1, [lost], age=0.0, now=loop.time())
     assert [(gap.first, gap.last) for gap in owner.gaps] == [(6, 7)]
     desk.alarm.stop()
     loop.close()

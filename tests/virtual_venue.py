@@ -194,7 +194,7 @@ class Client:
 
     async def _sync(self, epoch: int) -> None:
         try:
-            sent = await self.desk.greet(())
+            sent = await self.desk.greet(epoch, ())
         except WireError as error:
             self.give_up(epoch, Cause(error.cause), error.reason)
         else:
@@ -247,7 +247,7 @@ class Client:
             self.feed(Ponged(epoch, payload))
         if data and self.link is link:
             self.heard += [now] * len(data)
-            self.items += self.desk.read(data, age=0.0, now=now)
+            self.items += self.desk.read(epoch, data, age=0.0, now=now)
         if cut is not None and self.link is link:
             self.cut = (now, cut)
             self._cut.set()
@@ -262,7 +262,7 @@ class Client:
 
     # --- what the desk wants ----------------------------------------------------------
 
-    def post(self, text: str | bytes, *, first: bool) -> None:
+    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
         if first and not self.beats:
             return
         assert isinstance(text, str)
@@ -276,6 +276,9 @@ class Client:
         if self.session.link is not None and self.session.epoch == epoch:
             self._hang_up()
             self.feed(Ended(epoch, cause, reason=reason))
+
+    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
+        self.give_up(epoch, Cause.NOTICE, reason)
 
     def prove(self, epoch: int) -> None:
         self.feed(Questioned(epoch))
@@ -296,7 +299,7 @@ class Client:
     def deliver(self, items: Iterable[Message | Gap]) -> None:
         self.items += items
 
-    def heard_at(self) -> float:
+    def heard_at(self, epoch: int) -> float:
         link = self.session.link
         return link.peer.frame_at if link is not None else 0.0
 
