@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -265,16 +266,24 @@ def test_what_cannot_be_is_refused_before_it_begins(
         heartline.connect(url, **more)
 
 
+def send_all(stream: heartline.Stream, messages: list[str]) -> None:
+    for message in messages:
+        stream.send(message)
+
+
 @in_loop
 async def test_a_full_outbox_holds_up_no_subscription() -> None:
     async with watching([BOOK], outbox_limit_bytes=200_000) as (venue, w):
         await w.stream.wait_live(SECONDS)
         assert venue.link is not None
         venue.link.transport.pause_reading()
-        own = json.dumps({"method": "public/own", "text": "x" * 20_000})
+        # It would be deflated to nothing, were it all alike.
+        noise = random.Random(1).randbytes(20_000).hex()
+        own = json.dumps({"method": "public/own", "text": noise})
         with pytest.raises(heartline.OutboxFull):
-            for _ in range(10_000):
-                w.stream.send(own)
+            send_all(w.stream, [own] * 10_000)
+        with pytest.raises(heartline.OutboxFull):
+            send_all(w.stream, ['{"method":"public/own"}'] * 10_000)
         w.stream.subscribe(OTHER)
         venue.link.transport.resume_reading()
         await w.until(lambda: w.stream.standing(OTHER) is Standing.LIVE)

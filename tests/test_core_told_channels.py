@@ -217,6 +217,9 @@ def test_a_jump_is_told_in_its_place_and_the_channel_asked_for_anew_if_that_help
         assert [type(each) for each in out[1:]] == [Unsubscribe]
         [again] = [o for o in world.told if isinstance(o, Subscribe)][1:]
         assert again.channels == ("a",)
+        # Data of the subscription that ended did not count for the new one.
+        [live] = world.take("a", 11, rule=0)
+        assert isinstance(live, ChannelLive)
 
 
 def test_a_snapshot_closes_the_gaps_it_covers_and_costs_nothing_when_all_is_well() -> (

@@ -247,17 +247,16 @@ class Feed:
         assert line.name is not None
         out: list[FeedOutput] = []
         if not line.is_live:
-            line.is_live = True
             out += self.subscriptions.data(line.name, now=now)
+            # What comes while it is being left belongs to the subscription that ends.
+            line.is_live = self.standing(line.name) in (None, Standing.LIVE)
         self.troubles.pop(line.name, None)
         return out if change is None else out + self._revived(change, now)
 
     def _revived(self, change: Change, now: float) -> list[FeedOutput]:
-        self.troubles.pop(change.channel, None)
-        revived = ChannelRevived(
-            at=now, epoch=self.epoch, channel=change.channel, after=change.silence
-        )
-        return [revived]
+        name, after = change.channel, change.silence
+        self.troubles.pop(name, None)
+        return [ChannelRevived(at=now, epoch=self.epoch, channel=name, after=after)]
 
     def look(
         self,
