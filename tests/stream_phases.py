@@ -132,6 +132,8 @@ async def main(urls: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts its background jobs with SIGINT ignored, and we inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     given = json.loads(sys.argv[1])
     factory = uvloop.new_event_loop if sys.argv[2] == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
