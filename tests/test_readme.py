@@ -90,6 +90,7 @@ DEFAULTS = {
     "Backoff": heartline.Backoff(),
     "Dialling": heartline.Dialling(),
     "Inbox": heartline.Inbox(),
+    "Lifetime": heartline.Lifetime(),
 }
 
 

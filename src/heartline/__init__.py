@@ -17,6 +17,7 @@ from .core.items import (
     Where,
 )
 from .core.latency import Latency, MaxAge
+from .core.rollover import Lifetime
 from .core.subscribing import Standing
 from .core.subscriptions import Freshness
 from .core.terms import Dialling
@@ -48,6 +49,7 @@ __all__ = [
     "Inbox",
     "Item",
     "Latency",
+    "Lifetime",
     "Limits",
     "Liveness",
     "MaxAge",
