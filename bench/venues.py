@@ -149,6 +149,7 @@ class Owner:
     """A driver that does nothing."""
 
     unread = False
+    secrets: frozenset[str] = frozenset()
 
     def post(self, epoch: int, text: str | bytes, *, first: bool) -> None: ...
     def tell(self, event: object) -> None: ...

@@ -224,6 +224,7 @@ class World:
     # --- what the desk wants ------------------------------------------------------
 
     unread = False
+    secrets: frozenset[str] = frozenset()
 
     def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
         payload = text.encode() if isinstance(text, str) else text

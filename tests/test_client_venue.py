@@ -116,9 +116,9 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def watching(
-    channels: list[str], **more: Any
+    channels: list[str], *, venue: Deribit | None = None, **more: Any
 ) -> AsyncIterator[tuple[Deribit, Watched]]:
-    venue = Deribit()
+    venue = venue or Deribit()
     async with serve(venue.handle, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         venue.url = f"ws://127.0.0.1:{port}/"
@@ -264,6 +264,27 @@ def test_what_cannot_be_is_refused_before_it_begins(
 ) -> None:
     with pytest.raises(heartline.HeartlineError, match=field):
         heartline.connect(url, **more)
+
+
+class Echoing(Deribit):
+    """It refuses every channel, and says what it was shown."""
+
+    async def take(self, said: dict[str, Any]) -> None:
+        if said["method"] != "public/subscribe":
+            return await super().take(said)
+        assert self.link is not None
+        shown = self.link.request.headers["Authorization"]  # type: ignore[union-attr]
+        error = {"code": 13009, "message": f"{shown} may not read this"}
+        await self.send({"jsonrpc": "2.0", "id": said["id"], "error": error})
+
+
+@in_loop
+async def test_a_refusal_that_echoes_a_token_does_not_show_it() -> None:
+    headers = {"Authorization": "Bearer hush-hush-123"}
+    async with watching([BOOK], venue=Echoing(), headers=headers) as (_, w):
+        await w.until(lambda: w.of(SubscriptionFailed))
+        assert "13009" in w.of(SubscriptionFailed)[0].reason
+        assert "hush-hush" not in repr(w.events) + repr(w.stream.status)
 
 
 def send_all(stream: heartline.Stream, messages: list[str]) -> None:

@@ -97,6 +97,7 @@ class Client:
         )
         ledger = self.session.ledger
         clock = self.loop.time
+        self.secrets: frozenset[str] = frozenset()
         self.desk = Desk(venue, self, ledger=ledger, loop=self.loop, clock=clock)
         self.link: Link | None = None
         self.events: list[Event] = []

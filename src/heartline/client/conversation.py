@@ -43,6 +43,8 @@ Read: TypeAlias = Message | Gap
 Channels: TypeAlias = Feed | Overlap[Any]
 
 MOST_LINES = 65_536
+MOST_REQUESTS = 2048
+"""Frames of requests whose answers can still be told from each other."""
 
 
 class ConversationOwner(Protocol):
@@ -56,6 +58,7 @@ class ConversationOwner(Protocol):
 
     def post(self, epoch: int, said: Outgoing, *, first: bool = False) -> None: ...
     def noticed(self, epoch: int, notice: Notice) -> None: ...
+    def clean(self, text: str) -> str: ...
 
 
 class Conversation:
@@ -137,6 +140,8 @@ class Conversation:
             write = self._writer.unsubscribe
         said = write(wanted.channels, unix=time.time())
         for each in said:
+            if len(self._requests) >= MOST_REQUESTS:
+                del self._requests[next(iter(self._requests))]
             self._requests[each.number] = wanted.request
             self._owner.post(self.epoch, each)
         self.asked += len(said)
@@ -322,7 +327,8 @@ class Conversation:
 
     def _refused(self, refused: Refused, items: list[Read], now: float) -> None:
         request = self._requests.get(refused.number)
-        reason = f"{refused.code} {refused.reason}".strip() or "refused"
+        # A venue may echo a token in it; it must not get any further.
+        reason = self._owner.clean(f"{refused.code} {refused.reason}".strip())
         channels = refused.channels or None
-        out = self.feed.refused(request, channels, reason=reason, now=now)
+        out = self.feed.refused(request, channels, reason=reason or "refused", now=now)
         self._owner.obey(out, items)

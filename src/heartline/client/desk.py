@@ -39,6 +39,7 @@ from heartline.core.fetches import Fetch
 from heartline.core.gaps import Ledger
 from heartline.core.items import Cause, Condition
 from heartline.core.restoring import Release
+from heartline.observe import redact_text
 from heartline.venue.reading import Notice
 from heartline.venue.writer import Outgoing
 
@@ -79,6 +80,11 @@ class DeskOwner(Protocol):
 
     def heard_at(self, epoch: int) -> float:
         """When the last complete frame of a link came."""
+        ...
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What no text may show."""
         ...
 
     @property
@@ -307,6 +313,10 @@ class Desk:
         if first and talk is not None:
             talk.feed.subscriptions.budget.spend(now=self._clock())
         self._owner.post(epoch, said.text, first=first)
+
+    def clean(self, text: str) -> str:
+        """What the venue says, without any of our secrets."""
+        return redact_text(text, self._owner.secrets)
 
     def _look_settled(self) -> None:
         for talk in self._talks:
