@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import selectors
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,30 +24,11 @@ from heartline.core.latency import MaxAge
 from heartline.testing.rfc6455 import Frame, Opcode
 from heartline.testing.venue_side import Cut, Options
 from heartline.testing.venue_side import Venue as Exchange
+from virtual_loop import VirtualLoop
 
 UNIX = 1_767_225_600.0
 ROUNDING = 1e-5
 """Unix seconds have about half a microsecond in a float."""
-
-
-class _Jumps(selectors.SelectSelector):
-    def __init__(self) -> None:
-        super().__init__()
-        self.passed = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "nothing would ever happen again"
-        self.passed += max(0.0, timeout)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.jumps = _Jumps()
-        super().__init__(self.jumps)
-
-    def time(self) -> float:
-        return self.jumps.passed
 
 
 class Sleeper(Exchange):

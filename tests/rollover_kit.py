@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,30 +26,7 @@ from heartline.core.evidence import Evidence
 from heartline.core.items import Cause, Message
 from heartline.core.neighbours import DialBudget, Neighbours
 from heartline.wire.pulse import Pulse
-
-
-class _Jumps(selectors.DefaultSelector):
-    """Never waits: the time until the next timer passes at once."""
-
-    loop: VirtualLoop
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "nothing will ever happen"
-            self.loop.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        selector = _Jumps()
-        selector.loop = self
-        self.now = 1000.0
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self.now
+from virtual_loop import VirtualLoop
 
 
 class Still(Pulse):

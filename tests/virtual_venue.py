@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import selectors
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -45,31 +44,9 @@ from heartline.testing.venue_side import Cut, Link, Options
 from heartline.testing.venue_side import Venue as House
 from heartline.testing.venue_side.http import answered
 from heartline.venue.bootstrap import extracted
+from virtual_loop import VirtualLoop
 
 T = TypeVar("T")
-
-
-class _Jump(selectors.SelectSelector):
-    """Waits for nobody: the time until the next timer passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise AssertionError("nothing will ever happen")
-        found = super().select(0)
-        if not found:
-            self.now += max(0.0, timeout)
-        return found
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
-
-    def time(self) -> float:
-        return self._jump.now
 
 
 def virtual(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
