@@ -38,5 +38,6 @@ class Early:
         return reads
 
     def clear(self) -> None:
-        """Forget them: the link is lost, and they lie in the gap that it leaves."""
+        """Forget them: the link is lost, and they lie in the gap that it leaves, which
+        begins with the first of them."""
         self._reads, self._messages, self._size_bytes = [], 0, 0

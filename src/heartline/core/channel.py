@@ -22,6 +22,7 @@ class ChannelClock:
         "contract",
         "count",
         "data_at",
+        "first_at",
         "fresh_at",
         "stalled_at",
     )
@@ -33,6 +34,8 @@ class ChannelClock:
         """Before this, no silence counts: it was of our making."""
         self.fresh_at: float | None = None
         """The last data that had not waited out a stall of ours; None before any."""
+        self.first_at: float | None = None
+        """The first data of the link."""
         self.count = 0
         self.stalled_at: float | None = None
         """The last data before a stall that has been told; None while not stalled."""
@@ -44,6 +47,8 @@ class ChannelClock:
         """Data came; if that ends a stalled time, how long it lasted."""
         gap = now - self.data_at
         self.data_at = self.fresh_at = now
+        if self.first_at is None:
+            self.first_at = now
         self.count += messages
         self._arrivals.count()
         if gap >= LEAST_GAP and not self._gap_is_ours:
@@ -56,6 +61,8 @@ class ChannelClock:
 
     def fed_stale(self, messages: int, *, now: float) -> None:
         """Data came that had waited out a stall of ours: when it came, none can say."""
+        if self.first_at is None:
+            self.first_at = now
         self.count += messages
         self.resume(now=now)
 

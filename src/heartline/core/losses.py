@@ -37,6 +37,17 @@ def lost(
     )
 
 
+def complete_until(link: Link, *, opened: bool) -> float | None:
+    """Until when all that a lost link brought was passed on; None: it brought nothing.
+
+    What comes before a link is OPEN waits for that, and is forgotten with it.
+    """
+    if opened:
+        # Frames come in order: whatever was sent before the last one is here.
+        return link.peer.frame_at
+    return link.channel.first_at
+
+
 def connected(
     link: Link, *, address: str, attempt: int, outage: float, now: float
 ) -> Connected:

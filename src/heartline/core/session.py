@@ -44,7 +44,7 @@ from .gaps import Ledger
 from .handover import Handover
 from .items import Cause, Condition, Phase, Where
 from .link import LEAST_STEP, Link, LinkFact
-from .losses import connected, dial_lost, lost, surrendered, was_useful
+from .losses import complete_until, connected, dial_lost, lost, surrendered, was_useful
 from .neighbour import Neighbour
 from .neighbours import Neighbours
 from .overflow import SlowConsumer
@@ -251,9 +251,9 @@ class Session:
             self.recovery.failures = 0
         if self.phase is Phase.OPEN:
             self.recovery.lose(since_at=event.since_at)
-        if self.phase is Phase.OPEN or link.channel.count:
-            # Frames come in order: whatever was sent before the last one is here.
-            self.ledger.lose_link(self.epoch, heard_at=link.peer.frame_at)
+        heard_at = complete_until(link, opened=self.phase is Phase.OPEN)
+        if heard_at is not None:
+            self.ledger.lose_link(self.epoch, heard_at=heard_at)
         self.past.add(link)
         self.link = None
         return out + self._retreat(self.trouble, now)
