@@ -64,6 +64,18 @@ def test_an_attempt_ends_with_the_time_of_its_stage(
     assert stage.value in failure.reason
 
 
+def test_what_is_asked_before_the_name_is_not_the_name_services() -> None:
+    attempt = Attempt(1, Dialling(resolve=2.0, connect=7.0), now=BEGAN)
+    attempt.reach(Stage.ADDRESSING, now=BEGAN)
+    assert attempt.due_at == BEGAN + 7.0
+    assert attempt.failure().cause is Cause.HANDSHAKE_TIMEOUT
+    attempt.reach(Stage.RESOLVING, now=BEGAN + 3.0)
+    assert attempt.due_at == BEGAN + 5.0
+    assert attempt.failure().cause is Cause.NAME_RESOLUTION
+    attempt.reach(Stage.CONNECTING, now=BEGAN + 4.0)
+    assert attempt.due_at == BEGAN + 7.0
+
+
 @given(resolve=SPANS, connect=SPANS, at=SPANS, lag=SPANS, late=st.booleans())
 def test_our_lag_extends_an_attempt_by_itself_but_by_one_attempt_at_most(
     resolve: float, connect: float, at: float, lag: float, late: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartline.core.attempt import Attempt
 from heartline.core.backoff import Backoff
 from heartline.core.events import (
     DialSucceeded,
@@ -13,14 +12,13 @@ from heartline.core.events import (
     Fact,
     GapFound,
     Received,
-    Stage,
     Start,
     Synced,
     Tick,
 )
 from heartline.core.items import Cause, Gap, Phase
 from heartline.core.session import Session
-from heartline.core.terms import Dialling, Terms
+from heartline.core.terms import Terms
 
 Life = tuple[bool, int]
 """Whether a link becomes OPEN, and how many messages it brings before its end."""
@@ -78,15 +76,3 @@ def test_the_gap_of_a_link_that_was_never_open_begins_with_its_first_message() -
     it.live(True, 0)
     (gap,) = it.gaps
     assert (gap.reason, gap.from_at, gap.epoch) == ("outage", first, 1)
-
-
-def test_what_comes_before_the_name_is_asked_for_is_not_the_name_services() -> None:
-    attempt = Attempt(1, Dialling(resolve=2.0, connect=7.0), now=10.0)
-    attempt.reach(Stage.ADDRESSING, now=10.0)
-    assert attempt.due_at == 17.0
-    assert attempt.failure().cause is Cause.HANDSHAKE_TIMEOUT
-    attempt.reach(Stage.RESOLVING, now=13.0)
-    assert attempt.due_at == 15.0
-    assert attempt.failure().cause is Cause.NAME_RESOLUTION
-    attempt.reach(Stage.CONNECTING, now=14.0)
-    assert attempt.due_at == 17.0

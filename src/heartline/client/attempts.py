@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from heartline.core.events import DialFailed, Ended, Fact, Staged, Synced
+from heartline.core.events import DialFailed, Ended, Fact, Stage, Staged, Synced
 from heartline.core.items import Cause, Where
 from heartline.core.session import Session
 from heartline.core.terms import Terms
@@ -64,6 +64,7 @@ class Attempts:
             outbox_limit_bytes=self._route.outbox_limit_bytes,
             fast=self._fast(),
         )
+        owner.on_fact(Staged(epoch, Stage.ADDRESSING))
         try:
             target, self._variables = await self._route.target()
             owner.secrets = secrets_of(target.url, target.headers, target.proxy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from heartline.core.feed import Feed, FeedOutput
@@ -15,6 +14,7 @@ from heartline.errors import WireError
 from heartline.wire.failures import seconds_to_wait
 
 from .contract import Venue
+from .trust import system_trust
 
 if TYPE_CHECKING:
     import httpx
@@ -95,7 +95,7 @@ class Restoring:
         import httpx  # costs a start that only few venues have to pay
 
         within = (self._venue.snapshots or Snapshots()).within
-        trust = self._ssl_context or _trust()
+        trust = self._ssl_context or system_trust()
         try:
             client = httpx.AsyncClient(timeout=None, verify=trust, proxy=self._proxy)
             async with (
@@ -136,9 +136,3 @@ def _text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise WireError(Cause.PROTOCOL, "the answer is no text") from None
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    # Reading the certificates of a system takes longer than most calls.
-    return ssl.create_default_context()

@@ -68,7 +68,9 @@ class Route:
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError("url", wanted="str", got=type(url).__name__)
         if self.venue is not None:
-            url, told = await addressed(url, self.venue)
+            url, told = await addressed(
+                url, self.venue, proxy=self.proxy, ssl_context=self.ssl_context
+            )
         target = Target(
             url=url,
             headers=await _fresh("headers", self.headers),

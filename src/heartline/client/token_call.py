@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import time
 import uuid
 
@@ -14,15 +16,23 @@ from heartline.venue.payload import NOT_JSON
 from heartline.venue.template import Text, as_text
 
 from .contract import Venue
+from .trust import system_trust
 
 TIMEOUT = 5.0
 """Seconds for the whole call; within the deadline of the dial."""
 
 
-async def addressed(url: str, venue: Venue) -> tuple[str, dict[str, object]]:
+async def addressed(
+    url: str,
+    venue: Venue,
+    *,
+    proxy: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> tuple[str, dict[str, object]]:
     """The URL to dial, filled in, and the variables it took; raises `WireError`.
 
-    The profile's call is made unless the user gave all that it would tell.
+    The profile's call is made unless the user gave all that it would tell. It goes by
+    the `proxy` of the stream, and trusts whom it trusts.
     """
     known: dict[str, object] = {
         "uuid": uuid.uuid4().hex,
@@ -37,7 +47,7 @@ async def addressed(url: str, venue: Venue) -> tuple[str, dict[str, object]]:
     if bootstrap and call and bootstrap.extract.keys() - venue.variables.keys():
         where = Text(call.url, field="bootstrap.http.url")
         at = venue.token_url or as_text(where.fill(known))
-        document = await _asked(call.method, at)
+        document = await _asked(call.method, at, proxy, ssl_context or system_trust())
         try:
             told = extracted(bootstrap, document)
         except UsageError as error:
@@ -50,17 +60,21 @@ async def addressed(url: str, venue: Venue) -> tuple[str, dict[str, object]]:
     return as_text(template.fill(values)), told
 
 
-async def _asked(method: str, url: str) -> object:
+async def _asked(
+    method: str, url: str, proxy: str | None, trust: ssl.SSLContext
+) -> object:
     """The answer, as JSON. Neither it nor the address is told: either may be secret."""
     import httpx  # costs a start that only few venues have to pay
 
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+        client = httpx.AsyncClient(timeout=None, verify=trust, proxy=proxy)
+        async with asyncio.timeout(TIMEOUT), client:
             answer = await client.request(method, url)
-    except httpx.TimeoutException:
+    except TimeoutError:
         reason = f"the token call was not answered within {TIMEOUT:g} s"
         raise WireError(Cause.HANDSHAKE_TIMEOUT, reason) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        # The latter two: a kind of proxy that httpx does not know by itself.
         reason = f"the token call failed: {type(error).__name__}"
         raise WireError(Cause.REFUSED, reason) from None
     if answer.status_code != 200:

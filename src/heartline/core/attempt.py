@@ -25,6 +25,13 @@ class Attempt:
             return min(self._resolve_by, self._connect_by)
         return self._connect_by
 
+    def reach(self, stage: Stage, *, now: float) -> None:
+        """The dial got this far."""
+        self.stage = stage
+        if stage is Stage.RESOLVING:
+            # What came before, a call for a token say, is not the name service's.
+            self._resolve_by = max(self._resolve_by, now + self.terms.resolve)
+
     def extend(self, lag: float, *, now: float) -> None:
         """Our loop was late by `lag`: the other end could not tell us anything.
 

@@ -36,6 +36,7 @@ from .items import Verdict as Verdict
 class Stage(StrEnum):
     """How far a dial has come; decides what a dial that ran out of time is called."""
 
+    ADDRESSING = "asking where to dial"
     RESOLVING = "resolving"
     CONNECTING = "connecting"
     SECURING = "securing"

@@ -121,7 +121,7 @@ class Session:
             case Staged():
                 out = []
                 if self._attempt is not None and self._attempt.epoch == fact.epoch:
-                    self._attempt.stage = fact.stage
+                    self._attempt.reach(fact.stage, now=now)
             case DialSucceeded():
                 out = self._on_dialled(fact, now)
             case DialFailed():

@@ -68,7 +68,7 @@ class Successor:
         """Take one fact of its own; commands alone come of it."""
         match fact:
             case Staged() if self._attempt is not None:
-                self._attempt.stage = fact.stage
+                self._attempt.reach(fact.stage, now=now)
             case DialSucceeded() if self._attempt is not None:
                 return self._on_dialled(fact, now)
             case DialSucceeded():
