@@ -16,13 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import detection, fuzz, hothot, lab, relaying, serving
+from . import detection, fuzz, hothot, lab, relaying, serving, venues
 from .calm import calm
 from .detection import Told
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SIDE_BY_SIDE = 6
-PROOFS = ("detection", "calm", "fuzz", "serving", "relay", "hothot", "lab")
+PROOFS = ("detection", "calm", "fuzz", "serving", "relay", "hothot", "venues", "lab")
 
 Once = Callable[[float, detection.Inject, int], Awaitable[Told]]
 
@@ -169,6 +169,8 @@ def _markdown(found: dict[str, Any]) -> str:
         for name, proof in (("relay", relaying), ("hothot", hothot))
         if name in found
     ]
+    if venues_rows := found.get("venues"):
+        lines += ["", *venues.markdown(venues_rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -237,6 +239,9 @@ def main() -> int:
     if "hothot" in proofs:
         found["hothot"] = hothot.run(asked.hothot_seconds, asked.seed)
         broken += found["hothot"]["broken"]
+    if "venues" in proofs:
+        found["venues"] = venues.run(asked.seed)
+        broken += found["venues"]["broken"]
     if {*proofs} - {"lab"}:
         # Read as late as this: another proof may have ended meanwhile.
         found = (json.loads(path.read_text()) if path.exists() else {}) | found

@@ -218,6 +218,8 @@ class Orders:
                 return venue.burst(options["name"], options["messages"], now=now)
             case "notice":
                 return venue.notice(options["index"], now=now)
+            case "written":
+                return venue.written
             case "rate":
                 venue.set_rate(options["rate"], now=now)
             case "refuse":

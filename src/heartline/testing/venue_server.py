@@ -55,6 +55,7 @@ class VenueServer:
     | `await accounts()`                     | an `Account` for each channel         |
     | `await counts()`                       | connections, cuts, breaches, by name  |
     | `await until(condition, within=5.0)`   | wait for accounts that satisfy it     |
+    | `await written()`                      | messages of channels, by connection   |
     | `await subscribed()`                   | channels of each open link            |
     | `await book(channel)`                  | all that stands in its book           |
     | `await burst(channel, n)`              | n messages now: first and last number |
@@ -193,6 +194,14 @@ class VenueServer:
         """The channels of each open link, oldest link first."""
         subscribed: list[list[str]] = await self._ask("subscribed")
         return subscribed
+
+    async def written(self) -> list[int]:
+        """Messages of channels that each connection was sent, the first one first.
+
+        Snapshots and repetitions count too; it knows of the last 1000 connections.
+        """
+        written: list[int] = await self._ask("written")
+        return written
 
     async def book(self, channel: str) -> dict[str, list[list[str]]]:
         """`bids` and `asks`: [price, size], the best price first."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import inf
+from typing import Final
 
 from heartline.errors import UsageError
 from heartline.testing.traffic import market_traffic
@@ -22,6 +23,9 @@ from .link import Link
 from .market import Event, Market, Series
 from .recording import Recorded, Recording
 from .speech import TOLD, Speech
+
+MOST_REMEMBERED: Final = 1000
+"""Connections of which it is known what they were sent, the last ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class Venue:
         self.speech = Speech(self.contract, variables=self.told)
         self.market = Market(self.contract, seed=self.options.seed)
         self.links: list[Link] = []
+        self._accepted = deque[Link](maxlen=MOST_REMEMBERED)
         self.counts: Counter[str] = Counter()
         self._zero = unix - now + self.options.clock_offset
         self._muted: dict[str, bool] = {}
@@ -174,6 +179,7 @@ class Venue:
         self.counts["connections"] += 1
         link = Link(self, now=now)
         self.links.append(link)
+        self._accepted.append(link)
         return link
 
     def gone(self, link: Link) -> None:
@@ -183,6 +189,11 @@ class Venue:
         self.counts["cut"] += link.cut is not None
         for what in link.breaches:
             self.counts[f"breach: {what}"] += 1
+
+    @property
+    def written(self) -> list[int]:
+        """Messages of channels that each connection was sent, in their order."""
+        return [link.written for link in self._accepted]
 
     # --- data ---------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Link:
         self.cut: Cut | None = None
         self.breaches: list[str] = []
         """What the client did that the venue does not take, at most a hundred."""
+        self.written = 0
+        """Messages of channels that it was sent, snapshots and repetitions too."""
         self.service = Service(venue)
         self._out: list[Out] = []
         self._variables = dict(venue.variables)
@@ -309,6 +311,7 @@ class Link:
         for beat in self._beats:
             if beat.channel is None or beat.channel == channel:
                 beat.heard(self._variables, now=now)
+        self.written += channel is not None
         self._out.append(frame)
 
     # --- beats and clocks ---------------------------------------------------------
