@@ -60,7 +60,7 @@ class Reader:
         channel = item.channel
         if isinstance(item, Numbered) and channel is not None:
             self.offsets[channel].append((item.of_epoch, item.offset))
-        if isinstance(said, str):
+        if isinstance(said, str | bytes):
             self.messages[channel or ""] += 1
         elif isinstance(said, StatusNote):
             self.lives.append(said.live)

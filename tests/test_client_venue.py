@@ -255,7 +255,7 @@ async def test_what_the_profile_does_not_know_is_delivered_and_counted() -> None
     [
         ("no-such-venue", {}, "no-such-venue"),
         ("deribit", {"venue": "okx"}, "url"),
-        ("ws://127.0.0.1:1/", {"channels": ["x"]}, "channels"),
+        ("ws://127.0.0.1:1/", {"channels": ["x" * 257]}, "channels"),
         ("deribit", {"channels": "book"}, "channels"),
     ],
 )

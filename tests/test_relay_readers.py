@@ -54,9 +54,7 @@ async def test_each_reader_gets_its_channels_whole_and_numbered() -> None:
         assert one.offsets(BOOK) == both.offsets(BOOK) == list(range(2, 22))
         (status,) = one.notes("status")
         assert status["live"] is True
-        assert heard(heartline.Message(json.dumps(json.dumps(status)), 0.0)) == (
-            relay.status
-        )
+        assert heard(heartline.Message(json.dumps(status), 0.0)) == relay.status
         account = relay.accounts[BOOK]
         assert (account.messages, account.offset) == (len(venue.said[BOOK]), 21)
 

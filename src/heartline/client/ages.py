@@ -48,12 +48,12 @@ RESOLUTIONS: Final[dict[Unit, float]] = {
 """To what a stamp is cut off, seconds. Unix seconds in a float hold no nanoseconds."""
 
 
-def limit_of(max_age: MaxAge | float | None, venue: Venue | None) -> MaxAge | None:
+def limit_of(max_age: MaxAge | float | None, venue: object) -> MaxAge | None:
     """The limit that `connect` was given. Raises `UsageError` where nothing tells the
     age of a message."""
     if max_age is None:
         return None
-    if venue is None:
+    if not isinstance(venue, Venue):
         wanted = "a venue, whose messages say when they were sent"
         raise UsageError("max_age", wanted=wanted, got="a plain URL")
     if not _stamps(venue):

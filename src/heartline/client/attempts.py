@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from picows import WSUpgradeRequest, WSUpgradeResponse
+
 from heartline.core.events import DialFailed, Ended, Fact, Stage, Staged, Synced
 from heartline.core.items import Cause, Where
 from heartline.core.session import Session
@@ -14,10 +16,12 @@ from heartline.errors import WireError
 from heartline.observe import redact_text, secrets_of
 from heartline.wire.carrier import Carrier, CarrierOwner
 from heartline.wire.dial import dial
+from heartline.wire.frames import FrameListener
 from heartline.wire.plain import Fast
 
 from .account import Outage, restore_account
 from .desk import Desk
+from .resuming import OFFER as PROTOCOL
 from .route import Route
 
 
@@ -68,9 +72,18 @@ class Attempts:
         try:
             target, self._variables = await self._route.target()
             owner.secrets = secrets_of(target.url, target.headers, target.proxy)
+            resumes = self._route.resumes
+
+            def listen(
+                request: WSUpgradeRequest, response: WSUpgradeResponse
+            ) -> FrameListener:
+                if resumes is not None:
+                    resumes.check(response.headers.getall(PROTOCOL, []))
+                return carrier.listen(request, response)
+
             await dial(
                 target,
-                carrier.listen,
+                listen,
                 resolver=self._route.resolver,
                 on_stage=lambda stage: owner.on_fact(Staged(epoch, stage)),
             )

@@ -27,6 +27,7 @@ from .contract import Venue
 from .driver import Driver
 from .heartbeat import Heartbeat
 from .observers import Observers
+from .resuming import Resuming
 from .route import Headers, Opening, Route, Url
 from .stream import Stream
 
@@ -68,14 +69,14 @@ def connect(
                 async for item in stream:                  # Message | Gap | Status
                     break
 
-    `url`, `headers` and `on_open` may be (async) callables, asked at each dial.
-    `on_open` is sent before a link is OPEN. `on_event` is given every event at once,
-    not blocking. `journal` is a file of JSON lines, `metrics` a Prometheus registry,
-    `name` what they call this stream. Sizes are bytes of payload, inclusive. `url` may
-    be a venue's name or a profile; `channels` are kept, LATE over `max_age` seconds;
-    `restore`, `lifetime`: see `Outage`, `Lifetime`. Raises `UsageError`, `VenueError`.
+    `url`, `headers` and `on_open` (sent before OPEN) may be (async) callables, asked at
+    each dial. `on_event` is given every event, not blocking. `journal` is a file of
+    JSON lines, `metrics` a Prometheus registry, `name` what they call it. Sizes are
+    bytes of payload, inclusive. `url` may be a venue's name or profile; its `channels`
+    are kept, LATE over `max_age` seconds, those of a plain URL resumed by offset: its
+    server must speak `heartline.v1`. `restore`, `lifetime`: see `Outage`, `Lifetime`.
     """
-    url, host, contract = _contract(url, venue, channels)
+    url, host, contract = _contract(url, venue, channels, heartbeat)
     route = Route(
         url=url,
         headers=headers or {},
@@ -87,7 +88,7 @@ def connect(
         compression=compression,
         max_message_bytes=max_message_bytes,
         outbox_limit_bytes=outbox_limit_bytes,
-        venue=contract,
+        contract=contract,
         restore=routes_of(restore),
         max_age=limit_of(max_age, contract),
     )
@@ -124,9 +125,12 @@ def _terms(
 
 
 def _contract(
-    url: Url, venue: Venue | str | None, channels: Sequence[str]
-) -> tuple[Url, str, Venue | None]:
-    """The URL, its host, and the contract that holds there; None for a plain URL."""
+    url: Url,
+    venue: Venue | str | None,
+    channels: Sequence[str],
+    heartbeat: Heartbeat | None,
+) -> tuple[Url, str, Venue | Resuming | None]:
+    """The URL, its host, and the contract that holds there; None without channels."""
     if isinstance(venue, str):
         venue = Venue(name=venue, channels=channels)
     elif venue is not None and channels:
@@ -137,9 +141,12 @@ def _contract(
             raise UsageError("url", wanted="a URL beside a venue", got=url)
         venue = Venue(name=url, channels=channels)
         url = venue.url
-    if venue is None and channels:
-        raise UsageError("channels", wanted="a venue that has channels", got="a URL")
-    return url, _venue_of(url), venue
+    if venue is not None or not channels:
+        return url, _venue_of(url), venue
+    if heartbeat is not None:
+        wanted = "none beside channels of a URL, whose server beats by itself"
+        raise UsageError("heartbeat", wanted=wanted, got="one")
+    return url, _venue_of(url), Resuming(channels)
 
 
 def _venue_of(url: Url) -> str:

@@ -102,6 +102,11 @@ class Conversation:
         self._ages = ages
         self._asked = Asked(ages)
 
+    @property
+    def settled(self) -> bool:
+        """Whether every wanted channel was answered."""
+        return self.feed.settled
+
     # --- what is said -------------------------------------------------------------
 
     async def greet(self, *, now: float) -> int:

@@ -12,7 +12,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from heartline.core.channel_events import (
     Prove,
@@ -37,7 +37,7 @@ from heartline.core.events import (
 from heartline.core.feed import Feed, FeedOutput
 from heartline.core.fetches import Fetch
 from heartline.core.gaps import Ledger
-from heartline.core.items import Cause, Condition
+from heartline.core.items import Cause, Condition, Gap
 from heartline.core.restoring import Release
 from heartline.observe import redact_text
 from heartline.venue.reading import Notice
@@ -49,11 +49,15 @@ from .contract import SETTLE, Venue
 from .conversation import Conversation, Read
 from .joining import Joining
 from .restoring import HOSTS, Restoring
+from .resuming import Resumed, Resuming
 
 LATE = 0.1
 """A timer this much late is our own stall: silence up to then is judged by nobody."""
 DRAIN_STEP = 0.01
 """Pause before the next look while the socket still holds what was not read."""
+
+
+Talk: TypeAlias = Conversation | Resumed
 
 
 class DeskOwner(Protocol):
@@ -98,7 +102,7 @@ class Desk:
 
     def __init__(
         self,
-        venue: Venue,
+        venue: Venue | Resuming,
         owner: DeskOwner,
         *,
         ledger: Ledger,
@@ -109,7 +113,8 @@ class Desk:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.venue = venue
-        self._ages = ages or Ages(venue, None, tell=owner.tell, clock=clock)
+        known = venue if isinstance(venue, Venue) else None
+        self._ages = ages or Ages(known, None, tell=owner.tell, clock=clock)
         self.feed = Feed(
             venue.feed_terms(),
             ledger=ledger,
@@ -117,15 +122,19 @@ class Desk:
             hosts=HOSTS,
             draw=random.random,
         )
-        self._restoring = Restoring(
-            venue, self, clock=clock, proxy=proxy, ssl_context=ssl_context
-        )
+        self._restoring: Restoring | None = None
+        if known is not None:
+            self._restoring = Restoring(
+                known, self, clock=clock, proxy=proxy, ssl_context=ssl_context
+            )
         self._owner = owner
         self._clock = clock
-        self._link = Conversation(
-            venue, self.feed, self, epoch=0, variables={}, ages=self._ages
-        )
+        self._link = self._talk_of(0, {})
         self._joining: Joining | None = None
+        self._opened = False
+        """Whether the present link came to be OPEN."""
+        self._outages: list[Gap] = []
+        """What they cost will be known by offsets, once a link is OPEN."""
         self.alarm = Alarm(self._fire, loop=loop, clock=clock)
         self.feed.want(venue.channels, now=clock())
 
@@ -139,6 +148,8 @@ class Desk:
         `beside`: the one before it delivers until this one has all that it has.
         """
         if beside:
+            assert isinstance(self.venue, Venue)
+            assert isinstance(self._link, Conversation)
             self._joining = Joining(
                 self.venue,
                 self.feed,
@@ -151,15 +162,17 @@ class Desk:
             )
             return
         self.alarm.stop()
+        self._opened = False
         self._joining = None
         self.feed.epoch = epoch
-        self._link = Conversation(
-            self.venue,
-            self.feed,
-            self,
-            epoch=epoch,
-            variables=variables,
-            ages=self._ages,
+        self._link = self._talk_of(epoch, variables)
+
+    def _talk_of(self, epoch: int, variables: Mapping[str, object]) -> Talk:
+        venue, feed = self.venue, self.feed
+        if isinstance(venue, Resuming):
+            return Resumed(venue, feed, self, epoch=epoch)
+        return Conversation(
+            venue, feed, self, epoch=epoch, variables=variables, ages=self._ages
         )
 
     async def greet(self, epoch: int, more: Iterable[str | bytes]) -> int:
@@ -177,7 +190,7 @@ class Desk:
             sent += 1
         self.obey(link.feed.begin(epoch, now=self._clock()))
         sent += link.asked
-        if not link.feed.settled:
+        if not link.settled:
             await link.answers.wait("settled", SETTLE, required=False)
         joining = self._joining
         if joining is not None and joining.new is link:
@@ -190,7 +203,7 @@ class Desk:
         joining = self._joining
         return joining.new.epoch if joining and joining.complete else None
 
-    def _talk(self, epoch: int) -> Conversation | None:
+    def _talk(self, epoch: int) -> Talk | None:
         if self._link.epoch == epoch:
             return self._link
         joining = self._joining
@@ -199,7 +212,7 @@ class Desk:
         return None
 
     @property
-    def _talks(self) -> list[Conversation]:
+    def _talks(self) -> list[Talk]:
         joining = self._joining
         if joining is None or not joining.both:
             return [self._link]
@@ -209,6 +222,8 @@ class Desk:
         """What the session tells of the link that the channels must know."""
         match event:
             case Connected():
+                self._opened = True
+                self._tell_outages()
                 self.obey(self.feed.open(now=self._clock()))
             case TookOver() if self._joining is not None:
                 items = self._joining.take_over(now=self._clock())
@@ -219,8 +234,15 @@ class Desk:
                 if self._joining.new.epoch == epoch:
                     self._joining.withdraw(now=self._clock())
             case Lost() | Stopped() | Surrendered():
+                if isinstance(self._link, Resumed) and not self._opened:
+                    self._link.lose()
+                if not isinstance(event, Lost):
+                    # It will never be known.
+                    self._owner.deliver([*self._outages])
+                    self._outages.clear()
                 self._joining = None
-                self._restoring.cancel()
+                if self._restoring is not None:
+                    self._restoring.cancel()
                 self._link.rhythms = []
                 self.obey(self.feed.lose(now=self._clock()))
                 self.alarm.stop()
@@ -257,7 +279,7 @@ class Desk:
             self._link.heard_at = now
             return self._link.read(data, age=age, now=now)
         talk = self._talk(epoch)
-        if joining is None or talk is None:
+        if joining is None or not isinstance(talk, Conversation):
             return []
         talk.heard_at = now
         items = joining.read(talk, data, age=age, now=now)
@@ -270,6 +292,26 @@ class Desk:
             reason = "the venue announced the end of this connection"
             self._owner.announced(epoch, reason, notice.lead_s)
 
+    @property
+    def replays(self) -> bool:
+        """Whether what was missed is sent again before the stream is OPEN."""
+        return isinstance(self._link, Resumed)
+
+    def keeps(self, event: Event) -> bool:
+        """Whether the consumer is not to be told of an outage yet."""
+        if isinstance(self._link, Resumed) and isinstance(event, GapFound):
+            self._outages.append(event.gap)
+            return True
+        return False
+
+    def _tell_outages(self) -> None:
+        outages, self._outages = self._outages, []
+        for gap in outages:
+            assert isinstance(self._link, Resumed)
+            closed, left = self._link.made_good(gap, now=self._clock())
+            self.obey(closed)
+            self._owner.deliver([*left])
+
     # --- what is to be done -------------------------------------------------------
 
     def obey(
@@ -281,7 +323,7 @@ class Desk:
             match each:
                 case Release():
                     items += each.messages
-                case Fetch():
+                case Fetch() if self._restoring is not None:
                     self._restoring.fetch(each)
                 case Subscribe() | Unsubscribe():
                     talk = self._talk(each.epoch)
@@ -292,7 +334,7 @@ class Desk:
                 case Redial():
                     reason = f"{each.channel}: {each.reason}"
                     self._owner.give_up(each.epoch, Cause.CHANNEL_STALLED, reason)
-                case Replace() | Retire():
+                case Replace() | Retire() | Fetch():
                     raise AssertionError(each)
                 case GapFound():
                     # It stands before the message that brought it to light.
@@ -320,7 +362,7 @@ class Desk:
 
     def _look_settled(self) -> None:
         for talk in self._talks:
-            if talk.answers.awaits("settled") and talk.feed.settled:
+            if talk.answers.awaits("settled") and talk.settled:
                 talk.answers.came("settled")
 
     # --- time ---------------------------------------------------------------------

@@ -60,6 +60,7 @@ from .desk import Desk
 from .errands import Errands
 from .intake import Intake
 from .observers import Observers
+from .resuming import is_beat
 from .route import Route
 
 _NEIGHBOURS = Neighbours()
@@ -93,6 +94,8 @@ class Driver:
             who=next(_NAMES),
         )
         self.intake = Intake(self.session, self._inbox, route.heartbeat)
+        if route.resumes is not None:
+            self.intake.is_answer = is_beat
         self.reader = self.intake.reader
         self.pump: Pump | None = None
         self.carrier: Carrier | None = None
@@ -109,7 +112,7 @@ class Driver:
         self._unsent = 0
         self.desk: Desk | None = None
         # Whoever looks at each message cannot let whole reads go past.
-        looks = route.heartbeat is not None or route.venue is not None
+        looks = route.heartbeat is not None or route.contract is not None
         self._attempts = Attempts(
             route, terms, self, fast=lambda: None if looks else self.reader.lane.take
         )
@@ -131,9 +134,9 @@ class Driver:
             heard=self.reader.open(loop),
         )
         self.intake.pump = self.pump
-        if self._route.venue is not None:
+        if (contract := self._route.contract) is not None:
             self.desk = self._attempts.desk = self.intake.desk = Desk(
-                self._route.venue,
+                contract,
                 self,
                 ledger=self.session.ledger,
                 loop=loop,
@@ -237,7 +240,8 @@ class Driver:
             report("Heartbeat.send", error)
 
     def _tell(self, event: Event) -> None:
-        if isinstance(event, GapFound):
+        kept = self.desk is not None and self.desk.keeps(event)
+        if isinstance(event, GapFound) and not kept:
             self.reader.note(event.gap)
         if isinstance(event, Lost):
             self.intake.early.clear()

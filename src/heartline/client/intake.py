@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
 
 from heartline.core.events import (
@@ -11,6 +12,7 @@ from heartline.core.events import (
     Overflowed,
     Paused,
     Resumed,
+    Synced,
 )
 from heartline.core.inbox import Inbox, Overflow
 from heartline.core.items import Condition, Gap, Message, Phase
@@ -43,9 +45,10 @@ class Intake:
         self.desk: Desk | None = None
         self.paused = False
         recogniser = heartbeat.recogniser() if heartbeat else None
-        self._is_answer = (
+        self.is_answer: Callable[[str | bytes], bool] | None = (
             careful("Heartbeat.answer", recogniser, bool) if recogniser else None
         )
+        """Whether a message is a sign of life, and nothing for the consumer."""
 
     def take(
         self, carrier: Carrier, data: list[str | bytes], frames: int, size_bytes: int
@@ -54,7 +57,7 @@ class Intake:
         pump = self.pump
         assert pump is not None
         now = pump.clock()
-        if self._is_answer is not None:
+        if self.is_answer is not None:
             data = self._without_answers(carrier, data)
         epoch, count = carrier.epoch, len(data)
         calm = pump.hears(epoch, frames, count, size_bytes, now=now)
@@ -109,7 +112,10 @@ class Intake:
         if self.session.phase is Phase.SYNCING:
             if self.early.put(messages, size_bytes):
                 assert self.pump is not None
-                self.pump.feed(Overflowed(0, disconnect=True))
+                replays = self.desk is not None and self.desk.replays
+                # What is replayed is more than an inbox holds: it is to be read.
+                full = Synced(self.session.epoch, 0) if replays else None
+                self.pump.feed(full or Overflowed(0, disconnect=True))
             return
         dropped = self.reader.put(messages, size_bytes)
         if dropped or self.reader.buffer.full:
@@ -141,9 +147,9 @@ class Intake:
     def _without_answers(
         self, carrier: Carrier, data: list[str | bytes]
     ) -> list[str | bytes]:
-        assert self._is_answer is not None
+        assert self.is_answer is not None
         assert self.pump is not None
-        rest = [message for message in data if not self._is_answer(message)]
+        rest = [message for message in data if not self.is_answer(message)]
         if len(rest) < len(data):
             self.pump.feed(Answered(carrier.epoch))
         return rest

@@ -2,16 +2,18 @@
 
 It holds no connection. `opening` is what to send on each new link, `take` reads what
 comes back; between two links it remembers the place in every channel, so that what is
-missed is replayed or told as a `Gap` with its offsets.
+missed is replayed or told as a `Gap` with its offsets. `heartline.connect` with
+`channels` does all of this by itself; see `resuming.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
 from heartline.core.items import Gap, Item, Message, Status
 from heartline.errors import UsageError
@@ -21,6 +23,7 @@ from heartline.wire.resume import (
     MessageFrame,
     NoticeFrame,
     RefusedFrame,
+    ServerFrame,
     Subscribe,
     SubscribedFrame,
     TermsFrame,
@@ -28,17 +31,22 @@ from heartline.wire.resume import (
     encode,
 )
 
-from .stream import Stream
-
 HEADERS = {"Sec-WebSocket-Protocol": SUBPROTOCOL}
 """Ask for the sub-protocol: the `headers` of `heartline.connect`."""
 
+_read_text: Final = Decoder(str).decode
+
 
 class Numbered(Message, frozen=True, gc=False):
-    """A message with its place: `offset` within `of_epoch`, the server's numbering."""
+    """A message with its place: `offset` within `of_epoch`, the server's numbering.
+
+    `data` is the text or the bytes that the server published; what it published of
+    another kind is JSON, and `json` says so.
+    """
 
     offset: int = 0
     of_epoch: str = ""
+    json: bool = False
 
 
 class Notice(Struct, frozen=True):
@@ -64,6 +72,8 @@ News: TypeAlias = Numbered | Message | Gap | Notice | Refused
 class _Place:
     epoch: str | None = None
     offset: int = 0
+    until: int = 0
+    """The last message before the subscription: all up to it was missed."""
 
 
 class Resumption:
@@ -81,16 +91,37 @@ class Resumption:
 
     def opening(self) -> list[str]:
         """What to send on a new link: the `on_open` of `heartline.connect`."""
-        return [
-            encode(
-                Subscribe(
-                    channel=name,
-                    epoch=place.epoch,
-                    offset=None if place.epoch is None else place.offset,
-                )
-            ).decode()
-            for name, place in self._places.items()
-        ]
+        return [self.request(name) for name in self._places]
+
+    def request(self, channel: str) -> str:
+        """What asks for a channel, from its place on."""
+        place = self._places[channel]
+        offset = None if place.epoch is None else place.offset
+        asked = Subscribe(channel=channel, epoch=place.epoch, offset=offset)
+        return encode(asked).decode()
+
+    def want(self, channel: str) -> None:
+        """From now on this channel, too."""
+        self._places.setdefault(channel, _Place())
+
+    def forget(self, channel: str) -> None:
+        self._places.pop(channel, None)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something that was missed is still to come, or to be told missing."""
+        return any(place.offset < place.until for place in self._places.values())
+
+    def begin(self) -> dict[str, _Place]:
+        """A new link begins; the places as they are, for `back_to`."""
+        for place in self._places.values():
+            place.until = 0
+        return {name: replace(place) for name, place in self._places.items()}
+
+    def back_to(self, places: dict[str, _Place]) -> None:
+        """What came since then reached nobody: it is to come again."""
+        for name in self._places:
+            self._places[name] = replace(places.get(name) or _Place())
 
     def place(self, channel: str) -> tuple[str | None, int]:
         """Epoch and offset of the last message that was received or told missing."""
@@ -104,7 +135,10 @@ class Resumption:
         is left out, and a jump that nobody announced is a gap all the same. Raises
         `WireError` for what is no frame of the sub-protocol.
         """
-        frame = decode_server(message.data)
+        return self.heed(decode_server(message.data), message)
+
+    def heed(self, frame: ServerFrame, message: Message) -> list[News]:
+        """The same for a frame that was read, out of `message`."""
         since_at = self._heard_at or message.received_at
         self._heard_at = message.received_at
         match frame:
@@ -113,12 +147,7 @@ class Resumption:
             case GapFrame():
                 return self._take_gap(frame, message, since_at)
             case SubscribedFrame():
-                place = self._places.get(frame.channel)
-                if place is not None and place.epoch is None:
-                    # New here: it begins with what comes next.
-                    place.epoch, place.offset = frame.epoch, frame.offset
-                elif place is not None and place.epoch != frame.epoch:
-                    return self._begin_epoch(frame, place, message, since_at)
+                return self._take_subscribed(frame, message, since_at)
             case TermsFrame():
                 self.terms = frame
             case NoticeFrame():
@@ -130,9 +159,7 @@ class Resumption:
         return []
 
     def _take_message(self, frame: MessageFrame, message: Message) -> list[News]:
-        data: str | bytes = bytes(frame.data).decode()
-        if frame.base64 is not None:
-            data = frame.base64
+        data, is_json = _said(frame)
         place = None if frame.channel is None else self._places.get(frame.channel)
         if place is None or frame.offset is None:
             return [Message(data, message.received_at, frame.channel, message.epoch)]
@@ -153,6 +180,7 @@ class Resumption:
                 message.age,
                 offset=frame.offset,
                 of_epoch=place.epoch or "",
+                json=is_json,
             )
         )
         return news
@@ -176,10 +204,19 @@ class Resumption:
         first, place.offset = max(frame.first, place.offset + 1), frame.last
         return [self._gap(frame.channel, first, frame.last, message)]
 
-    def _begin_epoch(
-        self, frame: SubscribedFrame, place: _Place, message: Message, since_at: float
+    def _take_subscribed(
+        self, frame: SubscribedFrame, message: Message, since_at: float
     ) -> list[News]:
-        """The numbers begin anew: how many of the old were missed, nobody knows."""
+        place = self._places.get(frame.channel)
+        if place is None:
+            return []
+        place.until = frame.offset
+        if place.epoch is None:
+            # New here: it begins with what comes next.
+            place.epoch, place.offset = frame.epoch, frame.offset
+        if place.epoch == frame.epoch:
+            return []
+        # The numbers begin anew: how many of the old were missed, nobody knows.
         gap = Gap(
             "outage",
             since_at,
@@ -203,7 +240,7 @@ class Resumption:
             missing=last - first + 1,
         )
 
-    async def items(self, stream: Stream) -> AsyncIterator[Item | News]:
+    async def items(self, stream: AsyncIterable[Item]) -> AsyncIterator[Item | News]:
         """What a stream made with `HEADERS` and `opening` brings, read.
 
         The stream is to be opened with `headers=HEADERS, on_open=place.opening`.
@@ -216,3 +253,14 @@ class Resumption:
                 continue
             for news in self.take(item):
                 yield news
+
+
+def _said(frame: MessageFrame) -> tuple[str | bytes, bool]:
+    """What was published, and whether it is JSON of what is neither text nor bytes."""
+    if frame.base64 is not None:
+        return frame.base64, False
+    said: Raw = frame.data
+    text = bytes(said)
+    if text.startswith(b'"'):
+        return _read_text(text), False
+    return text.decode(), True

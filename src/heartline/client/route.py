@@ -17,6 +17,7 @@ from heartline.wire.resolve import Resolver
 from .account import Restore
 from .contract import Venue
 from .heartbeat import Heartbeat
+from .resuming import Resuming
 from .token_call import addressed
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class Route:
     compression: bool
     max_message_bytes: int
     outbox_limit_bytes: int
-    venue: Venue | None = None
+    contract: Venue | Resuming | None = None
+    """What its channels are asked for by; None of a stream without any."""
     restore: tuple[Restore, ...] = ()
     max_age: MaxAge | None = None
 
@@ -56,7 +58,16 @@ class Route:
     @property
     def syncs(self) -> bool:
         said = callable(self.on_open) or len(self.on_open) > 0
-        return said or self.venue is not None or len(self.restore) > 0
+        return said or self.contract is not None or len(self.restore) > 0
+
+    @property
+    def venue(self) -> Venue | None:
+        return self.contract if isinstance(self.contract, Venue) else None
+
+    @property
+    def resumes(self) -> Resuming | None:
+        """The channels of a server that speaks the sub-protocol."""
+        return self.contract if isinstance(self.contract, Resuming) else None
 
     async def target(self) -> tuple[Target, dict[str, object]]:
         """Ask for the URL and headers of this attempt; raises `WireError`.
@@ -71,9 +82,13 @@ class Route:
             url, told = await addressed(
                 url, self.venue, proxy=self.proxy, ssl_context=self.ssl_context
             )
+        headers = await _fresh("headers", self.headers)
+        if self.resumes is not None:
+            url = self.resumes.moved(url, carries_headers=bool(headers))
+            headers = self.resumes.offering(headers)
         target = Target(
             url=url,
-            headers=await _fresh("headers", self.headers),
+            headers=headers,
             proxy=self.proxy,
             ssl_context=self.ssl_context,
             compression=self.compression,

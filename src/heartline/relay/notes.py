@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct, field
 
+from heartline.client.resume import Numbered
 from heartline.core.channel_events import (
     ChannelLive,
     GapClosed,
@@ -100,19 +101,18 @@ Clock: TypeAlias = Callable[[float], str]
 """A monotonic instant, as UTC text."""
 
 encode = msgspec.json.Encoder().encode
-_notes: msgspec.json.Decoder[Note | str] = msgspec.json.Decoder(Note | str)
+_notes: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
 
-def heard(message: Message) -> Note | str:
-    """Read what a client of `heartline.v1` got from a relay: a note, or a message of
-    the upstream. Binary data of the upstream is no JSON and is not for this.
+def heard(message: Message) -> Note | str | bytes:
+    """Read what a client of `heartline.v1` got from a relay, on a stream with
+    `channels` or by `Resumption.take`: a note, or a message of the upstream as it came.
 
     Raises `msgspec.DecodeError` for what no relay says.
     """
-    said = _notes.decode(message.data)
-    if message.channel is None and isinstance(said, str):
-        return _notes.decode(said)
-    return said
+    if isinstance(message, Numbered) and not message.json:
+        return message.data
+    return _notes.decode(message.data)
 
 
 def utc(unix: float) -> str:
