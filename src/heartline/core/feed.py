@@ -14,10 +14,10 @@ from typing import Literal
 from msgspec.structs import replace
 
 from .budget import Budget
+from .channel_bounds import ChannelBounds
 from .channel_events import (
     ChannelOutput,
     GapClosed,
-    MalformedFound,
     Prove,
     Redial,
     SubscriptionFailed,
@@ -31,6 +31,7 @@ from .gaps import Entry, Ledger
 from .items import Gap, Message
 from .lines import Line as Line
 from .lines import Lines
+from .misread import Misread
 from .restore import Numbers
 from .restoring import ChannelTrouble, Restoring
 from .restoring import FeedOutput as FeedOutput
@@ -43,10 +44,6 @@ from .watched import Change, Outcome
 
 REVIVAL = 5.0
 """Seconds that a channel has for its first data after it was asked for anew."""
-MOST_PROMISED = 256
-"""Channels whose bounds a status names; of more, only the largest bound is told."""
-BOUNDS_KEPT = 1.0
-"""Seconds for which the bounds are told unchanged: there may be many channels."""
 
 
 class Feed:
@@ -73,9 +70,7 @@ class Feed:
         self.epoch = 0
         self.unknown = 0
         """Messages that the venue's profile does not speak of."""
-        self._malformed = 0
-        self._malformed_told = -1
-        """The epoch in which that was last told."""
+        self._misread = Misread()
         self._is_open = False
         self.trackers = [
             tracker_of(each.numbering) if each is not None else None
@@ -87,8 +82,7 @@ class Feed:
         self.restoring = Restoring(
             self, terms.snapshots, hosts=hosts or Hosts(), draw=draw
         )
-        self._bounds: dict[str | None, float] = {}
-        self._bounds_until = -1.0
+        self._bounds = ChannelBounds(self.watch)
 
     @property
     def deadline(self) -> float:
@@ -106,7 +100,7 @@ class Feed:
                 self.restoring.want(channel, self.terms.restored(channel))
             out += self.subscriptions.want([channel], now=now)
         out += self.restoring.confirmed(now=now)
-        self._bounds_until = -1.0
+        self._bounds.renew()
         return out
 
     def unwant(self, channels: Iterable[str], *, now: float) -> list[FeedOutput]:
@@ -116,7 +110,7 @@ class Feed:
             self.restoring.unwant(name)
             self.troubles.pop(name, None)
             self._lines.drop(name)
-        self._bounds_until = -1.0
+        self._bounds.renew()
         return list(self.subscriptions.unwant(names, now=now))
 
     # --- the links ----------------------------------------------------------------
@@ -166,7 +160,7 @@ class Feed:
         self.epoch, self.subscriptions = epoch, subscriptions
         self.trackers[:] = trackers
         self._lines.adopt(counted, trackers, standing=self.standing)
-        self._bounds_until = -1.0
+        self._bounds.renew()
         if self.restoring.settled:
             return []
         self.restoring.begin(epoch)
@@ -179,6 +173,7 @@ class Feed:
         wanted = channel is not None and self.standing(channel) is not None
         line = self._lines.line(channel, rule, wanted=wanted, now=now)
         line.restore = self.restoring.holder(channel)
+        line.watched = self.watch.of(channel)
         return line
 
     def take(
@@ -196,18 +191,29 @@ class Feed:
         `last`, `prev`, `first`, `anew` as in `Tracker.feed`, `track` as its key.
         """
         line.account.received += 1
-        odd = out = None
+        out = None
         if last is not None and (tracker := line.tracker) is not None:
             odd = tracker.feed(track, last, prev, first, anew)
-        if odd is not None or (anew and line.wounded):
-            out = self.look(line, odd, track, last, anew, now)
+            if odd is not None or (anew and line.wounded):
+                out = self.look(line, odd, track, last, anew, now)
+        elif anew and line.wounded:
+            out = self.look(line, None, track, last, anew, now)
         line.at = now
-        if (name := line.name) is None:
+        change = None
+        if (watched := line.watched) is not None:
+            # `ChannelWatch.feed` once more: this is done for every message.
+            silence = now - watched.data_at
+            watched.data_at = now
+            watched.count += 1
+            watch = self.watch
+            watched.all_at = watch.total = watch.total + 1
+            if silence > watched.alert:
+                change = watch.end_silence(watched, silence, now)
+        elif line.name is not None:
+            change = self.watch.feed(line.name, now)
+        if change is None and (line.is_live or line.name is None):
             return out
-        change = self.watch.feed(name, now)
-        if change is not None or not line.is_live:
-            out = [*(out or ()), *self._came(line, change, now)]
-        return out
+        return self._came(line, line.name or "", change, out, now)
 
     def keep(
         self,
@@ -233,25 +239,27 @@ class Feed:
 
         `reason` is passed on: it must show none of the message's content.
         """
-        self._malformed += 1
-        return self._tell_malformed(reason, now)
+        self._misread.count += 1
+        return [*self._misread.tell(reason, epoch=self.epoch, now=now)]
 
-    def _tell_malformed(self, reason: str, now: float) -> list[FeedOutput]:
-        if self._malformed_told == self.epoch:
-            return []
-        self._malformed_told = self.epoch
-        return [MalformedFound(at=now, epoch=self.epoch, reason=reason)]
-
-    def _came(self, line: Line, change: Change | None, now: float) -> list[FeedOutput]:
+    def _came(
+        self,
+        line: Line,
+        name: str,
+        change: Change | None,
+        out: list[FeedOutput] | None,
+        now: float,
+    ) -> list[FeedOutput] | None:
         """The first data of a channel, or the end of its stall."""
-        assert line.name is not None
-        out: list[FeedOutput] = []
+        told: list[FeedOutput] = out or []
         if not line.is_live:
-            out += self.subscriptions.data(line.name, now=now)
+            told += self.subscriptions.data(name, now=now)
             # What comes while it is being left belongs to the subscription that ends.
-            line.is_live = self.standing(line.name) in (None, Standing.LIVE)
-        self.troubles.pop(line.name, None)
-        return out if change is None else out + self._revived(change, now)
+            line.is_live = self.standing(name) in (None, Standing.LIVE)
+        self.troubles.pop(name, None)
+        if change is not None:
+            told += self._revived(change, now)
+        return told or None
 
     def _revived(self, change: Change, now: float) -> list[FeedOutput]:
         name, after = change.channel, change.silence
@@ -280,7 +288,8 @@ class Feed:
             line.wounded = bool(self.ledger.open_gaps(line.name))
         out = [self.told(entry, line.name, now) for entry in entries]
         if isinstance(odd, Unreadable):
-            out += self._tell_malformed(f"{odd.field}: no number ({odd.got})", now)
+            reason = f"{odd.field}: no number ({odd.got})"
+            out += self._misread.tell(reason, epoch=self.epoch, now=now)
         lost = isinstance(odd, Missing) or (isinstance(odd, Reset) and not odd.proven)
         if lost and line.resubscribe and line.name is not None:
             out += self._revive(line.name, now)
@@ -381,7 +390,7 @@ class Feed:
     def malformed(self) -> int:
         """Messages that broke the venue's own rules, their numbers included."""
         trackers = (each for each in self.trackers if each is not None)
-        return self._malformed + sum(each.unread for each in trackers)
+        return self._misread.count + sum(each.unread for each in trackers)
 
     @property
     def settled(self) -> bool:
@@ -402,18 +411,5 @@ class Feed:
         return self.watch.silence(channel, now=now) <= max_age
 
     def bounds(self, *, now: float) -> dict[str | None, float]:
-        """Seconds of silence until each channel is told; those nothing is promised of
-        are left out. Of very many channels the largest alone, under None."""
-        if now < self._bounds_until:
-            return self._bounds
-        promised: dict[str | None, float] = {
-            name: bound
-            for name in self.subscriptions.wanted
-            if (bound := self.watch.bound(name, now=now)) is not None
-        }
-        self._bounds_until = now + BOUNDS_KEPT
-        if len(promised) > MOST_PROMISED:
-            self._bounds = {None: max(promised.values())}
-        else:
-            self._bounds = promised
-        return self._bounds
+        """Seconds of silence until each channel is told; see `ChannelBounds`."""
+        return self._bounds.of(self.subscriptions.wanted, now=now)

@@ -68,10 +68,10 @@ class ChannelWatch:
         watched.count += messages
         watched.all_at = self.total = self.total + messages
         if silence > watched.alert:
-            return self._end_silence(watched, silence, now)
+            return self.end_silence(watched, silence, now)
         return None
 
-    def _end_silence(
+    def end_silence(
         self, watched: Watched, silence: float, now: float
     ) -> Change | None:
         """A silence ends that was longer than any, or that something hung on."""
@@ -135,6 +135,10 @@ class ChannelWatch:
         heapify(self._agenda)
 
     # --- what is known ----------------------------------------------------------------
+
+    def of(self, channel: str | None) -> Watched | None:
+        """What is known of one channel; None if it is not watched."""
+        return None if channel is None else self._watched.get(channel)
 
     def outcome(self, channel: str) -> Outcome | None:
         """What is held of a channel; None if it is not watched."""

@@ -8,6 +8,7 @@ from .gaps import Account, Ledger
 from .restore import Restore
 from .subscribing import Standing
 from .tracker import Tracker
+from .watched import Watched
 
 MOST_STRAYS = 16_384
 """Channels that are followed though nobody asked for them. Messages of more of them
@@ -25,6 +26,7 @@ class Line:
         "restore",
         "resubscribe",
         "tracker",
+        "watched",
         "wounded",
     )
 
@@ -46,6 +48,8 @@ class Line:
         """When its last message was read."""
         self.restore: Restore | None = None
         """Who takes its messages while its state is not known."""
+        self.watched: Watched | None = None
+        """Whose silence its messages end; None if that is to be looked up."""
         self.is_live = False
         self.wounded = True
         """A gap or an outage may be open that a snapshot would close."""
@@ -128,4 +132,6 @@ class Lines:
         self._dropped.add(channel)
         self._ledger.close_account(channel)
         for rule in (None, *range(len(self._rules))):
-            self._lines.pop((channel, rule), None)
+            line = self._lines.pop((channel, rule), None)
+            if line is not None:
+                line.watched = None
