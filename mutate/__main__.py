@@ -1,7 +1,9 @@
 """`make mutate`: plant faults in the core and count which are noticed.
 
 Works on a copy of the tree in a temporary directory. What nobody notices is listed,
-and has to be judged in mutate/survivors.md: an equivalent, or a hole.
+and has to be judged in mutate/survivors.md: an equivalent, or a hole. An equivalent
+that is listed there is not planted: by its file, function, line and change, so that a
+row hides one fault and no other, and none once the line has changed.
 """
 
 from __future__ import annotations
@@ -21,41 +23,38 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .judge import Judgement, judge, prepare
-from .plant import Fault, faults, planted
+from .judge import CORE, Judge, Judgement, measure, prepare
+from .plant import Fault, faults
+from .reach import Reach
 
 HERE = Path(__file__).resolve().parent
-CORE = Path("src/heartline/core")
 SURVIVORS = HERE / "survivors.md"
 WANTED = 0.95
 """Least share of the faults that are not equivalents, to be noticed."""
 NICE = 15
 COPIED = ("src", "tests", "mutate", "pyproject.toml", "README.md")
 
-_TREE = Path()
-_THOROUGH = False
+Tried = tuple[Fault, Judgement, float]
+
+_JUDGE: list[Judge] = []
+"""Of this worker; one."""
 
 
-def start(tree: Path, thorough: bool) -> None:
+def start(tree: Path, reach: Reach, thorough: bool) -> None:
     """Make a worker ready."""
-    global _TREE, _THOROUGH
-    _TREE, _THOROUGH = tree, thorough
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     prepare(tree)
+    _JUDGE.append(Judge(tree, reach, thorough=thorough))
 
 
-def try_one(fault: Fault | None) -> tuple[Fault | None, Judgement, float]:
-    """Judge one fault, or with None the core as it is."""
+def try_one(fault: Fault) -> Tried:
+    """Judge one fault, and say how long that took."""
     began_at = time.monotonic()
-    name, source = "adaptive", None
-    if fault is not None:
-        path = _TREE / CORE / fault.file
-        name, source = path.stem, planted(path, fault)
-    module = f"heartline.core.{name}"
-    verdict = judge(_TREE, module, source, thorough=_THOROUGH)
+    verdict = _JUDGE[0].judge(fault)
     return fault, verdict, time.monotonic() - began_at
 
 
@@ -71,7 +70,9 @@ def judged_equivalent() -> dict[str, str]:
     return {key.replace("\\|", "|"): why for key, why in rows}
 
 
-def chosen(tree: Path, asked: argparse.Namespace) -> list[Fault]:
+def chosen(
+    tree: Path, equivalents: dict[str, str], asked: argparse.Namespace
+) -> list[Fault]:
     """The faults to be tried: of some files or of all, all or a sample of them."""
     paths = [
         path
@@ -79,12 +80,16 @@ def chosen(tree: Path, asked: argparse.Namespace) -> list[Fault]:
         if not asked.file or path.name in asked.file
     ]
     found = [fault for path in paths for fault in faults(path)]
+    if not asked.file:
+        for key in equivalents.keys() - {fault.key for fault in found}:
+            print(f"survivors.md names what cannot be planted any more: {key}")
     if asked.only:
         return [fault for fault in found if asked.only in fault.key]
     if asked.again:
         before = json.loads(asked.again.read_text(encoding="utf-8"))
         keys = {each["key"] for each in before["survived"]}
         return [fault for fault in found if fault.key in keys]
+    found = [fault for fault in found if fault.key not in equivalents]
     # In no order, so that a run that is stopped early has seen a fair sample.
     random.Random(asked.seed).shuffle(found)
     return found[: asked.sample] if asked.sample else found
@@ -92,49 +97,43 @@ def chosen(tree: Path, asked: argparse.Namespace) -> list[Fault]:
 
 def try_all(
     tree: Path, wanted: list[Fault], *, jobs: int, thorough: bool
-) -> Iterator[tuple[Fault, Judgement, float]]:
+) -> Iterator[Tried]:
     """Judge every fault, several at a time, as they come."""
-    with ProcessPoolExecutor(
-        jobs, initializer=start, initargs=(tree, thorough)
-    ) as pool:
+    began_at = time.monotonic()
+    with ProcessPoolExecutor(1, initializer=prepare, initargs=(tree,)) as alone:
+        reach = alone.submit(partial(measure, tree, thorough=thorough)).result()
+    took = time.monotonic() - began_at
+    tests = len(reach.seconds)
+    print(
+        f"without any fault all {tests} tests pass; that took {took:.0f} s", flush=True
+    )
+    arguments = (tree, reach, thorough)
+    with ProcessPoolExecutor(jobs, initializer=start, initargs=arguments) as pool:
         try:
-            _, verdict, took = pool.submit(try_one, None).result()
-            if verdict.noticed_by:
-                raise SystemExit(f"without any fault: {verdict}")
-            print(f"without any fault all is well; that took {took:.0f} s", flush=True)
             for done in as_completed([pool.submit(try_one, each) for each in wanted]):
-                fault, verdict, took = done.result()
-                assert fault is not None
-                yield fault, verdict, took
+                yield done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def report(
-    tried: list[tuple[Fault, Judgement, float]], about: dict[str, Any]
-) -> dict[str, Any]:
+def report(tried: list[Tried], about: dict[str, Any]) -> dict[str, Any]:
     """Counts, and every survivor."""
-    equivalents = judged_equivalent()
-    survived = sorted(fault for fault, verdict, _ in tried if not verdict.noticed_by)
-    equal = [fault for fault in survived if fault.key in equivalents]
+    survived = [
+        (fault, verdict) for fault, verdict, _ in tried if not verdict.noticed_by
+    ]
     noticed = len(tried) - len(survived)
-    whole = len(tried) - len(equal)
-    by = Counter(str(v.noticed_by) for _, v, _ in tried if v.noticed_by)
+    by = Counter(
+        str(v.noticed_by).partition("[")[0] for _, v, _ in tried if v.noticed_by
+    )
     return {
         "about": about,
         "planted": len(tried),
         "noticed": noticed,
-        "equivalent": len(equal),
-        "share": round(noticed / whole, 4) if whole else 1.0,
-        "share_with_equivalents": round(noticed / len(tried), 4) if tried else 1.0,
-        "noticed_by": dict(by),
+        "share": round(noticed / len(tried), 4) if tried else 1.0,
+        "noticed_by": dict(by.most_common()),
         "survived": [
-            {
-                **asdict(fault),
-                "key": fault.key,
-                "equivalent": equivalents.get(fault.key),
-            }
-            for fault in survived
+            {**asdict(fault), "key": fault.key, "judged_by": verdict.of}
+            for fault, verdict in sorted(survived, key=lambda each: each[0])
         ],
     }
 
@@ -161,29 +160,26 @@ def main() -> int:
             source = HERE.parent / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, tree / name)
-        wanted = chosen(tree, asked)
+        wanted = chosen(tree, judged_equivalent(), asked)
         print(f"{len(wanted)} faults", flush=True)
-        tried: list[tuple[Fault, Judgement, float]] = []
+        tried: list[Tried] = []
         judged = try_all(tree, wanted, jobs=asked.jobs, thorough=asked.thorough)
         with contextlib.suppress(KeyboardInterrupt):
             for each in judged:
                 tried.append(each)
                 fault, verdict, took = each
-                said = verdict.noticed_by or "SURVIVED"
-                line = f"{len(tried):5} {took:5.1f} s {said:10} {fault.key}"
+                said = verdict.noticed_by or f"SURVIVED {verdict.of} tests"
+                line = f"{len(tried):5} {took:5.1f} s {fault.key}  # {said}"
                 print(line, flush=True)
     about = {"command": command, "took": round(time.monotonic() - began_at)}
     result = report(tried, about)
     text = json.dumps(result, indent=1)
     asked.result.write_text(text + "\n", encoding="utf-8")
-    open_ones = [each for each in result["survived"] if not each["equivalent"]]
-    for each in open_ones:
+    for each in result["survived"]:
         print(f"survived: line {each['line']}: {each['key']}")
     print(
-        f"{result['planted']} planted, {result['noticed']} noticed,"
-        f" {len(result['survived'])} survived, {result['equivalent']} of those are"
-        f" equivalents: {result['share']:.1%} noticed of what could be"
-        f" ({result['share_with_equivalents']:.1%} of all); again: {command}"
+        f"{result['planted']} planted, {result['noticed']} noticed:"
+        f" {result['share']:.1%}; again: {command}"
     )
     return 0 if result["share"] >= WANTED else 1
 

@@ -1,49 +1,184 @@
-"""Whether a fault is noticed: the core's tests and the simulator, quickest first.
+"""Whether a fault is noticed: the tests that can, the cheapest first, to the first.
 
-Each fault is judged in a process of its own, forked from one that has everything loaded
-but heartline itself; the faulty module is given to the importer from memory, so that
-nothing is ever written into the tree.
+Nothing is ever written into the tree. A fault in a function is judged in a process
+forked from one that has all tests collected: there the code of that function alone is
+changed. Any other fault is given to the importer from memory, in a process forked from
+one that has everything loaded but heartline itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.abc
 import importlib.util
 import os
-import random
-import resource
-import signal
+import pickle
 import sys
-import traceback
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import BinaryIO
 
-MEMORY_BYTES = 3 << 30
-QUICK, MORE = range(1), range(1, 6)
-"""Random cases of each property: before most tests are collected, and at last."""
-SWARM = range(60)
-"""Simulated histories: the first of those that test_core_swarm judges."""
-SLOW = "test_core_promises"
-NOT_ASKED = ("test_core_planted", "test_core_swarm")
-"""The first plants faults itself, the second is the swarm again."""
-DEFAULTS = "test_readme.py::test_every_default_of_a_policy_is_in_the_readme"
-FIRST = tuple(
-    f"test_core_{name}" for name in ("timelines", "figures", "spans", "told", "windows")
-)
-"""Quick, and strict about every figure."""
+import pytest
+
+from . import tests
+from .plant import Fault, planted
+from .reach import Function, Reach, Recorder, functions
+from .tests import Chosen, Watch
+
+CORE = Path("src/heartline/core")
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Who noticed; None if nobody did."""
+    """Who noticed, None if nobody did; of how many tests that can."""
 
     noticed_by: str | None
-    detail: str = ""
+    of: int
+
+
+def prepare(tree: Path) -> None:
+    """Load what every judgement needs and no fault can touch."""
+    os.environ.pop("HEARTLINE_EXPLORE", None)
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(tree / ".hypothesis")
+    os.chdir(tree)
+    for place in ("tests", "src", ""):
+        sys.path.insert(0, str(tree / place))
+    import hypothesis.strategies
+
+    import heartline
+    import heartline.testing.simulation
+
+    assert heartline.__file__ is not None
+    assert Path(heartline.__file__).is_relative_to(tree), heartline.__file__
+    assert hypothesis
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == "heartline":
+            del sys.modules[name]
+
+
+def measure(tree: Path, *, thorough: bool) -> Reach:
+    """Run all tests on the core as it is; `SystemExit` if one fails."""
+
+    def run() -> Reach | str:
+        recorder = Recorder()
+        recorder.start()
+        code = tests.run(tests.paths(tree, thorough=thorough), recorder, Chosen())
+        return recorder.failed or (f"pytest said {code}" if code else recorder.reach())
+
+    said = _in_child(run)
+    found = pickle.loads(said) if said else "the process died"
+    if not isinstance(found, Reach):
+        raise SystemExit(f"without any fault: {found}")
+    return found
+
+
+class Judge:
+    """Judges one fault after the other in a prepared tree."""
+
+    def __init__(self, tree: Path, reach: Reach, *, thorough: bool) -> None:
+        self._tree = tree
+        self._reach = reach
+        self._paths = tests.paths(tree, thorough=thorough)
+        self._ask, self._answer = self._collected()
+
+    def judge(self, fault: Fault) -> Judgement:
+        path = self._tree / CORE / fault.file
+        source = planted(path, fault)
+        function = _function(path, fault)
+        can = self._reach.of(function)
+        if function is not None and function not in self._reach.by_all:
+            if not can:
+                return Judgement(None, 0)
+            # A default is bound by the import, and not in the code of the function.
+            default = fault.before.startswith("def ")
+            if not default and _code(source, path, function) is not None:
+                pickle.dump((function, source, can), self._ask)
+                self._ask.flush()
+                return Judgement(_named(pickle.load(self._answer)), len(can))
+        said = _in_child(lambda: self._anew(path, source, can))
+        return Judgement(_named(said), len(can))
+
+    def _anew(self, path: Path, source: str, can: list[str]) -> str:
+        """Import everything with the fault in it."""
+        module = f"heartline.core.{path.stem}"
+        sys.meta_path.insert(0, _Faulty(module, source, path))
+        wanted = {test.partition("::")[0] for test in can}
+        where = [p for p in self._paths if os.path.relpath(p, self._tree) in wanted]
+        watch = Watch(self._reach)
+        try:
+            code = tests.run(where, Chosen(can), watch)
+        except BaseException as error:
+            return f"{type(error).__name__}: {error}"
+        return watch.failed or (f"pytest said {code}" if code else "nobody")
+
+    def _collected(self) -> tuple[BinaryIO, BinaryIO]:
+        """Start a process that has all tests collected; how to ask it."""
+        asked, ask = os.pipe()
+        answered, answer = os.pipe()
+        if os.fork() == 0:
+            os.close(ask)
+            os.close(answered)
+            with contextlib.suppress(BaseException):
+                tests.be_quiet()
+                with os.fdopen(asked, "rb") as reader, os.fdopen(answer, "wb") as pipe:
+                    server = _Server(self._tree, self._reach, reader, pipe)
+                    tests.run(self._paths, Chosen(), server)
+            os._exit(0)
+        os.close(asked)
+        os.close(answer)
+        return os.fdopen(ask, "wb"), os.fdopen(answered, "rb")
+
+
+class _Server:
+    """A plugin: instead of the collected tests, runs those that it is asked for."""
+
+    def __init__(
+        self, tree: Path, reach: Reach, asked: BinaryIO, answer: BinaryIO
+    ) -> None:
+        self._tree = tree
+        self._reach = reach
+        self._asked = asked
+        self._answer = answer
+        self._items: dict[str, pytest.Item] = {}
+        self._functions: dict[Function, list[FunctionType]] = defaultdict(list)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._items = {item.nodeid: item for item in session.items}
+        for known in gc.get_objects():
+            if isinstance(known, FunctionType):
+                path = Path(known.__code__.co_filename)
+                if path.parent == self._tree / CORE:
+                    name = known.__code__.co_qualname
+                    self._functions[path.name, name].append(known)
+        while True:
+            try:
+                asked = pickle.load(self._asked)
+            except EOFError:
+                return True
+            said = _in_child(partial(self._try, *asked))
+            pickle.dump(said, self._answer)
+            self._answer.flush()
+
+    def _try(self, function: Function, source: str, can: list[str]) -> str:
+        code = _code(source, self._tree / CORE / function[0], function)
+        assert code is not None
+        assert self._functions[function], function
+        for changed in self._functions[function]:
+            changed.__code__ = code
+        watch = Watch(self._reach)
+        items = [self._items[name] for name in can]
+        items[0].config.pluginmanager.register(watch)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+            if watch.failed:
+                return watch.failed
+        return "nobody"
 
 
 class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -64,157 +199,48 @@ class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._code, module.__dict__)
 
 
-def prepare(tree: Path) -> None:
-    """Load what every judgement needs and no fault can touch."""
-    os.environ.pop("HEARTLINE_EXPLORE", None)
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(tree / ".hypothesis")
-    os.chdir(tree)
-    for place in ("tests", "src"):
-        sys.path.insert(0, str(tree / place))
-    sys.path.insert(0, str(tree))
-    import hypothesis.strategies
-    import pytest
-
-    import heartline
-    import heartline.testing.simulation
-
-    assert heartline.__file__ is not None
-    assert Path(heartline.__file__).is_relative_to(tree), heartline.__file__
-    assert pytest, hypothesis
-    for name in [*sys.modules]:
-        if name.partition(".")[0] == "heartline":
-            del sys.modules[name]
+# --- where a fault lies ---------------------------------------------------------------
 
 
-def judge(tree: Path, module: str, source: str | None, *, thorough: bool) -> Judgement:
-    """Judge a faulty source of one module; None plants nothing."""
+def _function(path: Path, fault: Fault) -> Function | None:
+    """The function around a fault; None outside of any."""
+    whole = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    for code in functions(whole):
+        if f"{fault.where}.".startswith(f"{code.co_qualname}."):
+            return path.name, code.co_qualname
+    return None
+
+
+def _code(source: str, path: Path, function: Function) -> CodeType | None:
+    """The code of a function in a source, None if there is not just one."""
+    whole = compile(source, str(path), "exec")
+    found = [code for code in functions(whole) if code.co_qualname == function[1]]
+    return found[0] if len(found) == 1 else None
+
+
+# --- processes ------------------------------------------------------------------------
+
+
+def _in_child(act: Callable[[], object]) -> bytes:
+    """What it returns, pickled, from a process of its own; nothing if that died."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         with contextlib.suppress(BaseException):
-            said = _in_child(tree, module, source, thorough)
-            os.write(writer, said.encode()[:4000])
+            tests.be_quiet()
+            said = pickle.dumps(act())
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write(said)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read().decode()
-    _, status = os.waitpid(child, 0)
-    if not said:
-        return Judgement("endless", f"status {status}")
-    noticed_by, _, detail = said.partition("\n")
-    return Judgement(noticed_by if noticed_by != "nobody" else None, detail)
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
 
 
-def _in_child(tree: Path, module: str, source: str | None, thorough: bool) -> str:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    sys.dont_write_bytecode = True
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(quiet, stream)
-    random.seed(0)
-    if source is not None:
-        path = tree / "src" / (module.replace(".", "/") + ".py")
-        sys.meta_path.insert(0, _Faulty(module, source, path))
-    own, others = _quick_tests(tree, module)
-    stages: list[tuple[str, int, Callable[[], str]]] = [
-        ("own tests", 40, lambda: _tests(own)),
-        ("properties", 25, lambda: _properties(QUICK)),
-        ("swarm", 15, lambda: _swarm(SWARM[:10])),
-        ("tests", 60, lambda: _tests(others)),
-        ("more swarm", 40, lambda: _swarm(SWARM[10:])),
-        ("more properties", 75, lambda: _properties(MORE)),
-    ]
-    if thorough:
-        slow = tree / "tests" / f"{SLOW}.py"
-        stages.append(("promises", 300, lambda: _tests([slow])))
-    for name, cpu_seconds, stage in stages:
-        _allow(cpu_seconds)
-        try:
-            detail = stage()
-        except BaseException as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            return f"{name}\n{type(error).__name__} in {where.name}: {error}"[:500]
-        if detail:
-            return f"{name}\n{detail}"
-    return "nobody\n"
-
-
-def _allow(cpu_seconds: int) -> None:
-    """A stage that takes longer has met an endless loop: the fault is noticed."""
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(spent.ru_utime + spent.ru_stime) + cpu_seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-
-
-def _properties(seeds: range) -> str:
-    import core_properties
-    import core_pure_properties
-
-    promises: list[Any] = [*core_pure_properties.PURE, *core_properties.SIMULATED]
-    for seed in seeds:
-        for promise in promises:
-            try:
-                promise(random.Random(seed))
-            except BaseException as error:
-                return f"{promise.__name__} ({type(error).__name__})"
-    return ""
-
-
-def _swarm(seeds: range) -> str:
-    from heartline.testing.checkers import complaints
-    from heartline.testing.swarm import swarm
-
-    for seed in seeds:
-        if found := complaints(swarm(seed)):
-            return f"seed {seed}: {found[0]}"[:300]
-    return ""
-
-
-def _quick_tests(tree: Path, module: str) -> tuple[list[Path], list[Path]]:
-    """The core's quick tests: those to begin with, and the others."""
-    own: list[Path] = []
-    others: list[Path] = []
-    for path in sorted((tree / "tests").glob("test_core_*.py")):
-        if path.stem not in (SLOW, *NOT_ASKED):
-            named = f"from {module} import" in path.read_text(encoding="utf-8")
-            first = named or path.stem in FIRST
-            (own if first else others).append(path)
-    return own, [tree / "tests" / DEFAULTS, *others]
-
-
-class _Plugin:
-    """Stops at the first failure and keeps its name; failures need not be shrunk."""
-
-    def __init__(self) -> None:
-        self.failed = ""
-
-    def pytest_configure(self) -> None:
-        from hypothesis import Phase, settings
-
-        found = (Phase.explicit, Phase.generate)
-        usual = settings.get_profile("the same")
-        settings.register_profile("judged", usual, phases=found, database=None)
-        settings.load_profile("judged")
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and not self.failed:
-            self.failed = report.nodeid
-
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed and not self.failed:
-            self.failed = report.nodeid
-
-
-def _tests(paths: list[Path]) -> str:
-    import pytest
-
-    if not paths:
-        return ""
-    plugin = _Plugin()
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no"]
-    code = pytest.main([*options, *map(str, paths)], plugins=[plugin])
-    if code == 0:
-        return ""
-    return plugin.failed or f"pytest said {code}"
+def _named(answer: bytes) -> str | None:
+    """Who noticed; a process that died of the fault noticed it as well."""
+    said = pickle.loads(answer) if answer else "endless"
+    return None if said == "nobody" else str(said)

@@ -13,6 +13,7 @@ runs.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,13 @@ class Fault:
     """The class and function around it."""
     before: str
     after: str
+    alike: int = 0
+    """How many faults before it in the file have the same words."""
 
     @property
     def key(self) -> str:
-        return f"{self.file} {self.where}: {self.before} => {self.after}"
+        again = f" ({self.alike + 1})" if self.alike else ""
+        return f"{self.file} {self.where}: {self.before} => {self.after}{again}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,16 @@ def faults(path: Path) -> list[Fault]:
     """All faults that can be planted in a file, in the order of its lines."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: list[Fault] = []
+    words: Counter[tuple[str, str, str]] = Counter()
     for nth, site in enumerate(_sites(tree, "module", None, sends=False)):
         before, usual = _text(site.statement), getattr(site.node, site.field)
         setattr(site.node, site.field, site.value)
         after = "(removed)" if site.removes else _text(site.statement)
         setattr(site.node, site.field, usual)
         line = _line(site.statement)
-        found.append(Fault(path.name, nth, line, site.where, before, after))
+        alike = words[site.where, before, after]
+        words[site.where, before, after] += 1
+        found.append(Fault(path.name, nth, line, site.where, before, after, alike))
     return found
 
 

@@ -87,3 +87,14 @@ def test_a_fault_is_named_by_its_place_and_its_words(module: Path) -> None:
     assert len(set(names)) == len(names)
     assert names[0] == "clock.py module: LEAST = 0.5 => LEAST = 1.0"
     assert isinstance(faults(module)[0], Fault)
+
+
+def test_two_faults_of_the_same_words_are_told_apart(tmp_path: Path) -> None:
+    """What is judged an equivalent in one place hides no fault in another."""
+    path = tmp_path / "clock.py"
+    same = "def tick(due, now):\n    {0}\n    {0}\n".format("wait(due < now)")
+    path.write_text(same, encoding="utf-8")
+    one, again = [f for f in faults(path) if "<=" in f.after]
+    assert one.key == "clock.py tick: wait(due < now) => wait(due <= now)"
+    assert again.key == f"{one.key} (2)"
+    assert planted(path, one) != planted(path, again)
