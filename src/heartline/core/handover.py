@@ -115,7 +115,7 @@ class Handover:
         out = successor.handle(fact, now=now)
         if successor.failure is not None:
             return out + self._fail(successor.failure, now)
-        if isinstance(fact, Synced):
+        if isinstance(fact, Synced) and successor.link is not None:
             self.plan.joined(fact.epoch, now=now)
         return out
 
