@@ -11,7 +11,7 @@ from typing import Any
 
 import heartline
 from heartline import Gap, Message
-from heartline.client.resume import HEADERS, Numbered, Resumption
+from heartline.client.resume import Numbered
 from heartline.relay import GapNote, StatusNote, heard
 from heartline.testing import VenueServer
 
@@ -19,7 +19,7 @@ from .relay_process import RelayProcess
 
 CHANNELS = [f"book.{name}-PERPETUAL.100ms" for name in ("BTC", "ETH", "SOL", "XRP")]
 READERS = 20
-"""All in one process, which dials one host once a second."""
+"""All in one process."""
 RATE = 100.0
 DOWN = 20.0
 """Seconds that the venue is gone."""
@@ -33,7 +33,6 @@ class Reader:
 
     def __init__(self, url: str, channels: list[str]) -> None:
         self.channels = channels
-        self.place = Resumption(channels)
         self.messages: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.outages: Counter[str] = Counter()
@@ -42,14 +41,13 @@ class Reader:
         self.gaps: list[Gap] = []
         self.stream = heartline.connect(
             url,
-            headers=HEADERS,
-            on_open=self.place.opening,
+            channels=channels,
             backoff=QUICK,
             compression=False,
         )
 
     async def read(self) -> None:
-        async for item in self.place.items(self.stream):
+        async for item in self.stream:
             if isinstance(item, Gap):
                 self.gaps.append(item)
             elif isinstance(item, Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -276,6 +276,44 @@ async def test_a_server_that_goes_sends_its_clients_to_another() -> None:
         await heard.stream.wait_live()
         there.publish("book", "there")
         await until(lambda: heard.data == ["there"], "data of the other")
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "often"),
+    [
+        ("ws://127.0.0.1:9/", None, 50.0),
+        ("ws://localhost/", None, 50.0),
+        ("ws://[::1]:9/", None, 50.0),
+        ("ws://127.0.0.1:9/", "http://127.0.0.1:3128", None),
+        ("ws://10.0.0.1:9/", None, None),
+        ("wss://localhost.example.com/", None, None),
+    ],
+)
+def test_only_this_host_is_dialled_at_a_pace_that_no_venue_would_like(
+    url: str, proxy: str | None, often: float | None
+) -> None:
+    def pace(**options: Any) -> float | None:
+        stream = heartline.connect(url, proxy=proxy, **options)
+        return stream._driver.session.terms.dialling.per_second
+
+    assert pace() == often
+    assert pace(dialling=heartline.Dialling(per_second=2.0)) == 2.0
+
+
+@in_loop
+async def test_forty_readers_of_one_process_come_back_without_waiting_in_line() -> None:
+    # One dial a second would take longer than a test may.
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(heartline.serve())
+        readers = [
+            await stack.enter_async_context(hearing(server.url, "book"))
+            for _ in range(40)
+        ]
+        await asyncio.gather(*(each.stream.wait_live() for each in readers))
+        for client in list(server.clients):
+            client.abort("a cut")
+        server.publish("book", "missed")
+        await until(lambda: all(each.data == ["missed"] for each in readers), "back")
 
 
 @in_loop

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from heartline.core import neighbours
 from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
+from heartline.core.terms import Dialling
+from heartline.errors import UsageError
 
 TICK = 1 / 1024
 
@@ -63,6 +65,22 @@ def check_independence(budget: DialBudget, sessions: int) -> None:
     for _ in range(sessions):
         shared.reserve("busy.example:443", now=7.0)
     assert shared.reserve("other.example:443", now=7.0) == 0.0
+
+
+def test_a_caller_with_a_budget_of_its_own_is_held_to_that() -> None:
+    shared, quick = Neighbours(), Dialling(per_second=50.0).budget
+    assert quick == DialBudget(every=0.02, burst=500)
+    waits = [shared.reserve("a:443", budget=quick, now=5.0) for _ in range(600)]
+    assert waits[:500] == [0.0] * 500
+    assert waits[-1] == pytest.approx(2.0)
+    rare = Dialling(per_second=0.05).budget
+    assert rare == DialBudget(every=20.0, burst=1)
+
+
+@pytest.mark.parametrize("often", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_budget_that_cannot_be_is_named(often: float) -> None:
+    with pytest.raises(UsageError, match=r"Dialling\.per_second"):
+        Dialling(per_second=often)
 
 
 def check_memory(hosts: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,8 @@ from .route import Headers, Opening, Route, Url
 from .stream import Stream
 
 PROXY_SCHEMES = ("http", "https", "socks4", "socks5")
+LOOPBACK_PER_SECOND = 50.0
+"""Dials of one port of this host: hundreds of readers of a relay are back at once."""
 _RESOLVER = SystemResolver()
 
 
@@ -121,7 +124,19 @@ def _terms(
     terms = terms if route.venue is None else route.venue.heeded(terms)
     dialling = terms.dialling
     sync = dialling.sync + len(route.restore) * dialling.restore
-    return replace(terms, dialling=replace(dialling, sync=sync))
+    often = dialling.per_second
+    if often is None and proxy is None and _is_loopback(via):
+        often = LOOPBACK_PER_SECOND
+    return replace(terms, dialling=replace(dialling, sync=sync, per_second=often))
+
+
+def _is_loopback(authority: str) -> bool:
+    """Whether a host is this one, as it is written: there is no venue to protect."""
+    host = authority.rpartition(":")[0]
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _contract(

@@ -72,6 +72,8 @@ News: TypeAlias = Numbered | Message | Gap | Notice | Refused
 class _Place:
     epoch: str | None = None
     offset: int = 0
+    at: float = 0.0
+    """When the last message came."""
     until: int = 0
     """The last message before the subscription: all up to it was missed."""
 
@@ -160,17 +162,17 @@ class Resumption:
 
     def _take_message(self, frame: MessageFrame, message: Message) -> list[News]:
         data, is_json = _said(frame)
-        place = None if frame.channel is None else self._places.get(frame.channel)
-        if place is None or frame.offset is None:
+        channel, place = frame.channel, self._placed(frame.channel)
+        if channel is None or place is None or frame.offset is None:
             return [Message(data, message.received_at, frame.channel, message.epoch)]
         if frame.offset <= place.offset:
             return []
         news: list[News] = []
         if frame.offset > place.offset + 1:
             news.append(
-                self._gap(frame.channel, place.offset + 1, frame.offset - 1, message)
+                _gap(channel, place, place.offset + 1, frame.offset - 1, message)
             )
-        place.offset = frame.offset
+        place.offset, place.at = frame.offset, message.received_at
         news.append(
             Numbered(
                 data,
@@ -188,8 +190,8 @@ class Resumption:
     def _take_gap(
         self, frame: GapFrame, message: Message, since_at: float
     ) -> list[News]:
-        place = None if frame.channel is None else self._places.get(frame.channel)
-        if place is None or frame.first is None:
+        channel, place = frame.channel, self._placed(frame.channel)
+        if channel is None or place is None or frame.first is None:
             return [
                 Gap(
                     "overflow",
@@ -202,7 +204,7 @@ class Resumption:
         if frame.last is None or frame.last <= place.offset:
             return []  # an epoch that ended was told with the subscription
         first, place.offset = max(frame.first, place.offset + 1), frame.last
-        return [self._gap(frame.channel, first, frame.last, message)]
+        return [_gap(channel, place, first, frame.last, message)]
 
     def _take_subscribed(
         self, frame: SubscribedFrame, message: Message, since_at: float
@@ -219,7 +221,7 @@ class Resumption:
         # The numbers begin anew: how many of the old were missed, nobody knows.
         gap = Gap(
             "outage",
-            since_at,
+            place.at or since_at,
             message.received_at,
             message.epoch,
             channel=frame.channel,
@@ -228,17 +230,8 @@ class Resumption:
         place.epoch, place.offset = frame.epoch, 0
         return [gap]
 
-    def _gap(self, channel: str | None, first: int, last: int, message: Message) -> Gap:
-        return Gap(
-            "sequence",
-            message.received_at,
-            message.received_at,
-            message.epoch,
-            channel=channel,
-            first=first,
-            last=last,
-            missing=last - first + 1,
-        )
+    def _placed(self, channel: str | None) -> _Place | None:
+        return None if channel is None else self._places.get(channel)
 
     async def items(self, stream: AsyncIterable[Item]) -> AsyncIterator[Item | News]:
         """What a stream made with `HEADERS` and `opening` brings, read.
@@ -264,3 +257,16 @@ def _said(frame: MessageFrame) -> tuple[str | bytes, bool]:
     if text.startswith(b'"'):
         return _read_text(text), False
     return text.decode(), True
+
+
+def _gap(channel: str, place: _Place, first: int, last: int, message: Message) -> Gap:
+    return Gap(
+        "sequence",
+        place.at or message.received_at,
+        message.received_at,
+        message.epoch,
+        channel=channel,
+        first=first,
+        last=last,
+        missing=last - first + 1,
+    )

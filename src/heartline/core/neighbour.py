@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from .link import Link
 from .neighbours import Neighbours
+from .terms import Dialling
 
 
 class Neighbour:
     """The place of session `who`, which dials `host`."""
 
-    __slots__ = ("_all", "_doubts", "_host", "_who")
+    __slots__ = ("_all", "_budget", "_doubts", "_host", "_who")
 
-    def __init__(self, neighbours: Neighbours, *, who: int, host: str) -> None:
+    def __init__(
+        self, neighbours: Neighbours, dialling: Dialling, *, who: int, host: str
+    ) -> None:
         self._all = neighbours
+        self._budget = dialling.budget
         self._who = who
         self._host = host
         self._doubts = False
@@ -20,7 +24,7 @@ class Neighbour:
 
     def reserve(self, now: float) -> float:
         """Take the next dial of the host; seconds to wait for it."""
-        return self._all.reserve(self._host, now=now)
+        return self._all.reserve(self._host, budget=self._budget, now=now)
 
     def tell(self, link: Link) -> None:
         """Let the other sessions know of a doubt, and of its end."""

@@ -74,13 +74,15 @@ class Neighbours:
             for other, other_at in self._doubts.values()
         )
 
-    def reserve(self, host: str, *, now: float) -> float:
+    def reserve(
+        self, host: str, *, budget: DialBudget | None = None, now: float
+    ) -> float:
         """Take one dial of the host's budget; how long to wait before using it.
 
         Zero while the bucket has tokens. Every call takes one, so a waiting session
-        must not call again for the same dial.
+        must not call again for the same dial. `budget` is the caller's own, if any.
         """
-        budget = self.budget
+        budget = budget or self.budget
         full_at = now - budget.every * (budget.burst - 1)
         free_at = max(self._free_at.get(host, full_at), full_at)
         if len(self._free_at) >= MOST_REMEMBERED and host not in self._free_at:

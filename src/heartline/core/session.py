@@ -80,7 +80,7 @@ class Session:
         self.retry_at: float | None = None
         self.recovery = Recovery(terms.backoff, draw)
         self._neighbour = Neighbour(
-            neighbours or Neighbours(), who=who, host=terms.host
+            neighbours or Neighbours(), terms.dialling, who=who, host=terms.host
         )
         self._last_epoch = 0
         self.handover = Handover(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from heartline.errors import UsageError
 
@@ -11,8 +12,12 @@ from .detector import Liveness
 from .evidence import Evidence
 from .items import Cause, Where
 from .link import Link
+from .neighbours import DialBudget
 from .rollover import Lifetime
 from .subscriptions import Beats, Freshness
+
+BURST = 10
+"""Seconds whose dials may all be made at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,8 @@ class Dialling:
     `resolve` bounds the look-up of the name, `connect` the whole attempt from its
     start to the accepted upgrade, `sync` the sending of what is sent on open, `restore`
     each way to restore an account's state after it, and `close` the closing handshake.
+    `per_second` is how often all streams of the process together dial one host, after a
+    burst of ten seconds' worth; None: once, and 50 times on the loopback.
     """
 
     resolve: float = 5.0
@@ -29,6 +36,7 @@ class Dialling:
     sync: float = 10.0
     restore: float = 5.0
     close: float = 0.5
+    per_second: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("resolve", "connect", "sync", "restore", "close"):
@@ -36,6 +44,18 @@ class Dialling:
                 raise UsageError(
                     f"Dialling.{name}", wanted="more than 0", got=getattr(self, name)
                 )
+        often = self.per_second
+        if often is not None and not 0 < often < inf:
+            wanted = "more than 0 and finite, or None"
+            raise UsageError("Dialling.per_second", wanted=wanted, got=often)
+
+    @property
+    def budget(self) -> DialBudget | None:
+        """Of one host; None for the usual one of the process."""
+        often = self.per_second
+        if often is None:
+            return None
+        return DialBudget(every=1 / often, burst=max(1, round(BURST * often)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
