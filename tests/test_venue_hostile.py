@@ -21,6 +21,7 @@ from heartline.client.snapshot_call import SnapshotCall
 from heartline.core.feed import Feed
 from heartline.core.gaps import Ledger
 from heartline.core.items import Cause
+from heartline.core.misread import Misread
 from heartline.core.restore import Joins, Restored
 from heartline.core.subscriptions import Subscriptions
 from heartline.errors import UsageError, WireError
@@ -62,9 +63,9 @@ def test_hostile_messages_break_nothing(place: str) -> None:
 # --- the proof can fail -----------------------------------------------------------
 
 
-def _told_each_time(self: Feed, reason: str, now: float) -> list[Any]:
-    self._malformed_told = -1
-    return _TOLD(self, reason, now)
+def _told_each_time(self: Misread, reason: str, *, epoch: int, now: float) -> list[Any]:
+    self._told = -1
+    return _TOLD(self, reason, epoch=epoch, now=now)
 
 
 def _takes_all(self: Subscriptions, name: str, *_: object) -> bool:
@@ -76,7 +77,7 @@ def _raises(self: Feed, *_: object, **__: object) -> Any:
     raise ValueError("a message that was not foreseen")
 
 
-_TOLD = Feed._tell_malformed
+_TOLD = Misread.tell
 
 
 def some_lives(place: str) -> None:
@@ -87,8 +88,8 @@ def some_lives(place: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "fault"),
     [
-        (Feed, "_tell_malformed", _told_each_time),
-        (Feed, "_tell_malformed", lambda self, reason, now: []),
+        (Misread, "tell", _told_each_time),
+        (Misread, "tell", lambda self, reason, *, epoch, now: []),
         (Subscriptions, "_was_asked", _takes_all),
         (Feed, "take_malformed", _raises),
     ],
