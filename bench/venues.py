@@ -19,7 +19,7 @@ import json
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
@@ -31,6 +31,7 @@ import msgspec
 from bench.__main__ import RESULTS, machine
 from heartline.client.contract import Venue
 from heartline.client.desk import Desk
+from heartline.core.budget import Budget
 from heartline.core.gaps import Ledger
 from heartline.core.items import Message
 from heartline.testing.venue_side.shapes import Content, Row, Shape
@@ -172,10 +173,13 @@ class Stand:
         self.messages, self.opening = len(play.rest), len(play.opening)
         self._plays = -(-LEAST_MESSAGES // self.messages)
         self._loop = asyncio.new_event_loop()
-        # The limits of the venue's links are not what is measured here.
-        # Nobody answers here: what a channel's messages cost, not what it waits for.
+        # The limits of the venue's links are not what is measured here, and nobody
+        # answers: all channels are asked for at once, and live with their first data.
         venue = Venue(name=source.venue, endpoint=source.endpoint, snapshots=None)
         self._desk = Desk(venue, Owner(), ledger=Ledger(), loop=self._loop)
+        asked = self._desk.feed.subscriptions
+        asked.budget = Budget()
+        asked.policy = replace(asked.policy, in_flight=len(play.channels))
         self._now = 1000.0
         self._desk.begin(1, {})
         self._desk.want(play.channels)

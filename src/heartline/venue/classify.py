@@ -17,14 +17,13 @@ from .decode import Undecodable, envelope, opened
 from .entries import Entries, Found
 from .field import TooManyRows
 from .guards import SCALARS, Undecided
-from .inline import Unlike, Writing
+from .inline import Own, Plan, Unlike, Writing
 from .naming import Book, Names
 from .numbering import Misfit
 from .payload import NOT_JSON, Payload
 from .pending import Pending
 from .plans import Workshop
 from .profile import Endpoint
-from .readers import Plan
 from .reading import Acked, Beacon, Malformed, Reading, Unknown, Update
 from .shape import Read
 
@@ -64,8 +63,10 @@ class Classifier:
         self._open = contract.envelope
         shop = contract.workshop
         self._shop = shop
-        self._plans: dict[Any, Plan] = {}
+        self._plans: dict[Any, Any] = {}
+        """By the value of the first selector, then of the next: dicts, then plans."""
         self._more_plans: dict[Any, Plan] = {}
+        self._kept = 0
         self._select = shop.selector()
         self._select_more: Read | None = None
         unpack = None if contract.envelope is opened else contract.envelope
@@ -191,31 +192,49 @@ class Classifier:
         try:
             plan = shop.plan(found, payload.document, self.pending)
             key = self._select(shop.shape.decode(payload.data))
-            alone = key not in self._plans and shop.selects(found.entry)
+            path: list[Any] = list(key) if len(shop.selectors) > 1 else [key]
+            alone = not self._knows(path) and shop.selects(found.entry)
             if not alone and self._select_more is None:
                 self._select_more = shop.full_selector()
             # The plan may read what no plan before it did.
             self._renew(shop.shape.decode)
             frame = shop.shape.decode(payload.data)
             more = None if self._select_more is None else self._select_more(frame)
-            if not _lasting(key) or not _lasting(more) or plan(frame) != found.update:
+            if not _lasting(key) or not _lasting(more):
+                return
+            read, own = plan
+            if read(frame, own) != found.update:
                 return
         except (Undecided, Unlike, AttributeError, TypeError, *NOT_JSON):
             return
-        if len(self._plans) + len(self._more_plans) >= MOST_PLANS:
+        if self._kept >= MOST_PLANS:
             self._forget()
-        if alone:
-            self._plans[key] = plan
-        else:
+        self._kept += 1
+        if not alone:
             # The first selectors do not tell this kind of message from another.
             self._more_plans[more] = plan
-            self._plans[key] = self._second_look
+            plan = self._second_look, ()
+        plans = self._plans
+        for value in path[:-1]:
+            plans = plans.setdefault(value, {})
+        plans[path[-1]] = plan
 
-    def _second_look(self, frame: Any) -> Update:
+    def _knows(self, path: list[Any]) -> bool:
+        plans: Any = self._plans
+        for value in path:
+            plans = plans.get(value)
+            if plans is None:
+                return False
+        return True
+
+    def _second_look(self, frame: Any, own: Own) -> Update:
         assert self._select_more is not None
-        return self._more_plans[self._select_more(frame)](frame)
+        read, own = self._more_plans[self._select_more(frame)]
+        update: Update = read(frame, own)
+        return update
 
     def _forget(self) -> None:
+        self._kept = 0
         self._plans.clear()
         self._more_plans.clear()
 

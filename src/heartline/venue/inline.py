@@ -2,14 +2,15 @@
 
 What a venue or a profile says never becomes part of the text: fields go by the names
 that the shape made up, and values are handed over as arguments. So one text serves
-all channels of a kind, and is compiled once.
+all channels of a kind, and is compiled once; what differs between them is a tuple.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from types import FunctionType
+from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
 
@@ -19,6 +20,13 @@ from .shape import Read, Shape
 
 MOST_TEXTS: Final = 4096
 """Compiled texts that are remembered; seventeen recordings together need 73."""
+
+Own: TypeAlias = tuple[Any, ...]
+"""The values by which one channel's plan differs from those of others."""
+
+Plan: TypeAlias = tuple[Callable[[Any, Own], Any], Own]
+"""How to read a frame: a function of it, which all channels of a kind share, and what
+else to hand it."""
 
 
 class Unlike(Exception):
@@ -32,6 +40,7 @@ class Writing:
         self._shape = shape
         self._lines: list[str] = []
         self._given: dict[str, Any] = {}
+        self._own: dict[str, Any] = {}
         self._objects: dict[str, str] = {}
 
     def add(self, *lines: str) -> None:
@@ -39,8 +48,10 @@ class Writing:
 
     def give(self, value: Any) -> str:
         """The name under which the text knows a value."""
-        name = f"k{len(self._given)}"
-        self._given[name] = value
+        shared = isinstance(value, type) or _is_plain(value)
+        given = self._given if shared else self._own
+        name = f"{'k' if shared else 'w'}{len(given)}"
+        given[name] = value
         return name
 
     def field(self, steps: Steps) -> str:
@@ -85,36 +96,46 @@ class Writing:
 
     def function(self) -> Read:
         """What was written, as a function of the frame."""
-        text = _text(self._given, ("def read(frame):", *_deeper(self._lines)), "read")
-        read: Read = _compiled(text)(*self._given.values())
+        given = {**self._given, **self._own}
+        text = _text(given, ("def read(frame):", *_deeper(self._lines)), "read")
+        read: Read = _compiled(text)(*given.values())
         return read
+
+    def plan(self) -> Plan:
+        """The same, with what is this channel's own apart."""
+        own = "".join(f"{name}, " for name in self._own)
+        lines = [f"{own.rstrip()} = own" if own else "", *self._lines]
+        body = ("def read(frame, own):", *_deeper(filter(None, lines)))
+        text = _text(self._given, body, "read")
+        return _shared(text, *self._given.values()), tuple(self._own.values())
 
     def chooser(
         self,
         key: Sequence[Steps],
-        functions: Mapping[Any, Read],
+        plans: Mapping[Any, Any],
         *,
         decode: Read,
         unpack: Read | None,
         otherwise: Callable[[Any, Exception], Any],
         odd: tuple[type[Exception], ...],
     ) -> tuple[Read, Callable[[Read], None]]:
-        """A function of a message: it calls that of `functions` which the values of the
-        key choose. And one that gives it another decoder.
+        """A function of a message: it follows that of `plans` which the values of the
+        key choose, one after the other. And one that gives it another decoder.
 
         Whatever is raised that is `odd` goes to `otherwise`, with the message.
         """
-        chosen = self.key(key)
+        chosen = "".join(f"[{self.common(steps, empty=list)}]" for steps in key)
         given = {
-            **self._given,
-            **{"decode": decode, "unpack": unpack, "functions": functions},
+            **{**self._given, **self._own},
+            **{"decode": decode, "unpack": unpack, "plans": plans},
             **{"otherwise": otherwise, "odd": odd},
         }
         lines = [
             *(["data = unpack(data)"] if unpack is not None else []),
             "frame = decode(data)",
             *self._lines,
-            f"return functions[{chosen}](frame)",
+            f"follow, own = plans{chosen or '[None]'}",
+            "return follow(frame, own)",
         ]
         body = ["try:", *_deeper(lines), "except odd as error:"]
         body += _deeper(["return otherwise(data, error)"])
@@ -146,6 +167,11 @@ def _common(items: Read, inner: Read, empty: object) -> Read:
     return read
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether it is a function that every other channel is given as well."""
+    return isinstance(value, FunctionType) and value.__closure__ is None
+
+
 def _deeper(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
@@ -161,3 +187,8 @@ def _compiled(text: str) -> Callable[..., Any]:
     exec(compile(text, "<plan>", "exec"), names)
     make: Callable[..., Any] = names["make"]
     return make
+
+
+@lru_cache(maxsize=MOST_TEXTS)
+def _shared(text: str, *given: Any) -> Any:
+    return _compiled(text)(*given)

@@ -19,10 +19,10 @@ from .control import Control
 from .entries import Entries, Entry, Found
 from .field import EACH, Steps, find, lead
 from .guards import Guard, Undecided, is_empty_list, readable
-from .inline import Writing
+from .inline import Plan, Writing
 from .match import Anything, Literal, Prefix
 from .pending import Pending
-from .readers import Plan, Readers
+from .readers import Readers
 from .shape import Read, Shape
 
 

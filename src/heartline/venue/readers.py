@@ -7,7 +7,7 @@ for them what the long way gives. It raises `Unlike` over one that it cannot rea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from .entries import Found
 from .field import Steps, lead
@@ -18,14 +18,12 @@ from .guards import (
     number_or_text,
     sure_number,
 )
-from .inline import Writing
+from .inline import Plan, Writing
 from .listed import Rows, Tracks
 from .match import Literal
 from .numbering import Condition, RuleFields
 from .reading import Update
 from .shape import Shape
-
-Plan: TypeAlias = Callable[[Any], Update]
 
 
 class Readers:
@@ -66,7 +64,7 @@ class Readers:
             self._write_still(code, found)
         else:
             self._write_one(code, found, at, through)
-        return code.function()
+        return code.plan()
 
     def _write_rows(
         self, code: Writing, found: Found, own: RuleFields, at: Steps | None
