@@ -1,0 +1,183 @@
+"""Where two links meet: every message is passed, doubled or held, at any time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from heartline.core.seam import MOST_HELD, Seam
+
+LAST = 30
+
+
+class Links:
+    """Two links that bring the same numbers, or the same contents, into one seam."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.known = dice.random() < 0.5
+        """Whether the numbering was known when the overlap began."""
+        self.seam: Seam[str, tuple[str, int]] = Seam([("a", 0)] if self.known else [])
+        begins = dice.randrange(1, LAST // 2)
+        self.left = {
+            (key, is_new): list(range(begins if is_new else 1, LAST + 1))
+            for key in "ab"
+            for is_new in (False, True)
+        }
+        self.brought = self.gone = 0
+        self.passed: dict[str, list[int]] = {"a": [], "b": []}
+        self.favours = dice.random() < 0.5
+        """Whether the new link is the faster one."""
+
+    def bring(self, key: str, *, is_new: bool) -> None:
+        number = self.left[key, is_new].pop(0)
+        item = (key, number)
+        self.brought += 1
+        if key == "b":
+            self.take(self.seam.alike(key, number, item, is_new=is_new))
+        elif is_new:
+            self.take(self.seam.new(key, number - 1, number, item))
+        else:
+            self.take(self.seam.old(key, number - 1, number, item))
+
+    def any(self, *, is_new: bool | None = None) -> bool:
+        """Bring the next of one link's messages, if there is any."""
+        which = self.favours if self.dice.random() < 0.6 else not self.favours
+        asked = which if is_new is None else is_new
+        keys = [key for key in "ab" if self.left[key, asked]]
+        if keys:
+            self.bring(self.dice.choice(keys), is_new=asked)
+        return bool(keys)
+
+    def take(self, items: list[tuple[str, int]]) -> None:
+        for key, number in items:
+            self.passed[key].append(number)
+        self.check()
+
+    def check(self) -> None:
+        count = sum(map(len, self.passed.values()))
+        held = self.seam.held
+        assert held >= 0
+        assert self.brought == count + self.seam.doubled + held + self.gone
+        for numbers in self.passed.values():
+            assert numbers == sorted(set(numbers)), "each once, and in order"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_message_of_two_links_is_passed_doubled_or_held_at_any_time(
+    seed: int,
+) -> None:
+    links = Links(random.Random(seed))
+    for _ in range(links.dice.randrange(4 * LAST)):
+        links.any()
+    links.take(links.seam.finish())
+    assert links.seam.held == 0
+    assert links.seam.complete
+    while links.any(is_new=True):
+        pass
+    for key, numbers in links.passed.items():
+        assert numbers[-1] == LAST, key
+        missing = set(range(1, LAST + 1)) - set(numbers)
+        # Only what the old link had left to bring, before the new one's first.
+        assert all(number in links.left[key, False] for number in missing)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_without_its_new_link_a_stream_has_all_that_the_old_one_brings(
+    seed: int,
+) -> None:
+    """But what it brought ahead of a new link that had taken a numbering over and then
+    died: there the next number shows what is missing."""
+    links = Links(random.Random(seed))
+    for _ in range(links.dice.randrange(3 * LAST)):
+        links.any()
+    last, following = links.passed["a"][-1:], links.left["a", False][:1]
+    behind = set(range((last or [0])[0] + 1, (following or [LAST + 1])[0]))
+    links.gone = links.seam.held
+    links.seam.withdraw()
+    assert links.seam.held == 0
+    assert links.seam.complete
+    links.check()
+    while links.any(is_new=False):
+        pass
+    assert links.passed["b"] == list(range(1, LAST + 1))
+    assert set(links.passed["a"]) == set(range(1, LAST + 1)) - behind
+    assert not behind or links.seam.doubled >= len(behind)
+
+
+def test_equal_messages_are_as_many_as_either_link_brought() -> None:
+    """A price that is told three times is told three times, not once."""
+    seam: Seam[str, int] = Seam([])
+    marks = [1, 1, 2, 1, 1, 3, 3, 3, 4]
+    passed: list[int] = []
+    for mark in marks[:4]:
+        passed += seam.alike("a", mark, mark, is_new=False)
+    for mark in marks[2:]:
+        passed += seam.alike("a", mark, mark, is_new=True)
+    for mark in marks[4:]:
+        passed += seam.alike("a", mark, mark, is_new=False)
+    assert passed == marks
+    assert (seam.doubled, seam.held) == (7, 0)
+
+
+def test_a_link_that_joined_may_fall_behind_and_come_first_again() -> None:
+    seam: Seam[str, int] = Seam([])
+    passed: list[int] = []
+    for mark, is_new in [
+        (1, False), (1, True), (2, True), (3, True), (2, False), (3, False),
+        (4, False), (5, False), (4, True), (5, True), (6, True), (6, False),
+    ]:  # fmt: skip
+        passed += seam.alike("a", mark, mark, is_new=is_new)
+    assert passed == [1, 2, 3, 4, 5, 6]
+    assert seam.doubled == 6
+
+
+@pytest.mark.parametrize("brought", [MOST_HELD, MOST_HELD + 1])
+def test_4096_messages_are_held_and_of_more_the_new_link_goes_on(brought: int) -> None:
+    assert MOST_HELD == 4096
+    numbered: Seam[str, int] = Seam([("a", 5)])
+    passed = [m for n in range(brought) for m in numbered.new("a", n + 9, n + 10, n)]
+    full = brought > 4096
+    assert passed == (list(range(brought)) if full else [])
+    assert numbered.held == (0 if full else brought)
+    assert numbered.complete is full
+    assert numbered.doubtful == ({"a": True} if full else {})
+    alike: Seam[str, int] = Seam([])
+    for n in range(brought):
+        assert alike.alike("a", n, n, is_new=True) == []
+    assert (alike.held, alike.doubled) == (4096, brought - 4096)
+    assert alike.finish() == list(range(brought - 4096, brought))
+    assert alike.doubtful == {"a": False}
+
+
+def test_a_link_that_fell_4096_behind_is_told_by_what_it_brings_next() -> None:
+    seam: Seam[str, int] = Seam([])
+    seam.alike("a", -1, -1, is_new=False)
+    seam.alike("a", -1, -1, is_new=True)
+    for mark in range(4097):
+        assert seam.alike("a", mark, mark, is_new=True) == [mark]
+    # The first of them is no longer known, the second is.
+    assert seam.alike("a", 0, 0, is_new=False) == [0]
+    assert seam.alike("a", 1, 1, is_new=False) == []
+
+
+def test_old_news_of_a_new_link_whose_numbers_are_others_is_strange() -> None:
+    """Numbers below the last one that the old link never brought: it counts anew."""
+    for high, strange in ((3, True), (7, False)):
+        seam: Seam[str, int] = Seam([("a", 6)])
+        assert seam.old("a", 6, 7, 7) == [7]
+        assert seam.new("a", high - 1, high, high) == []
+        assert seam.finish() == []
+        assert seam.doubtful == ({"a": False} if strange else {})
+        assert seam.new("a", high, high + 1, high + 1) == [high + 1]
+        assert seam.settled
+
+
+def test_a_numbering_that_neither_link_brought_is_in_no_doubt() -> None:
+    seam: Seam[str, int] = Seam([("quiet", 3), ("loud", 3)])
+    seam.old("loud", 3, 4, 4)
+    seam.finish()
+    assert seam.doubtful == {"loud": True}
+    assert seam.new("quiet", 8, 9, 9) == [9]
+    assert len(seam.doubtful) == 1
