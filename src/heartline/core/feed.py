@@ -161,9 +161,7 @@ class Feed:
         self.trackers[:] = trackers
         self._lines.adopt(counted, trackers, standing=self.standing)
         self._bounds.renew()
-        if self.restoring.settled:
-            return []
-        self.restoring.begin(epoch)
+        self.restoring.adopt(epoch)
         return [*self.restoring.confirmed(now=now)]
 
     # --- the way of a message -----------------------------------------------------

@@ -114,6 +114,10 @@ class Fetches:
             timers.clear()
         self._flying.clear()
 
+    def adopt(self, epoch: int) -> None:
+        """Another link goes on where the one before was: what was asked is awaited."""
+        self._epoch = epoch
+
     def want(self, channel: str, host: str, *, now: float) -> None:
         self._host[channel] = self._hosts.host(host, self.policy.rates)
         self._flying.pop(channel, None)
@@ -157,9 +161,13 @@ class Fetches:
             calls.append(fetch)
         return calls, lost
 
+    def awaits(self, fetch: Fetch) -> bool:
+        """Whether the answer to a call is still awaited."""
+        return self._flying.get(fetch.channel) == fetch
+
     def answered(self, fetch: Fetch) -> bool:
         """Whether an answer is still awaited; it is not any more."""
-        if self._flying.get(fetch.channel) != fetch:
+        if not self.awaits(fetch):
             return False
         del self._flying[fetch.channel]
         self._overdue.cancel(fetch.channel)

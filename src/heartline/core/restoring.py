@@ -136,6 +136,18 @@ class Restoring:
             one.start_over(Stage.AWAITED)
             one.line = None
 
+    def adopt(self, epoch: int) -> None:
+        """Another link delivers from here on, and goes on where the one before was.
+
+        Its numbers are the venue's: what waits still follows a snapshot that was asked
+        for before.
+        """
+        self._fetches.adopt(epoch)
+
+    def awaits(self, fetch: Fetch) -> bool:
+        """Whether the answer to a call is of use to anybody."""
+        return self._fetches.awaits(fetch)
+
     def open(self, *, now: float) -> list[FeedOutput]:
         """The link is OPEN: what could not be restored until now is told."""
         self._is_open = True
