@@ -30,6 +30,7 @@ from heartline.core.events import (
     Event,
     GapFound,
     Lost,
+    RoundTripMeasured,
     Stalled,
     Stopped,
     Surrendered,
@@ -194,7 +195,9 @@ class Desk:
             await link.answers.wait("settled", SETTLE, required=False)
         joining = self._joining
         if joining is not None and joining.new is link:
-            joining.synced = True
+            joining.synced_at = self._clock()
+            # Its answer comes after all that only the old link was sent.
+            self._owner.prove(self._link.epoch)
         return sent
 
     @property
@@ -225,6 +228,9 @@ class Desk:
                 self._opened = True
                 self._tell_outages()
                 self.obey(self.feed.open(now=self._clock()))
+            case RoundTripMeasured(at=at, round_trip=took) if self._joining is not None:
+                if event.epoch == self._joining.old.epoch:
+                    self._joining.answered(asked_at=at - took)
             case TookOver() if self._joining is not None:
                 items = self._joining.take_over(now=self._clock())
                 self._link = self._joining.new

@@ -32,6 +32,7 @@ from heartline.core.events import (
     Noticed,
     Output,
     Ping,
+    Ponged,
     Questioned,
     Start,
     Stop,
@@ -199,7 +200,7 @@ class Driver:
             if self.carrier is None or fact.epoch != self.carrier.epoch:
                 self.carriers.pop(fact.epoch, None)
         self.pump.feed(fact)
-        if isinstance(fact, Synced):
+        if isinstance(fact, Synced | Ponged):
             self.intake.look_joined()
 
     # --- what the session wants ------------------------------------------------------

@@ -60,7 +60,11 @@ class Joining:
         self.new.heard_at = now
         self.both = True
         """Whether both links live."""
-        self.synced = False
+        self.synced_at: float | None = None
+        """When all had been asked for on the new link: what the venue says from then on
+        comes on both."""
+        self.proven = False
+        """Whether the old link has brought all that was said before that."""
         self._feed = feed
         self._owner = owner
         self._until = float("inf")
@@ -68,7 +72,13 @@ class Joining:
     @property
     def complete(self) -> bool:
         """Whether the new link may take over, and nothing is lost or doubled."""
-        return self.both and self.synced and self.overlap.complete
+        return self.both and self.proven and self.overlap.complete
+
+    def answered(self, *, asked_at: float) -> None:
+        """The old link answered what it was asked then; whatever the venue had said
+        before that came before the answer."""
+        if self.synced_at is not None and asked_at >= self.synced_at:
+            self.proven = True
 
     def over(self, *, now: float) -> bool:
         """Whether one link is gone, and what the other brings need not be compared."""
