@@ -68,7 +68,7 @@ class Restoring:
     async def _fetch(self, fetch: Fetch) -> None:
         feed, task = self._owner.feed, asyncio.current_task()
         call = self._venue.snapshot_call(fetch.channel)
-        if call is None or not feed.restoring.awaits(fetch) or task is None:
+        if call is None or not feed.restoring.fetches.awaits(fetch) or task is None:
             return
         self._calls.add(task)
         try:

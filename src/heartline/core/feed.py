@@ -161,7 +161,8 @@ class Feed:
         self.trackers[:] = trackers
         self._lines.adopt(counted, trackers, standing=self.standing)
         self._bounds.renew()
-        self.restoring.adopt(epoch)
+        # The numbers are the venue's: what waits still follows a snapshot asked before.
+        self.restoring.fetches.adopt(epoch)
         return [*self.restoring.confirmed(now=now)]
 
     # --- the way of a message -----------------------------------------------------

@@ -85,7 +85,7 @@ class Restoring:
     ) -> None:
         self._owner = owner
         self._policy = policy
-        self._fetches = Fetches(policy, hosts=hosts, draw=draw)
+        self.fetches = Fetches(policy, hosts=hosts, draw=draw)
         self._channels: dict[str, Restore] = {}
         self._awaited: dict[str, None] = {}
         """Those whose subscriptions are to be confirmed."""
@@ -93,7 +93,7 @@ class Restoring:
 
     @property
     def deadline(self) -> float:
-        return self._fetches.deadline
+        return self.fetches.deadline
 
     @property
     def settled(self) -> bool:
@@ -123,30 +123,18 @@ class Restoring:
 
     def unwant(self, channel: str) -> None:
         if self._channels.pop(channel, None) is not None:
-            self._fetches.drop(channel)
+            self.fetches.drop(channel)
             self._awaited.pop(channel, None)
 
     # --- the links ----------------------------------------------------------------
 
     def begin(self, epoch: int) -> None:
         """A new link: the state of every channel is to be had anew."""
-        self._fetches.begin(epoch)
+        self.fetches.begin(epoch)
         self._awaited = dict.fromkeys(self._channels)
         for one in self._channels.values():
             one.start_over(Stage.AWAITED)
             one.line = None
-
-    def adopt(self, epoch: int) -> None:
-        """Another link delivers from here on, and goes on where the one before was.
-
-        Its numbers are the venue's: what waits still follows a snapshot that was asked
-        for before.
-        """
-        self._fetches.adopt(epoch)
-
-    def awaits(self, fetch: Fetch) -> bool:
-        """Whether the answer to a call is of use to anybody."""
-        return self._fetches.awaits(fetch)
 
     def open(self, *, now: float) -> list[FeedOutput]:
         """The link is OPEN: what could not be restored until now is told."""
@@ -166,7 +154,7 @@ class Restoring:
         for one in self._channels.values():
             if one.kept:
                 out.append(self._void(one, "outage", now))
-        self._fetches.begin(self._owner.epoch)
+        self.fetches.begin(self._owner.epoch)
         return out
 
     def confirmed(self, *, now: float) -> list[FeedOutput]:
@@ -223,7 +211,7 @@ class Restoring:
             self._cover(one.line, one.kept)
             one.clear()
             self._awaited.pop(one.name, None)
-            self._fetches.drop(one.name)
+            self.fetches.drop(one.name)
             return out + self._finish(one, now) + self._pass(one, [kept], now)
         if one.stage is Stage.HAD:
             one.keep(kept)
@@ -251,7 +239,7 @@ class Restoring:
         self, fetch: Fetch, number: int, snapshot: Message, *, now: float
     ) -> list[FeedOutput]:
         """The snapshot of this `number` came."""
-        if not self._fetches.answered(fetch):
+        if not self.fetches.answered(fetch):
             return []
         one = self._channels[fetch.channel]
         one.number, one.snapshot, one.stage = number, snapshot, Stage.HAD
@@ -269,7 +257,7 @@ class Restoring:
         now: float,
     ) -> list[FeedOutput]:
         """A call brought no snapshot. `reason` is told; it must hold no secret."""
-        if not self._fetches.answered(fetch):
+        if not self.fetches.answered(fetch):
             return []
         one = self._channels[fetch.channel]
         out = self._again(one, reason, now, status=status, retry_after=retry_after)
@@ -277,10 +265,10 @@ class Restoring:
 
     def tick(self, *, now: float) -> list[FeedOutput]:
         """The deadline passed."""
-        return self._due(now) if now >= self._fetches.deadline else []
+        return self._due(now) if now >= self.fetches.deadline else []
 
     def _due(self, now: float) -> list[FeedOutput]:
-        calls, lost = self._fetches.due(now=now)
+        calls, lost = self.fetches.due(now=now)
         out: list[FeedOutput] = []
         for fetch in lost:
             out += self._again(self._channels[fetch.channel], UNANSWERED, now)
@@ -288,7 +276,7 @@ class Restoring:
 
     def _ask(self, one: Restore, now: float) -> None:
         one.stage = Stage.ASKED
-        self._fetches.want(one.name, one.terms.host, now=now)
+        self.fetches.want(one.name, one.terms.host, now=now)
 
     def _again(
         self,
@@ -301,7 +289,7 @@ class Restoring:
     ) -> list[FeedOutput]:
         one.stage, one.snapshot = Stage.ASKED, None
         one.why = f"it has no snapshot: {reason}"
-        attempts = self._fetches.again(
+        attempts = self.fetches.again(
             one.name, status=status, retry_after=retry_after, now=now
         )
         self._trouble(one, now)
@@ -323,7 +311,7 @@ class Restoring:
         out = [self._owner.told(entry, one.name, now) for entry in entries]
         out.append(Release([one.snapshot]))
         one.snapshot = None
-        self._fetches.failures.pop(one.name, None)
+        self.fetches.failures.pop(one.name, None)
         self._calm(one)
         if one.line is None:
             return out
