@@ -33,8 +33,10 @@ def missing() -> str:
 class NatsServer:
     """`with NatsServer() as server: server.url`; `kill` and `start` again at will."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: str | None = None) -> None:
+        """`certificate`: a PEM file with its key; then it speaks TLS alone."""
         self.port = 0
+        self._certificate = certificate
         self._directory = ""
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +59,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self._certificate else 'nats'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Listen, on the port it had before if there was one; returns when it does."""
@@ -66,12 +68,17 @@ class NatsServer:
         found.mkdir()
         binary = _binary()
         assert binary is not None, missing()
+        secured: list[str] = []
+        if self._certificate is not None:
+            files = ("--tlscert", self._certificate, "--tlskey", self._certificate)
+            secured = ["--tls", *files]
         self._process = subprocess.Popen(
             [
                 *(binary, "-js", "-sd", os.path.join(self._directory, "store")),
                 *("-a", "127.0.0.1", "-p", str(self.port or -1)),
                 *("--ports_file_dir", str(found)),
                 *("-l", os.path.join(self._directory, "log")),
+                *secured,
             ],
             preexec_fn=partial(die_with, os.getpid()),
         )
@@ -98,8 +105,9 @@ class NatsServer:
 def _url_in(directory: Path) -> str | None:
     """What the server says of itself there; None while it has not said it all."""
     for path in directory.glob("*.ports"):
-        with suppress(ValueError):
-            (url,) = json.loads(path.read_text())["nats"]
+        with suppress(ValueError, KeyError):
+            said = json.loads(path.read_text())
+            (url,) = said.get("nats") or said["tls"]
             return str(url)
     return None
 

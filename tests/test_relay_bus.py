@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from prove import nats_server
 from prove.nats_server import NatsServer
 
@@ -263,6 +265,61 @@ async def test_a_lease_stands_only_while_the_upstream_is_live(
             await venue.open(port)
             await until(lambda: told(relay).leased, "leased again", LONG)
         assert not told(relay).leased
+
+
+@in_loop
+async def test_of_two_relays_with_one_name_the_younger_stores_nothing_and_says_so(
+    server: NatsServer,
+) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(stream_of(server.url))
+        venue = await stack.enter_async_context(VenueServer("deribit"))
+
+        async def another(name: str) -> Relay:
+            relay = Relay(venue.url, [BTC], venue="deribit", bus=bus(server, name))
+            return await stack.enter_async_context(relay)
+
+        older = await another("one")
+        await until(lambda: told(older).leased, "leased", LONG)
+        younger = await another("one")
+        await until(lambda: "is called one" in told(younger).trouble, "told", LONG)
+        assert older.url in told(younger).trouble
+        assert not told(younger).live
+        assert not told(younger).leased
+        await until(lambda: told(older).leased, "still leased", LONG)
+        assert told(older).trouble == ""
+        assert told(older).live
+        stored = told(younger).stored
+        await venue.burst(BTC, 20)
+        await until(lambda: younger.accounts[BTC].messages >= 21, "relayed", LONG)
+        await until(lambda: not told(older).waiting, "stored by the other", LONG)
+        assert told(younger).stored == stored
+        assert told(younger).waiting
+        await older.aclose()
+        await until(lambda: told(younger).leased, "its turn", LONG)
+        await until(lambda: not told(younger).waiting, "nothing was lost", LONG)
+
+
+@in_loop
+async def test_a_bus_over_tls_is_trusted_as_its_authority_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, trust = tmp_path / "certificate.pem", tmp_path / "authority.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    authority.cert_pem.write_to_path(str(trust))
+    with NatsServer(str(certificate)) as secured:
+        assert secured.url.startswith("tls://")
+        async with relaying(BOOK, bus=bus(secured, "one")) as (_, stranger):
+            await until(lambda: "certificate" in told(stranger).trouble.lower(), "no")
+            assert not told(stranger).live
+        monkeypatch.setenv("SSL_CERT_FILE", str(trust))
+        async with relaying(BOOK, bus=bus(secured, "one")) as (venue, relay):
+            await until(lambda: told(relay).leased, "leased", LONG)
+            before = told(relay).stored
+            await venue.change(BOOK)
+            await until(lambda: told(relay).stored > before, "stored", LONG)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,42 @@ async def test_a_hub_that_fails_costs_its_client_and_no_other() -> None:
 
 
 @in_loop
+async def test_what_is_refused_without_the_program_never_reaches_it() -> None:
+    class Asked(heartline.Hub):
+        asked = granted = 0
+
+        def may_subscribe(self, client: heartline.Client, channel: str) -> bool:
+            self.asked += 1
+            return True
+
+        def on_subscribe(self, client: heartline.Client, channel: str) -> None:
+            self.granted += 1
+            client.send("a long welcome")
+
+    hub, limits = Asked(), heartline.Limits(subscriptions=2)
+    async with (
+        heartline.serve(hub, limits=limits) as server,
+        speaking(server.url) as link,
+    ):
+        await heard(link, "terms")
+        await ask(link, "subscribe", channel="a")
+        assert (await heard(link))["data"] == "a long welcome"
+        assert (await heard(link))["type"] == "subscribed"
+        for _ in range(5):
+            await ask(link, "subscribe", channel="a")
+            assert (await heard(link))["reason"] == "subscribed already"
+        assert (hub.asked, hub.granted) == (1, 1)
+        # Where it may be is told to those alone who may read it; no welcome goes out.
+        await ask(link, "subscribe", channel="b", epoch=server.epoch, offset=7)
+        assert (await heard(link))["reason"] == "offset: wanted 0 to 0, got 7"
+        assert (hub.asked, hub.granted) == (2, 1)
+        await subscribed(link, "b")
+        await ask(link, "subscribe", channel="c")
+        assert (await heard(link))["reason"] == "at most 2 channels"
+        assert (hub.asked, hub.granted) == (3, 2)
+
+
+@in_loop
 async def test_a_hub_that_fails_at_a_subscription_costs_its_client() -> None:
     class Broken(heartline.Hub):
         def may_subscribe(self, client: heartline.Client, channel: str) -> bool:

@@ -7,7 +7,7 @@ from .diagnosis import Finding
 from .events import Connected, DialFailed, DialLost, Ended, Lost, Surrendered
 from .items import Cause, Where
 from .link import Link
-from .promises import bounds
+from .promises import bound_of, bounds
 from .terms import Trouble
 
 
@@ -31,7 +31,7 @@ def lost(
         evidence="" if ended else finding.evidence,
         # What has ended by a word was alive until that word.
         since_at=now if ended else _since(link, finding.cause, where),
-        bound=None if ended else _bound_of(link, finding.cause, where, now),
+        bound=None if ended else bound_of(bounds(link, now=now), finding.cause, where),
         unsent=ended.unsent if ended else link.waiting,
         unconfirmed_bytes=ended.unconfirmed_bytes if ended else unconfirmed,
     )
@@ -102,18 +102,3 @@ def _since(link: Link, cause: Cause, where: Where | None) -> float:
     if cause is Cause.PATH_DEAD and where is not Where.OUTBOUND:
         return max(link.path.heard_at, link.peer.frame_at)
     return link.peer.frame_at
-
-
-def _bound_of(
-    link: Link, cause: Cause, where: Where | None, now: float
-) -> float | None:
-    promised = bounds(link, now=now)
-    if where is Where.OUTBOUND:
-        # Segments still come in: it is frames that are missed, and where their rhythm
-        # is slow, nothing is asked before the peer's time.
-        return max(promised.path, promised.peer)
-    if cause is Cause.PATH_DEAD:
-        return promised.path
-    if cause is Cause.PEER_FROZEN:
-        return promised.peer
-    return promised.channels.get(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .channel import CHANNEL_PATIENCE
 from .detector import DELAYED_ACK, POLL, TIMER_SLACK
-from .items import Bounds
+from .items import Bounds, Cause, Where
 from .link import Link
 from .peer import KERNEL_TAKES
 
@@ -27,6 +27,19 @@ def bounds(link: Link, *, now: float) -> Bounds:
     if link.kernel is not None:
         path = link.path.bound(link.clocks.path_silence, now=now)
     return Bounds(path=path, peer=peer, channels=_channels(link))
+
+
+def bound_of(promised: Bounds, cause: Cause, where: Where | None) -> float | None:
+    """The one of them that a silence of this kind is held to; None: nothing is."""
+    if where is Where.OUTBOUND:
+        # Segments still come in: it is frames that are missed, and where their rhythm
+        # is slow, nothing is asked before the peer's time.
+        return max(promised.path, promised.peer)
+    if cause is Cause.PATH_DEAD:
+        return promised.path
+    if cause is Cause.PEER_FROZEN:
+        return promised.peer
+    return promised.channels.get(None)
 
 
 def ceilings(link: Link) -> Bounds:

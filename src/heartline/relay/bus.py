@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,8 +78,11 @@ class Bus:
         self._trouble = "not connected yet"
         self._since = clock(time.monotonic())
         self._ready, self._hurry = asyncio.Event(), asyncio.Event()
-        self._told = asyncio.Event()
-        self._lease = Lease(self.subjects.key, self._entry)
+        self._noted = asyncio.Event()
+        self._process = uuid.uuid4().hex
+        self._lease = Lease(
+            self.subjects.key, self._entry, since=self._since, process=self._process
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._jetstream: JetStream = JetStream(terms.stream, on_change=self._changed)
         self._writer: Writer = Writer(
@@ -178,7 +182,7 @@ class Bus:
                 pass
         self._note += 1
         self._notes.append((self._note, encode(note)))
-        self._told.set()
+        self._noted.set()
         # Whether we are healthy may have changed by it.
         self._hurry.set()
 
@@ -224,10 +228,14 @@ class Bus:
                         duplicates=terms.duplicates,
                     )
                     await jetstream.open_bucket(BUCKET, ttl=terms.lease)
-                    self._ready.set()
-                if self._ready.is_set():
+                    if self._lease.namesake is None:
+                        self._ready.set()
+                if self._connected:
                     await self._lease.refresh(jetstream)
-                    self._trouble = ""
+                    self._trouble = self._heed_namesake()
+                    if self._lease.namesake is not None:
+                        await asyncio.sleep(pause)
+                        continue
             except BusError as error:
                 self._trouble, pause = str(error), RETRY
             if not self._ready.is_set():
@@ -236,15 +244,23 @@ class Bus:
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
 
+    def _heed_namesake(self) -> str:
+        """Store nothing beside an older relay of our name; what is wrong, if so."""
+        other = self._lease.namesake
+        if other is None:
+            return ""
+        self._ready.clear()
+        return f"another relay is called {other.relay}, at {other.url}: rename one"
+
     async def _tell_notes(self) -> None:
         from .jetstream import BusError
 
         subject = self.subjects.note
         while True:
-            await self._told.wait()
+            await self._noted.wait()
             await self._ready.wait()
             if not self._notes:
-                self._told.clear()
+                self._noted.clear()
                 continue
             first = self._notes[0]
             headers = note_headers(subject, self._run, first[0])
@@ -290,6 +306,7 @@ class Bus:
             venue=self.subjects.venue,
             url=self._url(),
             since=self._since,
+            process=self._process,
             at=self._clock(time.monotonic()),
             channels=len({channel for channel, _ in self._once} | self._copies.keys()),
             stored=self._writer.stored,

@@ -20,7 +20,13 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js import JetStreamContext, api
-from nats.js.errors import APIError, BadRequestError, NoKeysError, NotFoundError
+from nats.js.errors import (
+    APIError,
+    BadRequestError,
+    KeyNotFoundError,
+    NoKeysError,
+    NotFoundError,
+)
 from nats.js.kv import KeyValue
 
 from .lane import Cursor
@@ -243,6 +249,15 @@ class JetStream:
     async def delete(self, key: str) -> None:
         await self._keyed(lambda bucket: bucket.delete(key))
 
+    async def get(self, key: str) -> bytes | None:
+        """An entry as it stands now, if there is one."""
+        try:
+            found = await self._keyed(lambda bucket: bucket.get(key))
+        except KeyNotFoundError:  # or deleted
+            return None
+        value: bytes | None = found.value
+        return value
+
     async def keys(self) -> list[str]:
         """All keys that have an entry now."""
         try:
@@ -256,7 +271,7 @@ class JetStream:
             raise BusError("no bucket yet")
         try:
             return await ask(self._bucket)
-        except NoKeysError:
+        except (NoKeysError, KeyNotFoundError):
             raise
         except (NatsError, TimeoutError, OSError) as error:
             raise BusError(_said(error)) from error

@@ -26,11 +26,11 @@ from heartline.core.events import ChannelRevived, ChannelStalled, Event
 from heartline.core.items import Cause, Gap, Message, Phase, Status, Verdict
 
 
-class _Told(Struct, frozen=True, kw_only=True, tag_field="relay", omit_defaults=True):
+class _Noted(Struct, frozen=True, kw_only=True, tag_field="relay", omit_defaults=True):
     """Fields all notes share: none but their kind."""
 
 
-class StatusNote(_Told, frozen=True, kw_only=True, tag="status"):
+class StatusNote(_Noted, frozen=True, kw_only=True, tag="status"):
     """How the upstream stands, told to each client alone when that changes."""
 
     at: str
@@ -45,7 +45,7 @@ class StatusNote(_Told, frozen=True, kw_only=True, tag="status"):
     evidence: str = ""
 
 
-class ChannelNote(_Told, frozen=True, kw_only=True, tag="channel"):
+class ChannelNote(_Noted, frozen=True, kw_only=True, tag="channel"):
     """How one channel stands: stalled or refused, or live again."""
 
     channel: str
@@ -56,7 +56,7 @@ class ChannelNote(_Told, frozen=True, kw_only=True, tag="channel"):
     evidence: str = ""
 
 
-class GapNote(_Told, frozen=True, kw_only=True, tag="gap"):
+class GapNote(_Noted, frozen=True, kw_only=True, tag="gap"):
     """What the upstream lost between the messages before and after this note.
 
     `first` and `last` are the upstream's own numbers, inclusive, where it has any.
@@ -71,7 +71,7 @@ class GapNote(_Told, frozen=True, kw_only=True, tag="gap"):
     missing: int | None = None
 
 
-class ClosedNote(_Told, frozen=True, kw_only=True, tag="closed"):
+class ClosedNote(_Noted, frozen=True, kw_only=True, tag="closed"):
     """A gap that was told is made good, and by what."""
 
     channel: str
@@ -83,7 +83,7 @@ class ClosedNote(_Told, frozen=True, kw_only=True, tag="closed"):
     last: int | None = None
 
 
-class StateNote(_Told, frozen=True, kw_only=True, tag="state"):
+class StateNote(_Noted, frozen=True, kw_only=True, tag="state"):
     """What a late reader starts from, told to it alone before `subscribed`.
 
     `messages` are the upstream's last snapshot and all that followed it, up to

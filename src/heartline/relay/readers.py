@@ -90,11 +90,11 @@ class Readers(Hub):
         self._plain.pop(client, None)
 
     def may_subscribe(self, client: Client, channel: str) -> bool:
-        if self._house.want(channel) is not None:
-            return False
+        return self._house.want(channel) is None
+
+    def on_subscribe(self, client: Client, channel: str) -> None:
         for note in self._house.welcome(channel):
             client.send(_text(note))
-        return True
 
     # --- the relay tells ------------------------------------------------------------
 

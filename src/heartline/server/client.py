@@ -372,7 +372,7 @@ class Client:
             reason=reason,
             evidence=found.evidence if found else "",
             since_at=max(self.joined_at, watch.heard_at),
-            bound=watch.broken_promise(cause, now=now),
+            bound=watch.broken_promise(found, now=now) if found else None,
             unsent=self.outlet.shut() if self.outlet else 0,
             unconfirmed_bytes=kernel.outstanding_bytes if kernel else 0,
         )

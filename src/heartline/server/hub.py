@@ -38,6 +38,9 @@ class Hub:
         """Whether a client of `heartline.v1` gets the channel it asks for."""
         return True
 
+    def on_subscribe(self, client: Client, channel: str) -> None:
+        """A client gets a channel; what it is sent now comes before `subscribed`."""
+
 
 class Handlers(Hub):
     """A task for each client, which reads what it says; its end closes the client."""

@@ -266,6 +266,13 @@ class Server:
             self._failed(client, error)
             return False
 
+    def reads(self, client: Client, channel: str) -> bool:
+        found = self._channels.get(channel)
+        return found is not None and client in found.audience
+
+    def subscribing(self, client: Client, channel: str) -> None:
+        self._call(client, lambda: self.plan.hub.on_subscribe(client, channel))
+
     def joined(self, client: Client) -> None:
         self._joined += 1
         self._clients[client.number] = client

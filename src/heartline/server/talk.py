@@ -35,6 +35,12 @@ class Exchange(Protocol):
 
     def may_subscribe(self, client: Client, channel: str) -> bool: ...
 
+    def reads(self, client: Client, channel: str) -> bool: ...
+
+    def subscribing(self, client: Client, channel: str) -> None:
+        """A client gets a channel: tell it what comes before `subscribed`."""
+        ...
+
     def channel(self, name: str) -> Channel: ...
 
     def unsubscribe(self, client: Client, channel: str) -> None: ...
@@ -89,18 +95,20 @@ def subscribe(
         return "gone"
     if len(outlet.audiences) > exchange.limits.subscriptions:
         return f"at most {exchange.limits.subscriptions} channels"
-    if not exchange.may_subscribe(client, name):
-        return "not allowed"
     if outlet.backlog is not None and outlet.backlog.knows(name):
         return "messages of the last subscription still wait"
+    if exchange.reads(client, name):
+        return "subscribed already"
+    # The program is asked last: what is refused without it must cost no more than that.
+    if not exchange.may_subscribe(client, name):
+        return "not allowed"
     channel = exchange.channel(name)
     head = channel.history.head
-    if client in channel.audience:
-        return "subscribed already"
     same = epoch == exchange.epoch
     if offset is not None and (offset < 0 or (same and offset > head)):
         exchange.forget(channel)
         return f"offset: wanted 0 to {head}, got {offset}"
+    exchange.subscribing(client, name)
     if client.speaks:
         client.say(encode(_subscribed(name, exchange.epoch, head)))
     if offset is not None:

@@ -32,8 +32,9 @@ from heartline.core.events import (
     Tick,
 )
 from heartline.core.evidence import Evidence
-from heartline.core.items import Bounds, Cause
+from heartline.core.items import Bounds
 from heartline.core.link import Link
+from heartline.core.promises import bound_of
 from heartline.core.subscriptions import Beats
 from heartline.wire.kernel import KernelEyes
 
@@ -224,12 +225,12 @@ class Watch:
     def was_reset(self) -> bool:
         return self._eyes is not None and self._eyes.was_reset()
 
-    def broken_promise(self, cause: Cause, *, now: float) -> float | None:
-        """The bound that a silence of this kind was judged by; None for told ends."""
-        if self.link is None or cause not in (Cause.PATH_DEAD, Cause.PEER_FROZEN):
+    def broken_promise(self, found: Finding, *, now: float) -> float | None:
+        """The bound that the silence was judged by."""
+        if self.link is None:
             return None
         promised = self._pace.bounds(self.link, now=now)
-        return promised.path if cause is Cause.PATH_DEAD else promised.peer
+        return bound_of(promised, found.cause, found.where)
 
     # --- without a link ------------------------------------------------------------
 

@@ -51,11 +51,13 @@ class Resume:
 # --- what a server says ------------------------------------------------------------
 
 
-class Told(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class ServerSaid(
+    Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True
+):
     """Fields all frames of a server share: none but their type."""
 
 
-class TermsFrame(Told, frozen=True, kw_only=True, tag="terms"):
+class TermsFrame(ServerSaid, frozen=True, kw_only=True, tag="terms"):
     """The first frame. `interval`: seconds between beats at most; `bound`: seconds of
     silence after which either end takes the other for dead."""
 
@@ -67,7 +69,7 @@ class TermsFrame(Told, frozen=True, kw_only=True, tag="terms"):
     messages: int
 
 
-class SubscribedFrame(Told, frozen=True, kw_only=True, tag="subscribed"):
+class SubscribedFrame(ServerSaid, frozen=True, kw_only=True, tag="subscribed"):
     """From here on the channel's messages follow, `offset` being the last before.
 
     What was missed, as gap and messages, comes between.
@@ -78,7 +80,7 @@ class SubscribedFrame(Told, frozen=True, kw_only=True, tag="subscribed"):
     offset: int
 
 
-class MessageFrame(Told, frozen=True, kw_only=True, tag="message"):
+class MessageFrame(ServerSaid, frozen=True, kw_only=True, tag="message"):
     """One message. Without channel it was sent to this client alone, unnumbered."""
 
     channel: str | None = None
@@ -88,7 +90,7 @@ class MessageFrame(Told, frozen=True, kw_only=True, tag="message"):
     """Binary data, instead of `data`."""
 
 
-class GapFrame(Told, frozen=True, kw_only=True, tag="gap"):
+class GapFrame(ServerSaid, frozen=True, kw_only=True, tag="gap"):
     """Messages `first` to `last`, inclusive, that this client will not get.
 
     `last` is left out where nobody knows it: the epoch has ended. Without `channel`
@@ -103,14 +105,14 @@ class GapFrame(Told, frozen=True, kw_only=True, tag="gap"):
     missing: int | None = None
 
 
-class RefusedFrame(Told, frozen=True, kw_only=True, tag="refused"):
+class RefusedFrame(ServerSaid, frozen=True, kw_only=True, tag="refused"):
     """A request that was not granted; the connection stays."""
 
     reason: str
     channel: str | None = None
 
 
-class NoticeFrame(Told, frozen=True, kw_only=True, tag="notice"):
+class NoticeFrame(ServerSaid, frozen=True, kw_only=True, tag="notice"):
     """The server will close with `code` within so many seconds: go to `go`, or back."""
 
     code: int
@@ -119,7 +121,7 @@ class NoticeFrame(Told, frozen=True, kw_only=True, tag="notice"):
     go: str | None = None
 
 
-class BeatFrame(Told, frozen=True, kw_only=True, tag="beat"):
+class BeatFrame(ServerSaid, frozen=True, kw_only=True, tag="beat"):
     """A sign of life, and nothing else."""
 
 
@@ -137,11 +139,13 @@ ServerFrame: TypeAlias = (
 # --- what a client says ------------------------------------------------------------
 
 
-class Asked(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class ClientSaid(
+    Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True
+):
     """Fields all frames of a client share: none but their type."""
 
 
-class Subscribe(Asked, frozen=True, kw_only=True, tag="subscribe"):
+class Subscribe(ClientSaid, frozen=True, kw_only=True, tag="subscribe"):
     """Wants a channel; with `epoch` and `offset` also what came after that one."""
 
     channel: str
@@ -149,18 +153,18 @@ class Subscribe(Asked, frozen=True, kw_only=True, tag="subscribe"):
     offset: int | None = None
 
 
-class Unsubscribe(Asked, frozen=True, kw_only=True, tag="unsubscribe"):
+class Unsubscribe(ClientSaid, frozen=True, kw_only=True, tag="unsubscribe"):
     channel: str
 
 
-class Say(Asked, frozen=True, kw_only=True, tag="message"):
+class Say(ClientSaid, frozen=True, kw_only=True, tag="message"):
     """A message to the server's program."""
 
     data: Raw
     channel: str | None = None
 
 
-class Ask(Asked, frozen=True, kw_only=True, tag="beat"):
+class Ask(ClientSaid, frozen=True, kw_only=True, tag="beat"):
     """Are you there? Answered by a beat."""
 
 
@@ -177,7 +181,7 @@ _server_frames: Final[msgspec.json.Decoder[ServerFrame]] = msgspec.json.Decoder(
 BEAT: Final = _encode(BeatFrame())
 
 
-def encode(frame: Told | Asked) -> bytes:
+def encode(frame: ServerSaid | ClientSaid) -> bytes:
     """Write a frame, as UTF-8 JSON."""
     return _encode(frame)
 
