@@ -11,8 +11,8 @@ import pytest
 from prove.venue_books import in_order
 
 from heartline.core.channel_events import EndPlanned, TookOver
-from heartline.core.events import Connected, Lost
-from heartline.core.items import Cause, Gap, Message
+from heartline.core.events import ConditionBegan, Connected, Event, Lost
+from heartline.core.items import Cause, Condition, Gap, Message
 from stack_kit import Stack
 
 DAY = 86_400.0
@@ -221,3 +221,39 @@ def test_the_only_message_of_a_quiet_channel_is_not_lost_with_the_old_link(
         # brought leaves a doubt.
         gaps = {item.channel for item in stack.items if isinstance(item, Gap)}
         assert gaps <= {"btcusdt@trade"}
+
+
+def test_data_that_is_late_while_two_links_live_is_told_as_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = Stack(monkeypatch, "binance", "spot", CHANNELS, delays=(0.02,), max_age=1.0)
+    busy, quiet = CHANNELS
+    in_time: list[Event] = []
+
+    async def talk(seconds: float) -> None:
+        for _ in range(int(seconds / 0.05)):
+            stack.house.burst(busy, 1, now=stack.now)
+            stack.settle()
+            await asyncio.sleep(0.05)
+
+    def late() -> list[Event]:
+        told = stack.of(ConditionBegan)
+        return [each for each in told if each.condition is Condition.LATE]
+
+    async def story() -> None:
+        stack.house.burst(quiet, 1, now=stack.now)
+        await talk(20.0)
+        # The other channel has to be seen on both links: it says nothing more.
+        stack.end_planned()
+        await talk(3.0)
+        assert len(stack.wires) == 2
+        in_time.extend(late())
+        for _ in range(20):
+            for wire in stack.wires:
+                wire.delay += 0.1
+            await talk(0.25)
+        assert stack.of(TookOver) == []
+        assert late()
+
+    stack.run(story)
+    assert in_time == []

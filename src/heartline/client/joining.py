@@ -66,6 +66,9 @@ class Joining:
         self.proven = False
         """Whether the old link has brought all that was said before that."""
         self._feed = feed
+        self._ages = ages
+        self._looks = False
+        """Whether the ages of what is read now are wanted."""
         self._owner = owner
         self._until = float("inf")
 
@@ -89,6 +92,7 @@ class Joining:
     ) -> list[Read]:
         """The messages of one read of one link that the consumer is to be given."""
         items: list[Read] = []
+        self._looks = now >= self._ages.wanted_at
         for each in data:
             reading = talk.classify(each)
             if type(reading) is Update:
@@ -98,6 +102,9 @@ class Joining:
             if shown is not False and talk is not self.new:
                 # What only one link can mean is not compared.
                 items.append(Message(each, now, shown, talk.epoch, age))
+        if self._looks:
+            self._ages.look(waited=age > 0, now=now, epoch=talk.epoch)
+            self._looks = False
         return items
 
     def _take(
@@ -137,6 +144,9 @@ class Joining:
                 if told is not None:
                     self._owner.obey(told, items)
             piece.talk.count_rest(reading, items, now)
+            if self._looks and piece.at == now:
+                # What was held, or is double, says nothing of how old the data is.
+                self._ages.updates.append(reading)
             if line.restore is None:
                 items.append(message)
             else:
