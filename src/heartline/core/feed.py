@@ -371,7 +371,9 @@ class Feed:
             return [Redial(self.epoch, name, change.because)]
         if change.outcome is Outcome.SUSPICIOUS:
             return [] if change.proven else [Prove(self.epoch)]
-        if change.outcome is not Outcome.STALLED:
+        refused = self.standing(name) is Standing.FAILED
+        if change.outcome is not Outcome.STALLED or refused:
+            # That it was refused is known, and why: its silence says nothing more.
             return []
         self.troubles[name] = change
         stalled = ChannelStalled(
