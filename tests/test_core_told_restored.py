@@ -1,0 +1,560 @@
+"""A channel whose state is fetched, call by call: what waits, passes and falls."""
+
+from __future__ import annotations
+
+import random
+from math import inf
+from typing import Any
+
+import pytest
+
+from heartline.core.backoff import Backoff
+from heartline.core.channel_events import (
+    ChannelLive,
+    GapClosed,
+    SnapshotFailed,
+    Subscribe,
+)
+from heartline.core.events import GapFound
+from heartline.core.feed import Feed, FeedTerms, Numbered
+from heartline.core.fetches import Fetch, Hosts, Snapshots
+from heartline.core.gaps import Ledger
+from heartline.core.items import Message
+from heartline.core.restore import Joins, Numbers, Place, Restored, place
+from heartline.core.restoring import Release, Unrestored
+from heartline.core.sequence import Numbering, Rule
+from heartline.core.subscribing import Standing
+
+POLICY = Snapshots(
+    within=3.0, keep=6, keep_bytes=1000, backoff=Backoff(base=0.4, cap=0.4)
+)
+AWAITED = "its snapshot is awaited"
+
+
+class Book:
+    """A feed with one book `a`, numbered in steps; its venue is the test's."""
+
+    def __init__(self, *, acks: bool = True, **terms: Any) -> None:
+        self.now = 50.0
+        self.acks = acks
+        self.ledger = Ledger()
+        named: dict[str, Any] = {
+            "numbered": (Numbered(numbering=Numbering(rule=Rule.STEP)),),
+            "restored": lambda channel: Restored(host="h", joins=Joins.NEXT),
+            "snapshots": POLICY,
+            **terms,
+        }
+        self.feed = Feed(
+            FeedTerms(**named),
+            ledger=self.ledger,
+            now=self.now,
+            hosts=Hosts(),
+            draw=lambda: 0.5,
+        )
+        self.told: list[Any] = []
+        self.passed: list[str] = []
+        self.fetch: Fetch | None = None
+        self.request = 0
+        self.hear(self.feed.want(["a"], now=self.now))
+
+    def hear(self, outputs: Any) -> list[Any]:
+        heard = [*(outputs or ())]
+        for each in heard:
+            self.told.append(each)
+            if isinstance(each, Release):
+                self.passed += [str(message.data) for message in each.messages]
+            elif isinstance(each, Fetch):
+                self.fetch = each
+            elif isinstance(each, Subscribe):
+                self.request = each.request
+        if self.acks and any(isinstance(each, Subscribe) for each in heard):
+            self.ack()
+        return heard
+
+    def begin(self, *, opens: bool = True) -> None:
+        self.fetch = None
+        self.hear(self.feed.begin(self.feed.epoch + 1, now=self.now))
+        if opens:
+            self.open()
+
+    def open(self) -> list[Any]:
+        return self.hear(self.feed.open(now=self.now))
+
+    def ack(self) -> list[Any]:
+        number, now = self.request, self.now
+        return self.hear(self.feed.acked(number, ["a"], of="subscribe", now=now))
+
+    def come(self, number: object, *, anew: bool = False, size: int = 1) -> list[Any]:
+        """A message comes as the client takes it, a tenth of a second later."""
+        self.now += 0.1
+        data = f"{number}".ljust(size)
+        message = Message(data, self.now, "a", self.feed.epoch)
+        line = self.feed.line("a", 0, now=self.now)
+        first = number if isinstance(number, int) else None
+        heard: list[Any] = []
+        if passes := line.restore is None:
+            taken = self.feed.take(line, "a", number, None, first, anew, self.now)
+            heard += self.hear(taken)
+        if line.restore is None:
+            return heard + self.hear([Release([message])])
+        numbers = Numbers("a", number, None, first, anew)
+        kept = self.feed.keep(line, message, numbers, counted=passes, now=self.now)
+        return heard + self.hear(kept)
+
+    def snapshot(self, number: int) -> list[Any]:
+        assert self.fetch is not None
+        self.now += 0.1
+        fetch, self.fetch = self.fetch, None
+        body = Message(f"s{number}", self.now, "a", fetch.epoch, snapshot=True)
+        restoring = self.feed.restoring
+        return self.hear(restoring.fetched(fetch, number, body, now=self.now))
+
+    def fail(self, reason: str = "500") -> list[Any]:
+        assert self.fetch is not None
+        fetch, self.fetch = self.fetch, None
+        return self.hear(self.feed.restoring.failed(fetch, reason, now=self.now))
+
+    def tick(self) -> list[Any]:
+        """Jump to the deadline."""
+        assert self.feed.deadline < inf
+        self.now = max(self.now, self.feed.deadline)
+        return self.hear(self.feed.tick(proven_at=self.now, now=self.now))
+
+    def lives(self) -> int:
+        return len([each for each in self.told if isinstance(each, ChannelLive)])
+
+    def gaps(self) -> list[Any]:
+        return [each.gap for each in self.told if isinstance(each, GapFound)]
+
+    def totals(self) -> tuple[int, int]:
+        account = self.ledger.account("a")
+        return account.received, account.duplicated
+
+
+def whole() -> Book:
+    """A book at number 4, whose messages pass."""
+    book = Book()
+    book.begin()
+    book.come(3)
+    book.snapshot(3)
+    book.come(4)
+    assert book.passed == ["s3", "4"]
+    assert book.feed.standing("a") is Standing.LIVE
+    return book
+
+
+# --- how it comes to be whole -----------------------------------------------------
+
+
+def test_a_snapshot_passes_first_then_what_follows_it_and_what_it_covers_falls() -> (
+    None
+):
+    book = Book()
+    book.begin()
+    assert book.feed.troubles == {"a": Unrestored(book.now, AWAITED)}
+    for number in (3, 4, 5, 6):
+        assert book.come(number) == []
+    assert (book.lives(), book.totals()) == (0, (0, 0))
+    assert not book.feed.settled
+    out = book.snapshot(4)
+    assert book.passed == ["s4", "5", "6"]
+    assert [type(each) for each in out] == [Release, ChannelLive, Release, Release]
+    assert book.totals() == (4, 2)
+    assert book.feed.troubles == {}
+    assert book.feed.settled
+    assert book.feed.restoring.holder("a") is None
+    assert book.come(7) == [Release([Message("7", book.now, "a", 1)])]
+    assert (book.lives(), book.totals(), book.gaps()) == (1, (5, 2), [])
+    assert book.feed.restoring.deadline == inf
+
+
+@pytest.mark.parametrize("when", ["nothing came", "one waits", "one comes later"])
+def test_before_a_link_is_open_a_snapshot_waits_for_a_message_or_for_that(
+    when: str,
+) -> None:
+    book = Book()
+    book.begin(opens=False)
+    if when == "one waits":
+        book.come(4)
+    book.snapshot(3)
+    assert book.passed == (["s3", "4"] if when == "one waits" else [])
+    if when == "one comes later":
+        out = book.come(4)
+        assert [type(each) for each in out] == [Release, ChannelLive, Release]
+    if when == "nothing came":
+        [release] = book.open()
+        assert isinstance(release, Release)
+        book.come(4)
+    else:
+        assert book.open() == []
+    assert book.passed == ["s3", "4"]
+    assert book.come(5) != []
+    assert book.passed == ["s3", "4", "5"]
+    assert (book.lives(), book.totals(), book.feed.troubles) == (1, (2, 0), {})
+
+
+def test_after_a_snapshot_that_covers_all_the_next_message_has_to_join_it() -> None:
+    book = Book()
+    book.begin()
+    for number in (3, 4):
+        book.come(number)
+    out = book.snapshot(5)
+    assert [type(each) for each in out] == [Release, ChannelLive]
+    assert book.totals() == (2, 2)
+    assert book.come(5) == []
+    assert book.totals() == (3, 3)
+    assert book.feed.restoring.holder("a") is not None
+    book.come(6)
+    book.come(7)
+    assert book.passed == ["s5", "6", "7"]
+    assert (book.lives(), book.totals(), book.gaps()) == (1, (5, 3), [])
+    assert book.feed.restoring.holder("a") is None
+
+
+def test_a_message_that_does_not_join_shows_what_is_missing_and_is_kept() -> None:
+    book = Book()
+    book.begin()
+    book.come(4)
+    book.snapshot(5)
+    out = book.come(8)
+    [gap] = book.gaps()
+    assert (gap.first, gap.last, gap.missing) == (6, 7, 2)
+    assert [type(each) for each in out] == [GapFound, Fetch]
+    assert book.passed == ["s5"]
+    assert isinstance(book.feed.troubles.get("a"), Unrestored | None)
+    out = book.snapshot(7)
+    assert book.passed == ["s5", "s7", "8"]
+    closed = [each.gap for each in out if isinstance(each, GapClosed)]
+    assert closed == [gap]
+    book.come(9)
+    assert book.totals() == (3, 1)
+    assert len(book.gaps()) == 1
+
+
+@pytest.mark.parametrize("stage", ["awaited", "asked", "had", "joining"])
+def test_a_snapshot_on_the_stream_makes_a_fetched_one_needless(stage: str) -> None:
+    book = Book(acks=False)
+    book.begin(opens=False)
+    waits = 0
+    if stage != "awaited":
+        book.ack()
+    if stage == "asked":
+        book.come(2)
+        book.come(3)
+        waits = 2
+    if stage in ("had", "joining"):
+        book.snapshot(3)
+    if stage == "joining":
+        book.open()
+    fetch, passed = book.fetch, list(book.passed)
+    out = book.come(9, anew=True)
+    assert book.passed == [*passed, "9"]
+    assert book.totals() == (waits + 1, waits)
+    assert len([each for each in out if isinstance(each, ChannelLive)]) == 1
+    assert book.feed.restoring.holder("a") is None
+    assert book.feed.restoring.settled
+    assert book.feed.restoring.deadline == inf
+    if stage == "awaited":
+        assert [each for each in book.ack() if isinstance(each, Fetch)] == []
+    if fetch is not None:
+        late = Message("late", book.now, "a", 1, snapshot=True)
+        assert book.feed.restoring.fetched(fetch, 20, late, now=book.now) == []
+    book.open()
+    book.come(10)
+    assert book.passed == [*passed, "9", "10"]
+    assert (book.gaps(), book.feed.troubles) == ([], {})
+
+
+# --- when it is asked for ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["ack", "data"])
+def test_the_call_is_made_once_the_channel_is_subscribed_and_not_before(
+    by: str,
+) -> None:
+    """One that was made before might be older than the first message."""
+    book = Book(acks=False)
+    book.begin()
+    assert book.fetch is None
+    out = book.ack() if by == "ack" else book.come(4)
+    assert out == [Fetch(1, "a", 1)]
+    if by == "data":
+        assert book.ack() == []
+    assert book.come(5) == []
+    assert book.snapshot(4)
+    assert book.passed == (["s4", "5"])
+
+
+def test_every_link_has_its_state_anew_and_nothing_passes_before() -> None:
+    book = whole()
+    book.acks = False
+    book.now += 1.0
+    for kept in (False, True):
+        book.hear(book.feed.lose(now=book.now))
+        book.begin(opens=False)
+        assert not book.feed.restoring.settled
+        assert book.feed.restoring.is_pending("a")
+        assert book.fetch is None
+        before = list(book.passed)
+        if kept:
+            assert [type(each) for each in book.come(50)] == [Fetch]
+            assert book.passed == before
+    book.open()
+    assert book.feed.troubles["a"] == Unrestored(book.now, AWAITED)
+    book.snapshot(50)
+    book.come(51)
+    assert book.passed[-2:] == ["s50", "51"]
+    # Live on the first link and on the third, where it was whole; not on the second.
+    assert book.lives() == 2
+    assert {each.epoch for each in book.told if isinstance(each, ChannelLive)} == {1, 3}
+
+
+def test_while_there_is_no_link_nobody_is_called_and_no_answer_counts() -> None:
+    book = Book()
+    book.begin()
+    book.come(4)
+    fetch = book.fetch
+    assert fetch is not None
+    book.now += 1.0
+    [found] = book.hear(book.feed.lose(now=book.now))
+    gap = found.gap
+    assert (gap.reason, gap.channel, gap.epoch, found.epoch) == ("outage", "a", 1, 1)
+    assert (gap.first, gap.last, gap.missing) == (4, 4, 1)
+    assert gap.until_at == found.at == book.now
+    assert book.totals() == (1, 0)
+    assert book.feed.deadline == inf
+    late = Message("late", book.now, "a", 1, snapshot=True)
+    assert book.feed.restoring.fetched(fetch, 4, late, now=book.now) == []
+    assert book.feed.restoring.failed(fetch, "late", now=book.now) == []
+    assert book.hear(book.feed.lose(now=book.now)) == []
+
+
+def test_one_that_is_wanted_no_more_is_called_for_no_more() -> None:
+    for asked in (True, False):
+        book = Book(acks=asked)
+        book.begin()
+        if asked:
+            book.come(4)
+        fetch = book.fetch
+        book.hear(book.feed.unwant(["a"], now=book.now))
+        assert book.feed.restoring.settled
+        assert book.feed.restoring.deadline == inf
+        assert book.feed.restoring.holder("a") is None
+        if fetch is not None:
+            late = Message("late", book.now, "a", 1, snapshot=True)
+            assert book.feed.restoring.fetched(fetch, 4, late, now=book.now) == []
+        assert book.hear(book.feed.restoring.confirmed(now=book.now)) == []
+        book.hear(book.feed.unwant(["a", "never wanted"], now=book.now))
+        assert book.feed.troubles == {}
+
+
+# --- what goes wrong --------------------------------------------------------------
+
+
+def test_a_call_that_brings_nothing_is_told_and_made_again_until_it_does() -> None:
+    book = Book()
+    book.begin()
+    since_at = book.now
+    for attempts in (1, 2, 3):
+        book.now += 0.5
+        out = book.fail("HTTP 500")
+        expected = SnapshotFailed(
+            at=book.now, epoch=1, channel="a", reason="HTTP 500", attempts=attempts
+        )
+        assert out == [expected]
+        why = "it has no snapshot: HTTP 500"
+        assert book.feed.troubles == {"a": Unrestored(since_at, why)}
+        assert book.feed.deadline == pytest.approx(book.now + 0.2)
+        [fetch] = book.tick()
+        assert isinstance(fetch, Fetch)
+    book.come(4)
+    book.snapshot(3)
+    assert book.feed.troubles == {}
+    # Its failures are forgiven: the next is its first.
+    book.come(9)
+    [failed] = [e for e in book.fail("gone") if isinstance(e, SnapshotFailed)]
+    assert failed.attempts == 1
+    assert book.feed.troubles["a"] == Unrestored(book.now, "it has no snapshot: gone")
+
+
+def test_failures_on_one_link_do_not_count_on_the_next() -> None:
+    book = Book()
+    for _ in range(2):
+        book.begin()
+        for attempts in (1, 2):
+            while book.fetch is None:
+                book.tick()
+            [failed] = [e for e in book.fail() if isinstance(e, SnapshotFailed)]
+            assert (failed.attempts, failed.epoch) == (attempts, book.feed.epoch)
+        book.hear(book.feed.lose(now=book.now))
+
+
+def test_a_call_that_is_never_answered_is_one_that_brought_nothing() -> None:
+    book = Book()
+    book.begin()
+    assert book.now + 3.0 < book.feed.deadline < book.now + 6.0
+    book.fetch = None
+    [failed] = book.tick()
+    assert isinstance(failed, SnapshotFailed)
+    assert (failed.reason, failed.epoch, failed.attempts) == ("no answer came", 1, 1)
+    [fetch] = book.tick()
+    assert isinstance(fetch, Fetch)
+
+
+def test_a_snapshot_that_is_older_than_the_messages_is_no_state() -> None:
+    book = Book()
+    book.begin()
+    book.come(5)
+    book.come(6)
+    [failed] = book.snapshot(3)
+    assert isinstance(failed, SnapshotFailed)
+    assert failed.reason == "the snapshot is older than the messages"
+    assert book.passed == []
+    book.fetch = None
+    book.tick()
+    book.snapshot(5)
+    assert book.passed == ["s5", "6"]
+    assert book.totals() == (2, 1)
+
+
+@pytest.mark.parametrize("by", ["count", "size"])
+def test_what_cannot_be_kept_is_dropped_told_and_the_rest_waits_on(by: str) -> None:
+    book = whole()
+    last_at = book.now
+    book.come(9)
+    jump_at = book.now
+    assert [(g.first, g.last, g.from_at) for g in book.gaps()] == [(5, 8, last_at)]
+    size = 1 if by == "count" else 250
+    told: list[Any] = []
+    numbers = range(10, 16) if by == "count" else range(10, 14)
+    for number in numbers:
+        assert told == []
+        told = book.come(number, size=size)
+    [found] = told
+    gap = found.gap
+    assert (gap.reason, gap.channel, gap.epoch) == ("overflow", "a", 1)
+    assert (gap.first, gap.last, gap.missing) == (9, numbers[-1], len(numbers) + 1)
+    assert (gap.from_at, gap.until_at) == (jump_at, book.now)
+    assert (found.at, found.epoch) == (book.now, 1)
+    assert book.ledger.account("a").received == 3 + len(numbers)
+    for number in range(numbers[-1] + 1, numbers[-1] + 3):
+        assert book.come(number) == []
+    out = book.snapshot(numbers[-1])
+    assert book.passed[2:] == [f"s{numbers[-1]}"] + [
+        f"{n}" for n in range(numbers[-1] + 1, numbers[-1] + 3)
+    ]
+    closed = [each.gap.reason for each in out if isinstance(each, GapClosed)]
+    assert sorted(closed) == ["overflow", "sequence"]
+    assert book.ledger.open_gaps("a") == []
+
+
+def test_what_has_no_numbers_to_speak_of_is_told_by_its_interval() -> None:
+    book = Book()
+    book.begin()
+    for nth in range(POLICY.keep + 1):
+        book.come(f"hash {nth}")
+    [gap] = book.gaps()
+    assert (gap.first, gap.last, gap.missing) == (None, None, POLICY.keep + 1)
+    mixed = Book()
+    mixed.begin()
+    for nth in range(POLICY.keep + 1):
+        mixed.come(nth + 1 if nth else "hash")
+    assert [(g.first, g.last) for g in mixed.gaps()] == [(None, None)]
+
+
+def test_a_jump_while_all_is_well_makes_the_state_be_had_anew() -> None:
+    book = whole()
+    out = book.come(7)
+    assert [type(each) for each in out] == [GapFound, Fetch]
+    assert book.passed == ["s3", "4"]
+    assert book.feed.standing("a") is Standing.CONFIRMED
+    assert book.feed.restoring.is_pending("a")
+    assert book.come(8) == []
+    # A second jump in what waits: the state after the first does not reach over it.
+    book.come(11)
+    out = book.snapshot(7)
+    assert book.passed == ["s3", "4", "s7", "8"]
+    assert [type(o) for o in out if isinstance(o, GapFound | Fetch)] == [
+        GapFound,
+        Fetch,
+    ]
+    book.snapshot(11)
+    book.come(12)
+    assert book.passed[4:] == ["s11", "12"]
+    received, duplicated = book.totals()
+    assert (received, duplicated) == (6, 3)
+    assert book.ledger.open_gaps("a") == []
+    assert book.lives() == 1
+
+
+# --- and all of it at random --------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_books_balance_whatever_comes_and_nothing_passes_out_of_order(
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    book = Book(acks=False)
+    book.begin(opens=dice.random() < 0.5)
+    number = came = links = 0
+    opened = False
+    for _ in range(120):
+        match dice.randrange(9):
+            case 0:
+                number += dice.choice((1, 3))
+            case 1:
+                book.ack()
+            case 2 if not opened:
+                book.open()
+                opened = True
+            case 3 | 4 if book.fetch is not None:
+                book.snapshot(max(0, number - dice.choice((0, 0, 1, 4))))
+            case 5 if book.fetch is not None and dice.random() < 0.3:
+                book.fail()
+            case 6 if book.feed.deadline < book.now + 1.0 and book.fetch is None:
+                book.tick()
+            case 7 if dice.random() < 0.1:
+                book.hear(book.feed.lose(now=book.now))
+                book.begin(opens=False)
+                opened, links = False, links + 1
+            case _:
+                number += 1
+                came += 1
+                book.come(number, anew=dice.random() < 0.03)
+        holder = book.feed.restoring.holder("a")
+        waiting = [] if holder is None else holder.kept
+        uncounted = sum(not each.counted for each in waiting)
+        received, duplicated = book.totals()
+        assert received == came - uncounted
+        assert book.ledger.account("a").unplaced == 0
+        messages = [each for each in book.passed if not each.startswith("s")]
+        voided = sum(
+            each.gap.missing
+            for each in book.told
+            if isinstance(each, GapFound) and each.gap.reason != "sequence"
+        )
+        assert len(messages) + duplicated + voided + len(waiting) == came
+        # A state that is had goes on without a hole, until a gap is told.
+        numbers = [int(each) for each in messages]
+        assert numbers == sorted(numbers)
+    assert book.lives() <= links + 1
+
+
+def test_where_a_message_lies_against_a_snapshot_by_each_rule() -> None:
+    def lies(joins: Joins, last: int, *, prev: int | None, first: int) -> Place:
+        terms = Restored(host="h", joins=joins)
+        return place(Numbers("a", last, prev, first), 10, terms)
+
+    for last in range(5, 16):
+        for first in range(5, last + 1):
+            prev = first - 1
+            found = {j: lies(j, last, prev=prev, first=first) for j in Joins}
+            beyond = Place.JOINS if first <= 11 else Place.BEYOND
+            next_one = Place.COVERED if last <= 10 else beyond
+            assert found[Joins.COVERS_NEXT] == next_one
+            assert found[Joins.NEXT] == next_one
+            chained = Place.JOINS if prev == 10 else Place.BEYOND
+            assert found[Joins.CHAIN] == (Place.COVERED if last <= 10 else chained)
+            covers = Place.JOINS if first <= 10 or prev == 10 else Place.BEYOND
+            assert found[Joins.COVERS] == (Place.COVERED if last < 10 else covers)
