@@ -45,6 +45,7 @@ matrix:
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench venues
 
 prove: $(VENV)/.dev
 	@$(BIN)/python -m prove

@@ -2,8 +2,8 @@
 
 All contenders take turns within a round, and every round gives ratios of its own: on
 a machine that others use too, the median of ratios holds still where seconds do not.
-`tls` asks the same over TLS, `latency` how long a message is under way, and `growth`
-what a message costs on one stream of many.
+`tls` asks the same over TLS, `latency` how long a message is under way, `growth` what
+a message costs on one stream of many, and `venues` what a venue's contract costs it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def machine() -> dict[str, str]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    kinds = ("plain", "tls", "latency", "growth")
+    kinds = ("plain", "tls", "latency", "growth", "venues")
     parser.add_argument("what", nargs="?", choices=kinds, default="plain")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
@@ -184,7 +184,7 @@ def certificates(directory: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    from bench import growth, latency
+    from bench import growth, latency, venues
 
     asked = arguments()
     report: dict[str, Any] = {
@@ -193,12 +193,15 @@ def main() -> None:
         "loop": asked.loop,
     }
     print(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
-    print(f"text of 256 B, {asked.rounds} rounds, {asked.loop}")
+    what = "recordings of venues" if asked.what == "venues" else "text of 256 B"
+    print(f"{what}, {asked.rounds} rounds, {asked.loop}")
     match asked.what:
         case "latency":
             report["latency"] = latency.measured(asked.rounds, asked.loop)
         case "growth":
             report["growth"] = growth.measured(asked.rounds, asked.loop)
+        case "venues":
+            report["venues"] = venues.measured(asked.rounds)
         case _:
             report["loads"] = measured(asked)
     RESULTS.mkdir(exist_ok=True)

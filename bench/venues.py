@@ -1,4 +1,4 @@
-"""`python -m bench.venues`: what a venue's contract costs a message, above a plain one.
+"""`python -m bench venues`: what a venue's contract costs a message, above a plain one.
 
 The plain stream makes a `Message` of each frame. A stream with a profile also tells
 what the frame is, follows the numbers of its channel and takes its time. Both get the
@@ -20,7 +20,6 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 from statistics import median
@@ -28,7 +27,6 @@ from typing import Any
 
 import msgspec
 
-from bench.__main__ import RESULTS, machine
 from heartline.client.contract import Venue
 from heartline.client.desk import Desk
 from heartline.core.budget import Budget
@@ -149,7 +147,7 @@ def play(source: Source, texts: Iterable[str | bytes]) -> Play:
 class Owner:
     """A driver that does nothing."""
 
-    unread = False
+    unread = paused = False
     secrets: frozenset[str] = frozenset()
 
     def post(self, epoch: int, text: str | bytes, *, first: bool) -> None: ...
@@ -323,6 +321,19 @@ def show(results: dict[str, dict[str, Any]], scale: dict[str, dict[str, Any]]) -
         print(f"  {name:32}{each['plain_ns']:9.0f}{each['desk_ns']:9.0f}")
 
 
+def measured(
+    rounds: int, names: Iterable[str] = tuple(SOURCES), *, scale: bool = True
+) -> dict[str, Any]:
+    """All of it; prints what was found. A budget that is not kept is told, no more."""
+    gc.freeze()
+    found = {
+        "venues": venues(names, rounds),
+        "scale": channels(max(3, rounds // 3)) if scale else {},
+    }
+    show(found["venues"], found["scale"])
+    return found
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.venues", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -335,18 +346,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     asked = arguments()
-    gc.freeze()
-    report: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-    }
-    report["venues"] = venues(asked.venue or SOURCES, asked.rounds)
-    report["scale"] = {} if asked.no_scale else channels(max(3, asked.rounds // 3))
-    show(report["venues"], report["scale"])
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{report['at'].replace(':', '')}-venues.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten to {path.relative_to(Path.cwd())}")
+    measured(asked.rounds, asked.venue or SOURCES, scale=not asked.no_scale)
 
 
 if __name__ == "__main__":
