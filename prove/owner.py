@@ -31,6 +31,7 @@ class Owner:
     gave_up: bool = False
     heard: float = 0.0
     unread: bool = False
+    paused: bool = False
     secrets: frozenset[str] = frozenset()
     told: Counter[str] = field(default_factory=Counter[str])
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])

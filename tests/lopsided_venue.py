@@ -203,7 +203,7 @@ class World:
 
     # --- what the desk wants ------------------------------------------------------
 
-    unread = False
+    unread = paused = False
     secrets: frozenset[str] = frozenset()
 
     def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:

@@ -281,6 +281,8 @@ class Client:
         link = self.session.link
         return link.peer.frame_at if link is not None else 0.0
 
+    unread = False
+
     @property
-    def unread(self) -> bool:
+    def paused(self) -> bool:
         return self.link is None

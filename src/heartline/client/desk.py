@@ -12,7 +12,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from heartline.core.channel_events import (
     Prove,
@@ -40,6 +40,7 @@ from heartline.core.fetches import Fetch
 from heartline.core.gaps import Ledger
 from heartline.core.items import Cause, Condition, Gap
 from heartline.core.restoring import Release
+from heartline.core.unread import Unread
 from heartline.observe import redact_text
 from heartline.venue.reading import Notice
 from heartline.venue.writer import Outgoing
@@ -48,54 +49,12 @@ from .ages import Ages
 from .alarm import Alarm
 from .contract import SETTLE, Venue
 from .conversation import Conversation, Read
+from .desk_owner import DeskOwner as DeskOwner
 from .joining import Joining
 from .restoring import HOSTS, Restoring
 from .resuming import Resumed, Resuming
 
-LATE = 0.1
-"""A timer this much late is our own stall: silence up to then is judged by nobody."""
-DRAIN_STEP = 0.01
-"""Pause before the next look while the socket still holds what was not read."""
-
-
 Talk: TypeAlias = Conversation | Resumed
-
-
-class DeskOwner(Protocol):
-    """Who drives the stream."""
-
-    def post(self, epoch: int, text: str | bytes, *, first: bool) -> None:
-        """Queue a message to the venue, `first` ahead of what waits."""
-        ...
-
-    def deliver(self, items: list[Read]) -> None:
-        """Give the consumer what no read of a socket brought."""
-        ...
-
-    def announced(self, epoch: int, reason: str, lead: float | None) -> None:
-        """The venue said that it will end this link, `lead` seconds from now."""
-        ...
-
-    def tell(self, event: Event) -> None: ...
-    def give_up(self, epoch: int, cause: Cause, reason: str) -> None: ...
-    def prove(self, epoch: int) -> None: ...
-    def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
-        """Have something done; it ends with the stream at the latest."""
-        ...
-
-    def heard_at(self, epoch: int) -> float:
-        """When the last complete frame of a link came."""
-        ...
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """What no text may show."""
-        ...
-
-    @property
-    def unread(self) -> bool:
-        """Whether the socket holds what was not read, or reading is paused."""
-        ...
 
 
 class Desk:
@@ -137,6 +96,9 @@ class Desk:
         self._outages: list[Gap] = []
         """What they cost will be known by offsets, once a link is OPEN."""
         self.alarm = Alarm(self._fire, loop=loop, clock=clock)
+        self._unread = Unread()
+        self._changed = False
+        """Whether the feed told something in the read that is under way."""
         self.feed.want(venue.channels, now=clock())
 
     # --- a link -------------------------------------------------------------------
@@ -163,6 +125,7 @@ class Desk:
             )
             return
         self.alarm.stop()
+        self._unread.go_on()
         self._opened = False
         self._joining = None
         self.feed.epoch = epoch
@@ -235,7 +198,7 @@ class Desk:
                 items = self._joining.take_over(now=self._clock())
                 self._link = self._joining.new
                 self._owner.deliver(items)
-                self._arm()
+                self._follow()
             case DialLost(epoch=epoch) if self._joining is not None:
                 if self._joining.new.epoch == epoch:
                     self._joining.withdraw(now=self._clock())
@@ -256,6 +219,8 @@ class Desk:
                 self.feed.excuse(lag=lag, now=self._clock())
             case ConditionEnded(condition=Condition.PAUSED, after=after):
                 self.feed.excuse(lag=after, now=self._clock())
+                self._unread.go_on()
+                self._arm()
             case _:
                 pass
 
@@ -283,12 +248,16 @@ class Desk:
         joining = self._joining
         if joining is None and epoch == self._link.epoch:
             self._link.heard_at = now
-            return self._link.read(data, age=age, now=now)
+            items = self._link.read(data, age=age, now=now)
+            if self._changed:
+                self._follow()
+            return items
         talk = self._talk(epoch)
         if joining is None or not isinstance(talk, Conversation):
             return []
         talk.heard_at = now
         items = joining.read(talk, data, age=age, now=now)
+        self._follow()
         if joining.over(now=now):
             self._joining = None
         return items
@@ -323,7 +292,10 @@ class Desk:
     def obey(
         self, outputs: Iterable[FeedOutput], items: list[Read] | None = None
     ) -> None:
+        """Do what the feed wants. In a read, where there are `items`, what follows from
+        all of it is looked at in the end."""
         beside: list[Read] = []
+        in_read = items is not None
         items = beside if items is None else items
         for each in outputs:
             match each:
@@ -350,8 +322,9 @@ class Desk:
                     self._owner.tell(each)
         if beside:
             self._owner.deliver(beside)
-        self._look_settled()
-        self._arm()
+        self._changed = True
+        if not in_read:
+            self._follow()
 
     def run(self, what: str, epoch: int, work: Coroutine[None, None, None]) -> None:
         self._owner.run(what, epoch, work)
@@ -366,17 +339,24 @@ class Desk:
         """What the venue says, without any of our secrets."""
         return redact_text(text, self._owner.secrets)
 
-    def _look_settled(self) -> None:
+    def _follow(self) -> None:
+        """What was told may settle a link, or be due earlier than all else."""
+        self._changed = False
         for talk in self._talks:
             if talk.answers.awaits("settled") and talk.settled:
                 talk.answers.came("settled")
+        self._arm()
 
     # --- time ---------------------------------------------------------------------
 
     def _arm(self) -> None:
+        talks = self._talks
         due = self.feed.deadline
-        for talk in self._talks:
-            due = min(due, talk.feed.deadline)
+        for talk in talks:
+            if talk.feed is not self.feed:
+                due = min(due, talk.feed.deadline)
+        due = self._unread.next_at(due)
+        for talk in talks:
             if talk.rhythms:
                 heard_at = talk.heard_at
                 rhythms = (r.due_at(heard_at=heard_at) for _, r in talk.rhythms)
@@ -385,21 +365,21 @@ class Desk:
 
     def _fire(self) -> None:
         now = self._clock()
-        late = now - self.alarm.due_at
-        if late > LATE:
-            self.feed.excuse(lag=late, now=now)
+        lag = self._unread.rang(due_at=self.alarm.due_at, now=now)
+        if lag:
+            self.feed.excuse(lag=lag, now=now)
         for talk in self._talks:
             heard_at = talk.heard_at
             for index, rhythm in talk.rhythms:
                 if now >= rhythm.due_at(heard_at=heard_at):
                     rhythm.sent(now=now)
                     talk.beat(index)
-        if self._owner.unread:
-            # What was not read may be the very sign that is missed.
-            self.alarm.set(now + DRAIN_STEP)
-            return
-        for talk in self._talks:
-            if now >= talk.feed.deadline:
-                heard_at = self._owner.heard_at(talk.epoch)
+        due = [talk for talk in self._talks if now >= talk.feed.deadline]
+        owner = self._owner
+        if not due:
+            self._unread.go_on()
+        elif not self._unread.waits(unread=owner.unread, paused=owner.paused, now=now):
+            for talk in due:
+                heard_at = owner.heard_at(talk.epoch)
                 self.obey(talk.feed.tick(proven_at=heard_at, now=now))
         self._arm()

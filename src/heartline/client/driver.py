@@ -370,10 +370,12 @@ class Driver:
 
     @property
     def unread(self) -> bool:
-        if self.intake.paused or self.carrier is None:
-            return True
         carriers = self.carriers.values()
         return any(carrier.evidence().unread_bytes > 0 for carrier in carriers)
+
+    @property
+    def paused(self) -> bool:
+        return self.intake.paused or self.carrier is None
 
     def snapshot(self) -> Status:
         """What is known of the stream now."""
