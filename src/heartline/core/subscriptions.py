@@ -219,6 +219,7 @@ class Subscriptions:
         if found is None and (request is not None or channels is None):
             self._ignore("it answers no open request", now)
             self.ignored.stray += 1
+            return self._send(now)
         for name in found.awaited if found and channels is None else channels or ():
             if not isinstance(name, str):
                 continue

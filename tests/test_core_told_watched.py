@@ -1,0 +1,179 @@
+"""The silence of one channel among many: how it is measured, and when it is told."""
+
+from __future__ import annotations
+
+import random
+from math import inf
+
+import pytest
+
+from heartline.core.channel import CHANNEL_PATIENCE
+from heartline.core.contracts import Freshness
+from heartline.core.freshness import STEP, ChannelWatch
+from heartline.core.pace import Pace
+from heartline.core.watched import Change, Outcome, Watching
+
+POLICY = Watching(warm_up=60.0, warm_up_messages=20)
+
+
+class Market:
+    """Channels that speak as often as is said, in turns; the link always lives."""
+
+    def __init__(
+        self, every: dict[str, float], policy: Watching = POLICY, *, now: float = 100.0
+    ) -> None:
+        self.now = now
+        self.watch = ChannelWatch(policy, now=now)
+        self.told: list[tuple[float, Change]] = []
+        self.every = dict(every)
+        self.next_at = {}
+        for nth, (name, each) in enumerate(every.items()):
+            self.watch.watch(name, now=now)
+            self.next_at[name] = now + each * (nth + 1) / len(every)
+        self.watch.open(now=now)
+
+    def run(self, seconds: float, *, muted: str | None = None) -> None:
+        until = self.now + seconds
+        while True:
+            name = min(self.next_at, key=lambda each: self.next_at[each])
+            at, due = self.next_at[name], self.watch.deadline
+            if min(at, due) > until:
+                self.now = until
+                return
+            self.now = min(at, due)
+            if due <= at:
+                looked = self.watch.look(proven_at=inf, now=due)
+                self.told += [(due, change) for change in looked]
+                continue
+            self.next_at[name] = at + self.every[name]
+            if name != muted:
+                change = self.watch.feed(name, at)
+                self.told += [(at, change)] if change else []
+
+    def stalled(self) -> list[str]:
+        return [c.channel for _, c in self.told if c.outcome is Outcome.STALLED]
+
+
+def test_the_loudest_channel_of_a_market_has_a_bound_and_is_told_within_it() -> None:
+    """What it says itself bears no witness against it, nor is it to be expected."""
+    market = Market({"loud": 0.05, **{f"soft {n}": 2.0 for n in range(10)}})
+    market.run(400.0)
+    bound = market.watch.bound("loud", now=market.now)
+    assert bound is not None
+    silent_since = market.now - market.watch.silence("loud", now=market.now)
+    market.run(60.0, muted="loud")
+    assert market.stalled() == ["loud"]
+    [told_at] = [at for at, c in market.told if c.outcome is Outcome.STALLED]
+    assert told_at <= silent_since + bound
+
+
+@pytest.mark.parametrize("slower", [30.0, 100.0])
+def test_a_channel_is_not_accused_while_its_siblings_say_far_less_than_usual(
+    slower: float,
+) -> None:
+    market = Market({"a": 0.5, **{f"b{n}": 0.1 for n in range(8)}})
+    market.run(300.0)
+    assert market.told == []
+    for name in market.every:
+        market.every[name] *= slower
+    market.every["a"] = 1e6
+    market.next_at["a"] = 1e6
+    market.run(20.0)
+    assert market.watch.outcome("a") is Outcome.QUIET
+    assert market.stalled() == []
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.9, 4.0])
+@pytest.mark.parametrize("floor", [0.05, 2.0])
+def test_a_quiet_channel_that_speaks_is_live_again_whatever_it_is_allowed(
+    factor: float, floor: float
+) -> None:
+    policy = Watching(
+        factor=factor, floor=floor, warm_up=60.0, warm_up_messages=20, witness=1e6
+    )
+    seen = set[Outcome | None]()
+    for silence in (0.4, 0.7, 1.5, 3.0, 9.0, 25.0):
+        market = Market({"a": 1.0, "b": 1.0, "c": 1.3}, policy)
+        market.run(200.0)
+        market.run(silence, muted="a")
+        seen.add(market.watch.outcome("a"))
+        assert market.watch.feed("a", market.now) is None
+        assert market.watch.outcome("a") is Outcome.LIVE
+        assert market.stalled() == []
+    assert Outcome.QUIET in seen
+
+
+@pytest.mark.parametrize("every", [0.3, 0.7, 1.4, 2.5])
+def test_a_declared_channel_that_stalls_again_is_told_as_soon_as_the_first_time(
+    every: float,
+) -> None:
+    watch, now = ChannelWatch(now=0.0), 0.0
+    watch.watch("a", Freshness(every=every, redial=False), now=now)
+    watch.open(now=now)
+    for _ in range(4):
+        assert watch.feed("a", now) is None or now > 0.0
+        told: list[Change] = []
+        spoke_at = now
+        while not told:
+            now = watch.deadline
+            assert now <= spoke_at + every + CHANNEL_PATIENCE
+            told = watch.look(proven_at=inf, now=now)
+        [change] = told
+        assert change.outcome is Outcome.STALLED
+        assert change.silence == pytest.approx(now - spoke_at)
+        assert change.allowed == every
+        now += 5.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_watched_no_more_holds_up_no_other(seed: int) -> None:
+    """All that fall silent at one time are told in one look."""
+    dice = random.Random(seed)
+    watch = ChannelWatch(now=0.0)
+    names = [f"{nth}" for nth in range(40)]
+    for name in names:
+        watch.watch(name, Freshness(every=2.0, redial=False), now=0.0)
+    watch.open(now=0.0)
+    for name in names:
+        watch.feed(name, 1.0)
+    left = set(dice.sample(names, 20))
+    for name in left:
+        watch.unwatch(name)
+    if dice.random() < 0.5:
+        again = left.pop()
+        watch.watch(again, Freshness(every=2.0, redial=False), now=1.0)
+    told: dict[str, float] = {}
+    while (now := watch.deadline) < 10.0:
+        for change in watch.look(proven_at=inf, now=now):
+            assert change.outcome is Outcome.STALLED
+            told[change.channel] = now
+    assert set(told) == set(names) - left
+    assert max(told.values()) <= 3.0 + STEP
+    first = min(told.values())
+    assert len([at for at in told.values() if at == first]) >= 19
+    assert watch.deadline == inf
+
+
+def test_a_pace_is_what_was_said_by_the_time_it_took() -> None:
+    for count in (1, 7, 1000):
+        pace = Pace(now=5.0)
+        pace.learn(count, half_life=60.0, now=15.0)
+        assert pace.value == count / 10.0
+        pace.learn(count, half_life=60.0, now=15.05)
+        assert pace.value == count / 10.0
+        pace.learn(2 * count, half_life=1e9, now=25.0)
+        assert pace.value == pytest.approx(2 * count / 20.0)
+    forgetful = Pace(now=0.0)
+    forgetful.learn(1000, half_life=10.0, now=100.0)
+    forgetful.learn(1000, half_life=10.0, now=110.0)
+    assert forgetful.value == pytest.approx(5.0)
+
+
+def test_a_stray_is_counted_and_what_is_watched_is_not_one() -> None:
+    watch = ChannelWatch(now=0.0)
+    watch.watch("a", now=0.0)
+    watch.feed("a", 1.0, 3)
+    watch.feed("b", 1.0, 2)
+    watch.feed("b", 1.0)
+    assert (watch.total, watch.strays, watch.messages("a")) == (3, 3, 3)
+    assert watch.outcome("b") is None
