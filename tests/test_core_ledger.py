@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heartline import Gap
+from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.gaps import Ledger
+from heartline.core.sequence import Numbering, Rule, Scope
 
 steps = st.lists(st.sampled_from(["lose", "regain", "overflow"]), max_size=40)
 
@@ -42,7 +44,7 @@ def check_outages(steps: list[str]) -> None:
                 told.append(gap)
             open_since = None
         expected = None if open_since is None else open_since[0]
-        assert ledger.outage_from_at == expected
+        assert ledger._outage_from_at == expected
         assert ledger.gaps == len(told) + 2 * overflows
         assert ledger.missing == 3 * overflows
     for earlier, later in pairwise(told):
@@ -59,9 +61,9 @@ def test_an_outage_over_several_links_is_one_gap_from_the_first_loss() -> None:
     ledger = Ledger()
     ledger.lose_link(3, heard_at=10.0)
     ledger.lose_link(4, heard_at=12.0)
-    assert ledger.outage_from_at == 10.0
+    assert ledger._outage_from_at == 10.0
     assert ledger.regain_link(now=15.0) == Gap("outage", 10.0, 15.0, 3)
-    assert ledger.outage_from_at is None
+    assert ledger._outage_from_at is None
     assert ledger.gaps == 1
 
 
@@ -78,6 +80,22 @@ def test_the_first_link_leaves_no_gap_before_it() -> None:
     ledger = Ledger()
     assert ledger.regain_link(now=5.0) is None
     assert ledger.gaps == 0
+
+
+def test_two_rules_that_count_over_a_whole_link_have_accounts_of_their_own() -> None:
+    """Coinbase numbers every message, and its heartbeats once more by themselves."""
+    rules = [Numbered(numbering=Numbering(rule=Rule.STEP, scope=Scope.CONNECTION))] * 2
+    feed = Feed(FeedTerms(numbered=tuple(rules)), ledger=Ledger(), now=0.0)
+    feed.begin(1, now=0.0)
+    for rule, numbers in enumerate(((0, 1, 2, 5), (7, 8))):
+        line = feed.line(None, rule, now=0.0)
+        for number in numbers:
+            feed.take(line, ("link", rule), number, None, None, False, 1.0)
+    every, beats = (feed.ledger.account(None, rule=rule) for rule in (0, 1))
+    assert (every.received, every.missing, every.sent) == (4, 2, 6)
+    assert (beats.received, beats.missing, beats.sent) == (2, 0, 2)
+    assert feed.ledger.accounts == [every, beats]
+    assert feed.ledger.missing == 2
 
 
 # --- the property can fail --------------------------------------------------------

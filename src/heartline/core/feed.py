@@ -277,8 +277,8 @@ class Feed:
         """Enter what the numbers showed, and what a snapshot makes good."""
         entries: list[Entry] = []
         if odd is not None:
-            entries += self.ledger.note(
-                line.name, odd, from_at=line.at, now=now, epoch=self.epoch
+            entries += self.ledger.enter(
+                line.account, odd, from_at=line.at, now=now, epoch=self.epoch
             )
             line.wounded = True
         if anew and line.name is not None:

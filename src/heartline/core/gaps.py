@@ -238,6 +238,7 @@ class Ledger:
 
     __slots__ = (
         "_accounts",
+        "_links",
         "_outage_epoch",
         "_outage_from_at",
         "_outages",
@@ -249,14 +250,11 @@ class Ledger:
         self._outage_from_at: float | None = None
         self._outage_epoch = 0
         self._outages: list[Gap] = []
-        self._accounts: dict[str | None, Account] = {}
+        self._accounts: dict[str, Account] = {}
+        self._links: dict[int, Account] = {}
         self.gaps = 0
         self.missing = 0
         """Messages known to be missing; those of an outage are not countable here."""
-
-    @property
-    def outage_from_at(self) -> float | None:
-        return self._outage_from_at
 
     def lose_link(self, epoch: int, *, heard_at: float) -> None:
         """A link that had been OPEN is gone; it was last heard at `heard_at`."""
@@ -291,8 +289,11 @@ class Ledger:
 
     # --- channels ----------------------------------------------------------------
 
-    def account(self, channel: str | None) -> Account:
-        """The account of a channel that was asked for; None: all of a link."""
+    def account(self, channel: str | None, *, rule: int = 0) -> Account:
+        """The account of a channel that was asked for; None: all of a link, as the
+        rule of this place counts it: another may count other messages."""
+        if channel is None:
+            return self._links.setdefault(rule, Account(None))
         account = self._accounts.get(channel)
         if account is None:
             account = self._accounts[channel] = Account(channel)
@@ -304,7 +305,7 @@ class Ledger:
 
     @property
     def accounts(self) -> list[Account]:
-        return list(self._accounts.values())
+        return [*self._accounts.values(), *self._links.values()]
 
     def note(
         self,
@@ -317,6 +318,18 @@ class Ledger:
     ) -> list[Entry]:
         """Enter what a channel's numbers showed: see `Account.note`."""
         account = self.account(channel)
+        return self.enter(account, anomaly, from_at=from_at, now=now, epoch=epoch)
+
+    def enter(
+        self,
+        account: Account,
+        anomaly: Anomaly,
+        *,
+        from_at: float,
+        now: float,
+        epoch: int,
+    ) -> list[Entry]:
+        """The same, in an account of this ledger."""
         missing, gaps = account.missing, account.gaps
         entries = account.note(anomaly, from_at=from_at, now=now, epoch=epoch)
         self.missing += account.missing - missing

@@ -92,7 +92,7 @@ class Lines:
         if tracker is not None and channel in self._dropped:
             # What was sent while nobody wanted it is not missing.
             tracker = type(tracker)(tracker.numbering)
-        account = self._ledger.account(channel)
+        account = self._ledger.account(channel, rule=rule or 0)
         line = Line(channel, account, tracker, resubscribe=again, now=now)
         self._lines[channel, rule] = line
         return line

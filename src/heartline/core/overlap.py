@@ -162,7 +162,7 @@ class Overlap(Generic[M]):
         line = self._lines.get(rule)
         if line is None:
             tracker = None if rule is None else self._trackers[rule]
-            account = self._feed.ledger.account(None)
+            account = self._feed.ledger.account(None, rule=rule or 0)
             line = self._lines[rule] = Line(None, account, tracker, now=now)
         return line
 
