@@ -371,15 +371,6 @@ def test_unnumbered_channels_are_never_accused() -> None:
         assert [tracker.feed("a", n) for n in (9, 1, "x", None)] == [None] * 4
 
 
-def test_a_key_is_what_the_scope_says() -> None:
-    def key(scope: Scope) -> Any:
-        return Numbering(rule=Rule.STEP, scope=scope).key_of("book", "BTC")
-
-    assert key(Scope.CONNECTION) == ""
-    assert key(Scope.CHANNEL) == "book"
-    assert key(Scope.SYMBOL) == key(Scope.SID) == ("book", "BTC")
-
-
 @pytest.mark.parametrize(
     ("field", "named"),
     [

@@ -69,16 +69,6 @@ class Numbering:
                 got=self.survives,
             )
 
-    def key_of(self, channel: str, symbol: Hashable = None) -> Hashable:
-        """What the numbers of a message are compared under."""
-        match self.scope:
-            case Scope.CONNECTION:
-                return ""
-            case Scope.CHANNEL:
-                return channel
-            case Scope.SYMBOL | Scope.SID:
-                return (channel, symbol)
-
 
 class Missing(Struct, frozen=True):
     """Numbers `first` to `last`, inclusive, were passed over.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from heartline.core.offset import LATEST
+
 from .channels import Unit
 
 _PER_SECOND: Final[dict[str, float]] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 LEAP: Final = 61.0
 """A minute may have a second more."""
-LATEST: Final = 1e11
-"""Seconds since 1970 (the year 5138); what lies beyond is no time."""
 
 _minutes: dict[str, float] = {}
 MOST_MINUTES = 64
