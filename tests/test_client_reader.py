@@ -23,6 +23,7 @@ from heartline import Gap, Heartbeat, Inbox, Item, Message, UsageError
 from heartline.client.doorbell import Doorbell
 from heartline.client.lane import Lane, PureLane
 from heartline.client.reader import Reader
+from heartline.wire.pulse import STOOD_STILL, Pulse
 
 LANES = [PureLane] if Lane is PureLane else [PureLane, Lane]
 T = TypeVar("T")
@@ -306,6 +307,61 @@ def test_a_calm_read_runs_its_consumer_before_the_lane_returns() -> None:
 
     took: list[bool] = []
     run(main())
+
+
+def test_a_read_after_the_loop_stood_still_does_not_go_ahead() -> None:
+    async def main() -> None:
+        reader, loop = Reader(Inbox(), relieve=lambda: None), asyncio.get_running_loop()
+        pulse = Pulse(loop)
+        pulse.listen(reader, lambda stood: None)
+        lane = reader.open(loop, pulse)
+        lane.until_at = inf
+        took: list[bool] = []
+        task = asyncio.create_task(keep_reading(reader))
+        await asyncio.sleep(0)
+
+        def read(felt_ago: float) -> None:
+            pulse.felt_at = time.monotonic() - felt_ago
+            took.append(lane.take(["a"], 1))
+
+        await called_back(lambda: read(STOOD_STILL + 0.01))
+        began_at = time.monotonic()
+        await called_back(lambda: read(0.0))
+        assert took == [False, True]
+        assert pulse.felt_at >= began_at, "who reads has felt that the loop goes on"
+        pulse.leave(reader)
+        await called_back(lambda: task.cancel())
+
+    run(main())
+
+
+def test_reads_that_went_ahead_are_counted_with_the_gaps_between_them() -> None:
+    async def main() -> None:
+        reader = Reader(Inbox(), relieve=lambda: None)
+        lane = reader.open(asyncio.get_running_loop())
+        lane.until_at = inf
+        task = asyncio.create_task(keep_reading(reader))
+        await asyncio.sleep(0)
+
+        def read(since: float) -> None:
+            lane.at -= since
+            assert lane.take(["a", "b"], 2)
+
+        first_at = time.monotonic()
+        for since in (1.0, 0.3, 0.0):
+            await called_back(lambda since=since: read(since))  # type: ignore[misc]
+        assert (lane.reads, lane.data, lane.size_bytes) == (3, 6, 6)
+        assert first_at <= lane.first_at <= time.monotonic()
+        gap = next(iter(lane.gaps))
+        assert 0.3 <= gap <= 0.3 + SECONDS, "what lies before the first is not a gap"
+        await called_back(lambda: task.cancel())
+
+    run(main())
+
+
+async def keep_reading(reader: Reader) -> None:
+    async for _ in reader.items():
+        pass
 
 
 def test_before_it_is_opened_nothing_is_handed_over_and_nobody_may_wait() -> None:

@@ -9,6 +9,7 @@ import pytest
 from heartline.core.adaptive import Arrivals
 from heartline.core.channel import ChannelClock
 from heartline.core.contracts import Freshness
+from heartline.core.events import Received
 from heartline.core.excuses import Excuses
 from heartline.core.freshness import ChannelWatch
 from heartline.core.seam import Seam
@@ -82,7 +83,7 @@ def test_64_stalls_of_ours_are_told_apart_and_of_more_the_oldest_count_as_one() 
 def test_data_that_waited_out_a_stall_of_ours_begins_the_silence_anew() -> None:
     clock = ChannelClock(Freshness(every=2.0), now=0.0)
     assert clock.due_at == 2.0
-    clock.fed(1, now=1.0)
+    clock.fed(Received(1, 1, 1), now=1.0)
     assert (clock.due_at, clock.count) == (3.0, 1)
     clock.fed_stale(3, now=2.5)
     assert (clock.due_at, clock.count) == (4.5, 4)

@@ -19,7 +19,8 @@ from heartline.core.events import (
     Tick,
 )
 from heartline.core.evidence import Evidence
-from heartline.wire.pump import HEARD_EVERY, LATE, MOST_ARMED, Pump
+from heartline.wire.pulse import STOOD_STILL, Pulse
+from heartline.wire.pump import HEARD_WITHIN, LATE, MOST_ARMED, Pump
 
 INF = float("inf")
 
@@ -67,6 +68,8 @@ class Machine:
     def __init__(self) -> None:
         self.deadline = INF
         self.calm = True
+        self.epoch = 1
+        self.put_off_to = -INF
         self.given: list[tuple[float, Fact]] = []
         self.answers: dict[type, list[Output]] = {}
         self.fails_on: type | None = None
@@ -78,6 +81,9 @@ class Machine:
             raise ZeroDivisionError
         self.deadline = self.next_deadline(now)
         return self.answers.get(type(fact), [])
+
+    def put_off(self, data_at: float, *, now: float) -> None:
+        self.deadline = max(self.deadline, self.put_off_to)
 
     @property
     def facts(self) -> list[Fact]:
@@ -304,23 +310,24 @@ def told(rig: Rig) -> list[tuple[int, int]]:
 
 def test_reads_close_together_are_told_as_one_as_of_the_last(rig: Rig) -> None:
     assert not hear(rig, 1)
-    rig.world.now += HEARD_EVERY / 4
+    rig.world.now += HEARD_WITHIN / 4
     assert hear(rig, 2)
-    last = rig.world.now = rig.world.now + HEARD_EVERY / 4
+    last = rig.world.now = rig.world.now + HEARD_WITHIN / 4
     assert hear(rig, 3)
     assert rig.machine.given == [(100.0, Received(1, 1, 0, 10))]
     rig.world.now += 1.0
     rig.pump.flush()
-    assert rig.machine.given[1:] == [(last, Received(1, 5, 3, 50))]
+    both = Received(1, 5, 3, 50, 2, 100.0 + HEARD_WITHIN / 4, (HEARD_WITHIN / 4,))
+    assert rig.machine.given[1:] == [(last, both)]
     rig.pump.flush()
     assert len(rig.machine.given) == 2
 
 
 def test_a_read_is_told_no_later_than_the_next_after_a_while(rig: Rig) -> None:
     hear(rig, 1)
-    rig.world.now += HEARD_EVERY / 2
+    rig.world.now += HEARD_WITHIN / 2
     hear(rig, 2)
-    rig.world.now += HEARD_EVERY
+    rig.world.now += HEARD_WITHIN
     assert not hear(rig, 4)
     assert told(rig) == [(1, 1), (1, 2), (1, 4)]
 
@@ -365,6 +372,79 @@ def test_a_read_after_a_stall_of_ours_is_told_after_the_stall(rig: Rig) -> None:
     rig.world.now = 100.5 + LATE + 0.01
     assert not hear(rig, 2)
     assert [type(f) for f in rig.machine.facts] == [Received, Tick, Received]
+
+
+def test_an_alarm_is_put_off_for_data_that_was_read_but_not_for_other_frames(
+    rig: Rig,
+) -> None:
+    rig.machine.deadline = 101.0
+    rig.pump.feed(Answered(1))
+    rig.machine.put_off_to = 102.0
+    for frames, due in ((1, 101.0), (2, 102.0)):
+        rig.machine.deadline = 101.0
+        hear(rig, 1)
+        assert hear(rig, frames), "a ping alone, then one with a message"
+        rig.world.fire()
+        assert rig.machine.deadline == due
+        ticked = Tick in [type(fact) for fact in rig.machine.facts]
+        assert ticked == (due == 101.0)
+        rig.machine.given.clear()
+        rig.world.now = 100.0
+    assert rig.world.armed == [102.0]
+
+
+@pytest.mark.parametrize("asleep", [0.0, 1.0])
+def test_no_alarm_is_put_off_after_a_suspend(rig: Rig, asleep: float) -> None:
+    rig.machine.deadline = 101.0
+    hear(rig, 2)
+    rig.machine.put_off_to = 102.0
+    hear(rig, 2)
+    rig.world.slept += asleep
+    rig.world.fire()
+    ticks = [fact for fact in rig.machine.facts if isinstance(fact, Tick)]
+    assert [tick.suspended for tick in ticks] == ([asleep] if asleep else [])
+
+
+def test_what_was_put_off_is_told_in_the_end(rig: Rig) -> None:
+    rig.machine.deadline = 101.0
+    hear(rig, 2)
+    while Tick not in [type(fact) for fact in rig.machine.facts]:
+        assert hear(rig, 2)
+        rig.machine.put_off_to = rig.machine.deadline + 1.0
+        rig.world.fire()
+    assert rig.world.now <= 100.0 + HEARD_WITHIN + 1.0
+    assert sum(frames for _, frames in told(rig)) == 2 + 2 * (rig.world.now - 100.0)
+
+
+def test_a_read_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
+    pulse = Pulse(
+        cast(asyncio.AbstractEventLoop, rig.world), clock=lambda: rig.world.now
+    )
+    pump = Pump(
+        rig.machine,
+        obey=lambda _: None,
+        look=lambda: (1, rig.evidence),
+        settle=lambda: None,
+        loop=cast(asyncio.AbstractEventLoop, rig.world),
+        clock=lambda: rig.world.now,
+        asleep=lambda: 0.0,
+        pulse=pulse,
+    )
+    rig.machine.next_deadline = lambda now: 110.0
+    pump.heard(1, 1, 1, 10, now=100.0)
+    rig.world.now += STOOD_STILL - 0.01
+    assert pump.hears(1, 1, 1, 10, now=rig.world.now)
+    rig.world.now += STOOD_STILL - 0.01
+    assert pump.hears(1, 1, 1, 10, now=rig.world.now), "the loop was seen to go on"
+    rig.world.now += STOOD_STILL + 0.01
+    assert not pump.hears(1, 1, 1, 10, now=rig.world.now)
+    pump.heard(1, 1, 1, 10, now=rig.world.now)
+    received, both, tick, last = rig.machine.facts
+    assert isinstance(both, Received)
+    assert (both.reads, isinstance(received, Received)) == (2, True)
+    assert isinstance(tick, Tick)
+    assert tick.stalled == pytest.approx(STOOD_STILL + 0.01)
+    assert isinstance(last, Received)
 
 
 def test_a_read_while_obeying_is_told_afterwards(rig: Rig) -> None:

@@ -11,7 +11,9 @@ from asyncio import current_task
 from time import monotonic
 
 from heartline.client.doorbell import Cancelled
+from heartline.core.adaptive import LEAST_GAP
 from heartline.core.items import Message
+from heartline.wire.pulse import STOOD_STILL
 
 cdef extern from "Python.h":
     object PyObject_Vectorcall(
@@ -60,6 +62,8 @@ cdef extern from *:
         heartline_step batch
     )
 
+cdef double _LEAST_GAP = LEAST_GAP
+cdef double _STOOD_STILL = STOOD_STILL
 cdef object _message = Message
 cdef object _monotonic = monotonic
 cdef object _current_task = current_task
@@ -68,16 +72,19 @@ cdef object _current_task = current_task
 cdef class Lane:
     cdef public bint _asyncio_future_blocking
     cdef public bint idle
-    cdef public long long epoch, frames, data, size_bytes
-    cdef public double at, until_at
+    cdef public long long epoch, frames, data, size_bytes, reads
+    cdef public double first_at, at, until_at
+    cdef readonly list gaps
     cdef readonly long long passed, passed_bytes
-    cdef object _loop, _wakeup, _context, _waiting
+    cdef object _loop, _wakeup, _context, _waiting, _pulse
     cdef list _handed, _current
     cdef Py_ssize_t _index
 
-    def __init__(self, loop, waiting):
+    def __init__(self, loop, waiting, pulse=None):
         self._loop = loop
         self._waiting = waiting
+        self._pulse = pulse
+        self.gaps = []
         self.until_at = float("-inf")
         self._current = []
 
@@ -99,6 +106,8 @@ cdef class Lane:
         now = _monotonic()
         if <double>now >= self.until_at or _current_task(self._loop) is not None:
             return False
+        if self._pulse is not None and not self._goes_on(now):
+            return False
         epoch = self.epoch
         arguments[1] = <PyObject *>now
         arguments[2] = <PyObject *>None
@@ -107,10 +116,7 @@ cdef class Lane:
         for index in range(count):
             arguments[0] = <PyObject *>data[index]
             messages[index] = PyObject_Vectorcall(_message, arguments, 4, NULL)
-        self.frames += count
-        self.data += count
-        self.size_bytes += size_bytes
-        self.at = <double>now
+        self._add(count, size_bytes, <double>now)
         self._hand(messages, size_bytes)
         self._ring_at_once()
         return True
@@ -120,6 +126,24 @@ cdef class Lane:
             return False
         self._hand(messages, size_bytes)
         return True
+
+    cdef bint _goes_on(self, now) except -1:
+        """`Pulse.goes_on`, of a pulse that has listeners."""
+        if <double>now - <double>self._pulse.felt_at > _STOOD_STILL:
+            return False
+        self._pulse.felt_at = now
+        return True
+
+    cdef _add(self, Py_ssize_t count, Py_ssize_t size_bytes, double now):
+        if not self.reads:
+            self.first_at = now
+        elif now - self.at >= _LEAST_GAP:
+            self.gaps.append(now - self.at)
+        self.reads += 1
+        self.frames += count
+        self.data += count
+        self.size_bytes += size_bytes
+        self.at = now
 
     cdef bint _is_open(self):
         return self._wakeup is not None and self.idle and self._handed is None

@@ -132,7 +132,7 @@ class Driver:
             loop=loop,
             clock=self._clock,
             pulse=pulse,
-            heard=self.reader.open(loop),
+            heard=self.reader.open(loop, pulse),
         )
         self.intake.pump = self.pump
         if (contract := self._route.contract) is not None:

@@ -20,6 +20,8 @@ from typing import Protocol, cast
 
 from heartline.compiled import compiled
 from heartline.core.items import Item, Message
+from heartline.wire.pulse import Pulse
+from heartline.wire.pump import add
 
 from .doorbell import Doorbell
 
@@ -51,21 +53,31 @@ class PureLane(Doorbell):
     __slots__ = (
         "_current",
         "_handed",
+        "_pulse",
         "_waiting",
         "at",
         "data",
         "epoch",
+        "first_at",
         "frames",
+        "gaps",
         "idle",
         "passed",
         "passed_bytes",
+        "reads",
         "size_bytes",
         "until_at",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: Waiting) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        waiting: Waiting,
+        pulse: Pulse | None = None,
+    ) -> None:
         super().__init__(loop)
         self._waiting = waiting
+        self._pulse = pulse
         self._handed: list[Message] | None = None
         self._current: Iterator[Item] = iter(())
         self.idle = False
@@ -74,8 +86,9 @@ class PureLane(Doorbell):
         """Messages that went this way, and their size on the wire."""
         self.until_at = -inf
         """Reads before this instant need not be told at once; see `Pump.hears`."""
-        self.epoch = self.frames = self.data = self.size_bytes = 0
-        self.at = 0.0
+        self.epoch = self.frames = self.data = self.size_bytes = self.reads = 0
+        self.first_at = self.at = 0.0
+        self.gaps: list[float] = []
 
     @property
     def handed(self) -> int:
@@ -92,14 +105,12 @@ class PureLane(Doorbell):
             return False
         if asyncio.current_task(self._loop) is not None:
             return False
+        if self._pulse is not None and not self._pulse.goes_on(now):
+            return False
         messages = list(
             map(Message, data, repeat(now), _NO_CHANNEL, repeat(self.epoch))
         )
-        count = len(messages)
-        self.frames += count
-        self.data += count
-        self.size_bytes += size_bytes
-        self.at = now
+        add(self, len(messages), len(messages), size_bytes, now=now)
         self._hand(messages, size_bytes)
         self.ring(at_once=True)
         return True

@@ -10,6 +10,7 @@ from heartline.core.inbox import Buffer, Inbox
 from heartline.core.items import Gap, Item, Message, Status
 from heartline.core.latency import Recent
 from heartline.errors import UsageError
+from heartline.wire.pulse import Pulse
 
 from .lane import Lane, PureLane
 
@@ -37,8 +38,10 @@ class Reader:
         self._lane: PureLane | None = None
         self._error: BaseException | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> PureLane:
-        self._lane = Lane(loop, self)
+    def open(
+        self, loop: asyncio.AbstractEventLoop, pulse: Pulse | None = None
+    ) -> PureLane:
+        self._lane = Lane(loop, self, pulse)
         return self._lane
 
     @property

@@ -121,9 +121,9 @@ class Arrivals:
         """Up to the highest bin that is not empty; none above it costs anything."""
         self._seen = 0
 
-    def count(self) -> None:
-        """One read brought data."""
-        self._seen += 1
+    def count(self, reads: int = 1) -> None:
+        """So many reads brought data."""
+        self._seen += reads
 
     def learn(self, gap: float, *, now: float) -> None:
         """Two reads with data were `gap` seconds apart, at least `LEAST_GAP`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from .adaptive import LEAST_GAP, Arrivals
+from .events import Received
 from .subscriptions import Freshness
 
 CHANNEL_PATIENCE = 0.2
@@ -43,21 +44,27 @@ class ChannelClock:
         self._gap_is_ours = True
         self._probed: float | None = None
 
-    def fed(self, messages: int, *, now: float) -> float | None:
+    def fed(self, fact: Received, *, now: float) -> float | None:
         """Data came; if that ends a stalled time, how long it lasted."""
-        gap = now - self.data_at
+        gap = self.gap_before(fact, now=now)
         self.data_at = self.fresh_at = now
         if self.first_at is None:
-            self.first_at = now
-        self.count += messages
-        self._arrivals.count()
+            self.first_at = now if fact.first_at is None else fact.first_at
+        self.count += fact.data
+        self._arrivals.count(fact.reads)
         if gap >= LEAST_GAP and not self._gap_is_ours:
             self._arrivals.learn(gap, now=now)
+        for between in fact.gaps:
+            self._arrivals.learn(between, now=now)
         self._gap_is_ours = False
         if self.stalled_at is None:
             return None
         after, self.stalled_at = now - self.stalled_at, None
         return after
+
+    def gap_before(self, fact: Received, *, now: float) -> float:
+        """How long no data had come before the first of `fact`."""
+        return (now if fact.first_at is None else fact.first_at) - self.data_at
 
     def fed_stale(self, messages: int, *, now: float) -> None:
         """Data came that had waited out a stall of ours: when it came, none can say."""

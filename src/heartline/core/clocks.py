@@ -20,6 +20,7 @@ from .detector import (
 )
 from .diagnosis import Finding
 from .evidence import Kernel
+from .flow import Flow
 from .peer import PeerClock
 from .pings import Pings
 from .rest import Rest
@@ -74,6 +75,18 @@ class Clocks:
     @property
     def paused(self) -> bool:
         return self.paused_at is not None
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is doubted, or asked that the next frame may answer."""
+        return (
+            self.peer.wait is None
+            and self.path.ladder is None
+            and self.doubted_at is None
+            and self.channel.stalled_at is None
+            and not self.channel.asked
+            and not self.asked
+        )
 
     @property
     def asked(self) -> bool:
@@ -190,6 +203,22 @@ class Clocks:
             return None
         ask_at = self.ping_due(now=now)
         return Rest(kernel, patience=self.path.patience, ask_at=ask_at)
+
+    def flow(self, *, now: float) -> Flow | None:
+        """How reads put off what is due; None while more hangs on them than that."""
+        if not self.calm or self.pings.oldest() is not None or self.paused:
+            return None
+        if self.no_pong_at is not None:
+            return None
+        patience, silence = self.policy.ping_every, self.busy_silence
+        if self.kernel is not None:
+            patience = min(patience, self.path.patience)
+        if silence is not None:
+            patience = min(patience, silence)
+        if self.channel.contract is not None:
+            patience = min(patience, self.channel.contract.every)
+        measure_at = self.pings.last_at + self.policy.measure_every
+        return Flow(patience=patience, ask_at=measure_at, now=now)
 
     def find(self, *, now: float) -> Finding | None:
         """Judge path and peer, in this order, by the last evidence."""

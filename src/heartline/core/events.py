@@ -108,12 +108,18 @@ class Received(Struct, frozen=True):
 
     `frames` counts every complete frame, `data` only messages for the consumer.
     A read that completed nothing has zero in both: bytes are life of the path alone.
+    Told of several reads at once, as of the last, `reads` of them brought data, first
+    at `first_at`; `gaps` are the times of `LEAST_GAP` or more between two of them.
     """
 
     epoch: int
     frames: int
     data: int
     size_bytes: int = 0
+    reads: int = 1
+    first_at: float | None = None
+    """None: it is one read, at the time of the fact."""
+    gaps: tuple[float, ...] = ()
 
 
 class Ponged(Struct, frozen=True):
@@ -193,23 +199,19 @@ class CaughtUp(Struct, frozen=True):
     """The consumer has emptied the inbox after an overflow or a pause."""
 
 
+LinkFact: TypeAlias = (
+    Tick | Received | Ponged | Answered | Pinged | Paused | Resumed | Questioned
+)
 Fact: TypeAlias = (
-    Start
+    LinkFact
+    | Start
     | Stop
-    | Tick
     | Staged
     | DialSucceeded
     | DialFailed
     | Synced
-    | Received
-    | Ponged
-    | Answered
-    | Pinged
     | Ended
-    | Paused
-    | Resumed
     | Overflowed
-    | Questioned
     | Noticed
     | Joined
     | Evidenced

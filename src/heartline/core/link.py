@@ -7,7 +7,7 @@ evidence read at that instant and nothing left unread in the socket.
 from __future__ import annotations
 
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from .adaptive import LEAST_GAP
 from .beats import BeatClock
@@ -24,6 +24,7 @@ from .events import (
     ConditionBegan,
     ConditionEnded,
     Doubted,
+    LinkFact,
     Output,
     Paused,
     Ping,
@@ -37,6 +38,7 @@ from .events import (
     Tick,
 )
 from .evidence import Evidence, Kernel
+from .flow import Flow
 from .items import Condition, Verdict
 from .rest import Rest
 from .stall import Lateness
@@ -45,10 +47,6 @@ from .unanswered import Unanswered
 
 LEAST_STEP = 0.001
 """A tick moves the deadline by at least this: no hot loop, whatever the clocks say."""
-
-LinkFact: TypeAlias = (
-    Tick | Received | Ponged | Answered | Pinged | Paused | Resumed | Questioned
-)
 
 
 class Link:
@@ -91,6 +89,7 @@ class Link:
         )
         self._rest: Rest | None = None
         """Set by a tick that had nothing to judge, void with any other fact."""
+        self._flow: Flow | None = None
         self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
@@ -104,13 +103,13 @@ class Link:
         if self.found:
             return []
         rest, self._rest = self._rest, None
+        flow, self._flow = self._flow, None
         if rest is not None and isinstance(fact, Tick) and self._rests(rest, fact, now):
             return []
-        lateness = self.lateness
-        lateness.handled(now=now)
+        self.lateness.handled(now=now)
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
-        holds = now > self.deadline or lateness.draining
+        holds = now > self.deadline or self.lateness.draining
         match fact:
             case Received():
                 asked, silence = self.clocks.asked, self.clocks.busy_silence
@@ -118,6 +117,7 @@ class Link:
                 same = not asked and silence == self.clocks.busy_silence
                 if same and not self.channel.asked:
                     # Such frames only put deadlines off; the tick finds out by itself.
+                    self._flow = flow
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
@@ -138,6 +138,11 @@ class Link:
             self.deadline = self._next_deadline(now)
         return out
 
+    def put_off(self, data_at: float, *, now: float) -> None:
+        """Move `deadline` if silence alone is due: data was read, and is told later."""
+        if self._flow is not None and now - self.deadline <= self.policy.stall_after:
+            self.deadline = max(self.deadline, self._flow.due_at(data_at))
+
     @property
     def kernel(self) -> Kernel | None:
         """The evidence of the last tick that was not just another look at rest."""
@@ -147,12 +152,8 @@ class Link:
     def calm(self) -> bool:
         """Whether nothing hangs on the next frame: no doubt, no question, no stall."""
         return (
-            self.peer.wait is None
-            and self.path.ladder is None
-            and self.clocks.doubted_at is None
+            self.clocks.calm
             and self.lateness.unproven_since is None
-            and self.channel.stalled_at is None
-            and not self.channel.asked
             and not self.lateness.draining
         )
 
@@ -180,14 +181,13 @@ class Link:
             return []
         out: list[Output] = []
         if fact.data:
-            gap = now - self.channel.data_at
-            after = self.channel.fed(fact.data, now=now)
-            if gap >= LEAST_GAP:
+            gap = self.channel.gap_before(fact, now=now)
+            after = self.channel.fed(fact, now=now)
+            if gap >= LEAST_GAP or fact.gaps:
                 self.clocks.learn_rhythm(now=now)
             if after is not None:
-                out.append(
-                    ChannelRevived(at=now, epoch=self.epoch, channel=None, after=after)
-                )
+                epoch = self.epoch
+                out = [ChannelRevived(at=now, epoch=epoch, channel=None, after=after)]
         if fact.frames:
             out += self._prove(now)
         elif fact.size_bytes:
@@ -257,10 +257,8 @@ class Link:
         self.peer.resume(now=now)
         self.heartbeat.forgive()
         self.channel.resume(now=now)
-        condition = Condition.PAUSED
-        return [
-            ConditionEnded(at=now, epoch=self.epoch, condition=condition, after=after)
-        ]
+        paused = Condition.PAUSED
+        return [ConditionEnded(at=now, epoch=self.epoch, condition=paused, after=after)]
 
     # --- the tick: the only place where anything is judged ------------------------
 
@@ -286,7 +284,10 @@ class Link:
             rest = self.clocks.rest(now=now)
             if rest is not None and self._rests(rest, fact, now):
                 return []
-        return out + self._judge(now)
+        out += self._judge(now)
+        if not out and not self.heartbeat.declared and self.lateness.settled:
+            self._flow = self.clocks.flow(now=now)
+        return out
 
     def _rests(self, rest: Rest, fact: Tick, now: float) -> bool:
         """Whether the link rests on, and was looked at in time."""
@@ -295,7 +296,7 @@ class Link:
         until = rest.until(fact.evidence, now=now)
         if until is None:
             return False
-        self._rest = rest
+        self._rest, self._flow = rest, rest.flow(now=now)
         self.lateness.handled(now=now)
         self.waiting = fact.evidence.waiting
         self.deadline = max(until, now + LEAST_STEP)
@@ -405,9 +406,8 @@ class Link:
 
     def _is_stale(self, now: float) -> bool:
         """Whether what is read at `now` has waited out a stall of our own."""
-        if now - self.deadline > self.policy.stall_after:
-            return True
-        return self.lateness.draining and self.lateness.stale_for(now=now) > 0
+        late = now - self.deadline > self.policy.stall_after
+        return late or self.lateness.stale_for(now=now) > 0
 
     def _next_deadline(self, now: float) -> float:
         if self.found:

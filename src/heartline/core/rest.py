@@ -7,6 +7,7 @@ a thousand such links do not ask all their clocks every second for what cannot b
 from __future__ import annotations
 
 from .evidence import Evidence, Kernel
+from .flow import Flow
 
 SHARED_EVERY = 0.02
 """Links at rest are looked at in instants this far apart, seconds: many in each."""
@@ -25,6 +26,10 @@ class Rest:
         self._seen = seen
         self._patience = patience
         self._ask_at = ask_at
+
+    def flow(self, *, now: float) -> Flow:
+        """How data that begins to flow puts off what is due."""
+        return Flow(patience=self._patience, ask_at=self._ask_at, now=now)
 
     def until(self, evidence: Evidence, *, now: float) -> float | None:
         """When the next look is due; None if this one needs the whole judgement.

@@ -26,6 +26,7 @@ from .events import (
     Fact,
     GapFound,
     Joined,
+    LinkFact,
     Noticed,
     Output,
     Overflowed,
@@ -43,7 +44,7 @@ from .evidence import Evidence
 from .gaps import Ledger
 from .handover import Handover
 from .items import Cause, Condition, Phase, Where
-from .link import LEAST_STEP, Link, LinkFact
+from .link import LEAST_STEP, Link
 from .losses import complete_until, connected, dial_lost, lost, surrendered, was_useful
 from .neighbour import Neighbour
 from .neighbours import Neighbours
@@ -103,6 +104,12 @@ class Session:
         opened = self.phase is Phase.OPEN and self.handover.successor is None
         return opened and self.link is not None and self.link.calm
 
+    def put_off(self, data_at: float, *, now: float) -> None:
+        """Move `deadline` where data read at `data_at` does; see `Link.put_off`."""
+        if self.link is not None and self.calm:
+            self.link.put_off(data_at, now=now)
+            self.deadline = self._next_deadline()
+
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         """Take one fact; return what is to be done and told, in that order."""
         match fact:
@@ -134,9 +141,8 @@ class Session:
             case Overflowed():
                 out = self._on_overflowed(fact, now)
             case CaughtUp():
-                out = self.conditions.learn(
-                    self.slow.caught_up(epoch=self.epoch, now=now)
-                )
+                caught_up = self.slow.caught_up(epoch=self.epoch, now=now)
+                out = self.conditions.learn(caught_up)
             case _:
                 out = self._to_link(fact, now)
         self.deadline = self._next_deadline()
@@ -155,8 +161,7 @@ class Session:
                 return self._wait(wait, now)
         self._dial_paid = False
         self.epoch = self._number()
-        self.phase = Phase.CONNECTING
-        self.retry_at = None
+        self.phase, self.retry_at = Phase.CONNECTING, None
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
         attempt = self.recovery.attempt
         return [
@@ -189,8 +194,7 @@ class Session:
         link = self.link
         assert link is not None
         out = link.open(now=now) if self.phase is Phase.CONNECTING else []
-        self.phase = Phase.OPEN
-        self._step_by = inf
+        self.phase, self._step_by = Phase.OPEN, inf
         link.channel.resume(now=now)
         outage = self.recovery.open(now=now)
         self.handover.opened(self.epoch, now=now)
@@ -219,8 +223,9 @@ class Session:
             return []
         if self.phase is Phase.DRAINING:
             return self._finish(now)
-        finding = Finding(cause=fact.cause, evidence=fact.reason)
-        return self._lose(finding, now, ended=fact)
+        return self._lose(
+            Finding(cause=fact.cause, evidence=fact.reason), now, ended=fact
+        )
 
     def _lose(
         self, finding: Finding, now: float, *, ended: Ended | None = None
@@ -271,8 +276,7 @@ class Session:
             self.recovery.failures = 0
         self._neighbour.clear()
         self.past.add(self.link)
-        self.link, self.epoch = taken.link, taken.epoch
-        self.address = taken.address
+        self.link, self.epoch, self.address = taken.link, taken.epoch, taken.address
         return before + out
 
     def _retreat(
@@ -315,8 +319,7 @@ class Session:
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
         self._neighbour.clear()
-        self.retry_at = None
-        self._attempt = None
+        self.retry_at = self._attempt = None
         self._step_by = inf
         return event
 
@@ -360,8 +363,7 @@ class Session:
             self._step_by += lag
         if fact.epoch != link.epoch:
             # Evidence of another link is no evidence; the tick itself still counts.
-            evidence = Evidence(link.kernel)
-            fact = Tick(link.epoch, evidence, fact.suspended, fact.stalled)
+            fact = Tick(link.epoch, Evidence(link.kernel), fact.suspended, fact.stalled)
         out: list[Output] = []
         if now >= link.deadline or fact.suspended or fact.stalled:
             out = self.conditions.learn(link.handle(fact, now=now))
@@ -410,11 +412,9 @@ class Session:
         return out + self.conditions.learn(link.handle(fact, now=now))
 
     def _on_overflowed(self, fact: Overflowed, now: float) -> list[Output]:
-        out = self.conditions.learn(
-            self.slow.overflowed(fact, epoch=self.epoch, now=now)
-        )
+        told = self.slow.overflowed(fact, epoch=self.epoch, now=now)
+        out = self.conditions.learn(told)
         if fact.disconnect and self.phase in (Phase.SYNCING, Phase.OPEN):
             slow = Finding(cause=Cause.CLOSED_BY_US, evidence="slow consumer")
-            out += self.handover.end()
-            out += self._lose(slow, now)
+            out += [*self.handover.end(), *self._lose(slow, now)]
         return out

@@ -13,7 +13,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from heartline.wire.pulse import EVERY, LATE, Pulse, Stalled
+from heartline.wire.pulse import EVERY, STOOD_STILL, Pulse, Stalled
 
 from .sim_clock import Host
 
@@ -143,12 +143,21 @@ class StillPulse(Pulse):
 
     def feel(self) -> None:
         """Tell the listeners of the last stall, if they have not been told."""
-        stalled_from = self._ours.stalled_from
-        if self._felt_at >= stalled_from or self._ours.stands_still:
+        now, beat_at = self._host.now, self._beat_at
+        if self._felt_at >= self._ours.stalled_from or self._ours.stands_still:
             return
-        # It would have beaten last at a multiple of its interval.
-        beat_at = max(self._felt_at, stalled_from - stalled_from % EVERY)
-        self._felt_at = now = self._host.now
-        if now - beat_at > EVERY + LATE:
+        self._felt_at = now
+        if now - beat_at > STOOD_STILL:
             for stalled in list(self._listening.values()):
                 stalled(now - beat_at)
+
+    def goes_on(self, now: float) -> bool:
+        if self._felt_at >= self._ours.stalled_from:
+            return True
+        return now - self._beat_at <= STOOD_STILL
+
+    @property
+    def _beat_at(self) -> float:
+        """When it would have beaten last: at a multiple of its interval."""
+        stalled_from = self._ours.stalled_from
+        return max(self._felt_at, stalled_from - stalled_from % EVERY)

@@ -33,6 +33,14 @@ class Told:
     def calm(self) -> bool:
         return self._session.calm
 
+    @property
+    def epoch(self) -> int:
+        return self._session.epoch
+
+    def put_off(self, data_at: float, *, now: float) -> None:
+        self._session.put_off(data_at, now=now)
+        self.deadline = self._session.deadline
+
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         session, at = self._session, self._clock.now
         kind = type(fact)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import inf
 from weakref import WeakValueDictionary
 
 from heartline.core.latency import Recent
@@ -16,6 +17,8 @@ from heartline.core.latency import Recent
 EVERY = 0.1
 LATE = 0.1
 """A beat later than this means that the loop stood still."""
+STOOD_STILL = EVERY + LATE
+"""So does this time without any look at the loop."""
 
 Stalled = Callable[[float], None]
 
@@ -30,7 +33,8 @@ class Pulse:
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._beat_at = clock()
+        self.felt_at = inf
+        """When the loop was last seen to go on; inf while nobody listens."""
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[object, Stalled] = {}
         self._due_at = 0.0
@@ -48,12 +52,14 @@ class Pulse:
     def listen(self, who: object, stalled: Stalled) -> None:
         """Call `stalled` with the seconds the loop stood still, whenever it did."""
         if not self._listeners:
-            self._beat_at = self._clock()
+            self.felt_at = self._clock()
             self._arm()
         self._listeners[who] = stalled
 
     def leave(self, who: object) -> None:
         self._listeners.pop(who, None)
+        if not self._listeners:
+            self.felt_at = inf
         if not self._listeners and self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,13 +67,25 @@ class Pulse:
     def feel(self) -> None:
         """Look now: for whoever is about to read what may have waited."""
         now = self._clock()
-        stood = now - self._beat_at
-        self._beat_at = now
-        if stood > EVERY + LATE:
-            for stalled in list(self._listeners.values()):
-                stalled(stood)
+        if self.goes_on(now):
+            return
+        stood, self.felt_at = now - self.felt_at, now
+        for stalled in list(self._listeners.values()):
+            stalled(stood)
+        if self._listeners:
             # Telling many takes its time, and that is no stall to be told of again.
-            self._beat_at = self._clock()
+            self.felt_at = self._clock()
+
+    def goes_on(self, now: float) -> bool:
+        """Whether the loop did not stand still up to `now`; else `feel` is called for.
+
+        For whoever reads often, and tells nobody of what he reads.
+        """
+        if now - self.felt_at > STOOD_STILL:
+            return False
+        if self._listeners:
+            self.felt_at = now
+        return True
 
     def _arm(self) -> None:
         self._due_at = self._clock() + EVERY

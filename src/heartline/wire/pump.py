@@ -12,6 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
+from heartline.core.adaptive import LEAST_GAP
 from heartline.core.events import Fact, Output, Received, Tick
 from heartline.core.evidence import Evidence
 
@@ -22,32 +23,62 @@ LATE = 0.1
 """A read this much after the armed deadline means our own loop stood still: the tick
 is given first, so that what is read is known to be old. The machine has its own say."""
 MOST_ARMED = 3600.0
-HEARD_EVERY = 0.02
-"""Reads are told to a calm machine at most this often, and before anything else is:
-each `Received` costs it as much as several messages cost their reader."""
+HEARD_WITHIN = 5.0
+"""Reads are told to a calm machine with the next fact, question or tick, or after this:
+each `Received` costs it as much as a read of some messages costs their reader."""
 
 
 class Heard(Protocol):
-    """Reads that a calm machine has not been told of yet.
+    """Reads that a calm machine has not been told of yet; see `Received`.
 
-    Whoever sees that `now` is before `until_at`, and the link still that of `epoch`,
-    may add a read here instead of telling it: `Pump.hears` does, and a client's lane.
+    Whoever sees that `now` is before `until_at`, the link still that of `epoch`, and
+    that the loop goes on, may `add` a read here instead of telling it: `Pump.hears`
+    does, and a client's lane.
     """
 
     epoch: int
     frames: int
     data: int
     size_bytes: int
+    reads: int
+    first_at: float
     at: float
+    gaps: list[float]
     until_at: float
 
 
 class _Heard:
-    __slots__ = ("at", "data", "epoch", "frames", "size_bytes", "until_at")
+    __slots__ = (
+        "at",
+        "data",
+        "epoch",
+        "first_at",
+        "frames",
+        "gaps",
+        "reads",
+        "size_bytes",
+        "until_at",
+    )
 
     def __init__(self) -> None:
-        self.epoch = self.frames = self.data = self.size_bytes = 0
-        self.at, self.until_at = 0.0, -inf
+        self.epoch = self.frames = self.data = self.size_bytes = self.reads = 0
+        self.first_at = self.at = 0.0
+        self.gaps: list[float] = []
+        self.until_at = -inf
+
+
+def add(heard: Heard, frames: int, data: int, size_bytes: int, *, now: float) -> None:
+    """Count one read."""
+    if data:
+        if not heard.reads:
+            heard.first_at = now
+        elif now - heard.at >= LEAST_GAP:
+            heard.gaps.append(now - heard.at)
+        heard.reads += 1
+    heard.frames += frames
+    heard.data += data
+    heard.size_bytes += size_bytes
+    heard.at = now
 
 
 class Machine(Protocol):
@@ -56,8 +87,17 @@ class Machine(Protocol):
     deadline: float
 
     @property
+    def epoch(self) -> int:
+        """The link whose frames may find it calm."""
+        ...
+
+    @property
     def calm(self) -> bool:
         """Whether frames are just one more sign of life: they can be told later."""
+        ...
+
+    def put_off(self, data_at: float, *, now: float) -> None:
+        """Move `deadline` where data read at `data_at` does, that is told later."""
         ...
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
@@ -87,7 +127,7 @@ class Pump:
         "_obey",
         "_pulse",
         "_settle",
-        "_tell_heard_at",
+        "_tell_by",
         "clock",
         "machine",
     )
@@ -121,7 +161,7 @@ class Pump:
         self._alarms = Alarms.of(loop, clock)
         self._armed_at = inf
         self._heard: Heard = heard if heard is not None else _Heard()
-        self._tell_heard_at = 0.0
+        self._tell_by = -inf
 
     @property
     def suspended(self) -> float:
@@ -146,10 +186,12 @@ class Pump:
         heard = self._heard
         if now >= heard.until_at or epoch != heard.epoch:
             return False
-        heard.frames += frames
-        heard.data += data
-        heard.size_bytes += size_bytes
-        heard.at = now
+        if heard.data and not data:
+            # The last data is told as of when it came, and this as of now.
+            return False
+        if self._pulse is not None and not self._pulse.goes_on(now):
+            return False
+        add(heard, frames, data, size_bytes, now=now)
         return True
 
     def heard(
@@ -162,9 +204,9 @@ class Pump:
             self.tick()
         self.flush()
         heard = self._heard
-        heard.epoch, heard.frames, heard.data = epoch, frames, data
-        heard.size_bytes, heard.at = size_bytes, now
-        self._tell_heard_at = now + HEARD_EVERY
+        if epoch != heard.epoch:
+            heard.epoch, heard.size_bytes = epoch, 0
+        add(heard, frames, data, size_bytes, now=now)
         self.flush()
 
     def flush(self) -> None:
@@ -174,7 +216,7 @@ class Pump:
 
     def _run(self) -> None:
         self._feeding = True
-        self._heard.until_at = -inf
+        self._heard.until_at = self._tell_by = -inf
         told, least_delay = False, LATE
         try:
             while self._facts or self._heard.frames:
@@ -187,8 +229,10 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            if self.clock() < self._tell_heard_at and self.machine.calm:
-                self._heard.until_at = self._tell_heard_at
+            machine = self.machine
+            if machine.calm and machine.epoch == self._heard.epoch:
+                self._tell_by = self.clock() + HEARD_WITHIN
+                self._heard.until_at = min(machine.deadline, self._tell_by)
             self._arm(least_delay)
         if told:
             self._settle()
@@ -199,7 +243,13 @@ class Pump:
         if not heard.frames:
             return self._facts.pop(0), self.clock()
         fact = Received(heard.epoch, heard.frames, heard.data, heard.size_bytes)
-        heard.frames = heard.data = heard.size_bytes = 0
+        if heard.reads > 1:
+            several = heard.reads, heard.first_at, tuple(heard.gaps)
+            fact = Received(
+                heard.epoch, heard.frames, heard.data, heard.size_bytes, *several
+            )
+        heard.frames = heard.data = heard.size_bytes = heard.reads = 0
+        heard.gaps.clear()
         return fact, heard.at
 
     def _stood_still(self, seconds: float) -> None:
@@ -251,7 +301,18 @@ class Pump:
         if self._armed_at == inf:
             return
         self._armed_at = inf
-        if self.clock() >= self.machine.deadline:
+        now, machine = self.clock(), self.machine
+        if now >= machine.deadline and now < self._tell_by:
+            self._put_off(now)
+        if now >= machine.deadline:
             self.tick()
         else:
             self._arm()
+
+    def _put_off(self, now: float) -> None:
+        """Nothing may be due, for data was read that the machine was not told of."""
+        heard = self._heard
+        if not heard.reads or self.suspended > LATE:
+            return
+        self.machine.put_off(heard.at, now=now)
+        heard.until_at = min(self.machine.deadline, self._tell_by)
