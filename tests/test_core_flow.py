@@ -50,7 +50,7 @@ class World:
         self.segments = self.bytes = 1
         self.link = Link(1, policy=Liveness(), now=BEGAN, evidence=self.evidence())
         self.pump = Pump(
-            self.link,
+            cast(Any, self.link),
             obey=self.obey,
             look=self.look,
             settle=lambda: None,

@@ -220,7 +220,7 @@ def a_rhythm(make: Any) -> float | None:
         if nth == 150:
             now = make(clock, now)
         now += 0.2
-        clock.fed(1, now=now)
+        clock.fed(Received(1, 1, 1), now=now)
     return clock.rare_silence(per_minute=0.2, now=now)
 
 
