@@ -4,6 +4,7 @@ All contenders take turns within a round, and every round gives ratios of its ow
 a machine that others use too, the median of ratios holds still where seconds do not.
 `tls` asks the same over TLS, `latency` how long a message is under way, `growth` what
 a message costs on one stream of many, and `venues` what a venue's contract costs it.
+`idle-clients` and `broadcast` ask what a server's client costs, and a message to all.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from bench.receivers import CONTENDERS
 from bench.sender import Load, sending
+from bench.servers import SERVERS
 
 RESULTS = Path(__file__).parent / "results"
 REFERENCE = "raw picows"
@@ -37,6 +39,7 @@ LOADS = {
     "1 frame a read": Load(messages=8_000, chunk=1),
     "flood": Load(messages=192_000, chunk=64, pause=0.0),
 }
+SERVING = ("idle-clients", "broadcast")
 TLS_LOADS = ("64 frames a read", "16 frames a read", "1 frame a read")
 TLS_CONTENDERS = ("heartline batches", "heartline async for", "websockets")
 
@@ -141,7 +144,7 @@ def machine() -> dict[str, str]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    kinds = ("plain", "tls", "latency", "growth", "venues")
+    kinds = ("plain", "tls", "latency", "growth", "venues", *SERVING)
     parser.add_argument("what", nargs="?", choices=kinds, default="plain")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
@@ -149,6 +152,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", choices=CONTENDERS, action="append", help="besides raw picows"
     )
+    parser.add_argument(
+        "--server", choices=SERVERS, action="append", help="default: all"
+    )
+    parser.add_argument("--clients", type=int, help="of each server")
     return parser.parse_args()
 
 
@@ -184,7 +191,7 @@ def certificates(directory: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    from bench import growth, latency, venues
+    from bench import growth, latency, serving, venues
 
     asked = arguments()
     report: dict[str, Any] = {
@@ -202,6 +209,14 @@ def main() -> None:
             report["growth"] = growth.measured(asked.rounds, asked.loop)
         case "venues":
             report["venues"] = venues.measured(asked.rounds)
+        case "idle-clients" | "broadcast":
+            report[asked.what] = serving.measured(
+                asked.what,
+                rounds=asked.rounds,
+                loop=asked.loop,
+                clients=asked.clients,
+                only=asked.server,
+            )
         case _:
             report["loads"] = measured(asked)
     RESULTS.mkdir(exist_ok=True)

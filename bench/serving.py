@@ -1,8 +1,9 @@
-"""`python -m bench.serving`: what an idle client costs, and how fast a broadcast is.
+"""`python -m bench idle-clients` and `broadcast`: a client's cost, a message to all.
 
 Servers side by side, each in a process of its own and with a swarm of plain clients in
 another: heartline, picows as its page shows it, websockets, and uvicorn. All beat at
 the same interval, and take turns with their broadcasts. CPU is of the server alone.
+`python -m bench.serving` does both on the same clients, and writes nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ import uvloop
 from bench.servers import SERVERS
 
 CONTENDERS = tuple(SERVERS)
+OURS = "heartline"
+IDLE_CLIENTS = 20_000
+SPARE = 100
+"""Descriptors that a process needs besides its clients."""
 GOAL_CPU, GOAL_KIB, GOAL_RATE = 1.2, 20.0, 0.9
-PER_ADDRESS = 20_000
+PER_ADDRESS = 2_000
 """Clients that leave from one loopback address: its ports are not endless."""
 
 # --- the servers -----------------------------------------------------------------
@@ -88,7 +93,9 @@ class Swarm:
 
     def grow(self, number: int) -> None:
         sock = socket.socket()
-        sock.bind((f"127.0.1.{1 + number // PER_ADDRESS}", 0))
+        # Addresses of each swarm's own: ports are shared by all that leave from one.
+        near = f"{1 + self._port % 250}.{1 + number // PER_ADDRESS}"
+        sock.bind((f"127.{1 + self._port // 250 % 250}.{near}", 0))
         sock.connect(("127.0.0.1", self._port))
         sock.sendall(REQUEST)
         head = b""
@@ -218,17 +225,25 @@ class Contender:
             time.sleep(0.05)
 
     def results(self) -> dict[str, float]:
-        before, after = self.idle
-        clients, seconds = self._asked.clients, after["at"] - before["at"]
-        burned = after["cpu"] - before["cpu"]
-        return {
+        asked, clients = self._asked, self._asked.clients
+        found = {
             "join_us": (self._full["cpu"] - self._empty["cpu"]) / clients * 1e6,
-            "idle_cpu": burned / seconds,
-            "beat_us": burned / (clients * seconds / self._asked.interval) * 1e6,
-            "kib": (after["rss"] - self._empty["rss"]) / clients / 1024,
-            "rate": median(self.rates),
-            "send_us": self._burned / self._expected * 1e6,
+            "kib": (self._full["rss"] - self._empty["rss"]) / clients / 1024,
         }
+        if asked.seconds:
+            before, after = self.idle
+            seconds, burned = after["at"] - before["at"], after["cpu"] - before["cpu"]
+            found |= {
+                "idle_cpu": burned / seconds,
+                "beat_us": burned / (clients * seconds / asked.interval) * 1e6,
+                "kib": (after["rss"] - self._empty["rss"]) / clients / 1024,
+            }
+        if asked.rounds:
+            found |= {
+                "rate": median(self.rates),
+                "send_us": self._burned / self._expected * 1e6,
+            }
+        return found
 
     def end(self) -> None:
         self._swarm.end()
@@ -241,11 +256,12 @@ def measure(asked: argparse.Namespace) -> dict[str, Contender]:
     try:
         for name in asked.only or CONTENDERS:
             contenders.append(Contender(name, asked))
-        time.sleep(asked.interval + 1.0)
-        before = [each.standing() for each in contenders]
-        time.sleep(asked.seconds)
-        for each, began in zip(contenders, before, strict=True):
-            each.idle = began, each.standing()
+        if asked.seconds:
+            time.sleep(asked.interval + 1.0)
+            before = [each.standing() for each in contenders]
+            time.sleep(asked.seconds)
+            for each, began in zip(contenders, before, strict=True):
+                each.idle = began, each.standing()
         for number in range(asked.rounds):
             for each in contenders if number % 2 else reversed(contenders):
                 each.broadcast()
@@ -262,37 +278,93 @@ def common(asked: argparse.Namespace) -> list[str]:
     ]
 
 
-def show(asked: argparse.Namespace, contenders: dict[str, Contender]) -> None:
-    results = {name: each.results() for name, each in contenders.items()}
+COLUMNS = {
+    "idle_cpu": ("CPU %", "{:.2%}"),
+    "beat_us": ("us/beat", "{:.1f}"),
+    "kib": ("KiB/client", "{:.1f}"),
+    "join_us": ("us/join", "{:.0f}"),
+    "rate": ("msg x clients/s", "{:,.0f}"),
+    "send_us": ("us/send", "{:.2f}"),
+}
+
+
+def show(asked: argparse.Namespace, results: dict[str, dict[str, float]]) -> None:
     print(
-        f"{asked.clients} idle clients, beats every {asked.interval:g} s, "
-        f"{asked.seconds:g} s measured; broadcast of {asked.size} B; {asked.loop}"
+        f"{asked.clients} clients, beats every {asked.interval:g} s; idle for"
+        f" {asked.seconds:g} s; {asked.rounds} times {asked.times} broadcasts of"
+        f" {asked.size} B; {asked.loop}"
     )
-    print(
-        f"  {'':12}{'CPU %':>8}{'us/beat':>9}{'KiB/client':>12}{'us/join':>9}"
-        f"{'msg x clients/s':>17}{'us/send':>9}"
-    )
+    columns = {key: told for key, told in COLUMNS.items() if key in results[OURS]}
+    print(f"  {'':12}" + "".join(f"{name:>16}" for name, _ in columns.values()))
     for name, r in results.items():
-        print(
-            f"  {name:12}{100 * r['idle_cpu']:8.2f}{r['beat_us']:9.1f}{r['kib']:12.1f}"
-            f"{r['join_us']:9.0f}{r['rate']:17,.0f}{r['send_us']:9.2f}"
-        )
-    if {"heartline", "picows"} <= results.keys():
-        ours, theirs = results["heartline"], results["picows"]
-        pairs = zip(
-            contenders["heartline"].rates, contenders["picows"].rates, strict=True
-        )
-        print(
-            f"  beside picows: CPU {ours['idle_cpu'] / theirs['idle_cpu']:.2f}x"
-            f" (goal at most {GOAL_CPU}), {ours['kib']:.1f} KiB a client"
-            f" (goal at most {GOAL_KIB:g}), broadcast"
-            f" {median(a / b for a, b in pairs):.2f}x by the clock and"
-            f" {theirs['send_us'] / ours['send_us']:.2f}x by CPU"
-            f" (goal at least {GOAL_RATE})"
-        )
+        cells = "".join(f"{form.format(r[k]):>16}" for k, (_, form) in columns.items())
+        print(f"  {name:12}{cells}")
 
 
-def arguments() -> argparse.Namespace:
+def beside_picows(contenders: dict[str, Contender]) -> dict[str, float]:
+    """The ratios that are goals, printed; none without picows."""
+    if not {OURS, "picows"} <= contenders.keys():
+        return {}
+    ours, theirs = contenders[OURS], contenders["picows"]
+    mine, other = ours.results(), theirs.results()
+    found: dict[str, float] = {}
+    if "idle_cpu" in mine:
+        found = {"cpu": mine["idle_cpu"] / other["idle_cpu"], "kib": mine["kib"]}
+        print(
+            f"  beside picows: CPU {found['cpu']:.2f}x (goal at most {GOAL_CPU}),"
+            f" {found['kib']:.1f} KiB a client (goal at most {GOAL_KIB:g})"
+        )
+    if ours.rates:
+        pairs = zip(ours.rates, theirs.rates, strict=True)
+        found["rate"] = median(a / b for a, b in pairs)
+        found["rate_by_cpu"] = other["send_us"] / mine["send_us"]
+        print(
+            f"  beside picows: broadcast {found['rate']:.2f}x by the clock and"
+            f" {found['rate_by_cpu']:.2f}x by CPU (goal at least {GOAL_RATE})"
+        )
+    return found
+
+
+def measured(
+    what: str, *, rounds: int, loop: str, clients: int | None, only: list[str] | None
+) -> dict[str, Any]:
+    """For `python -m bench`: `what` is idle-clients or broadcast; prints as it goes."""
+    asked = arguments(["--loop", loop])
+    asked.only = only
+    if what == "idle-clients":
+        asked.clients, asked.rounds, asked.seconds = clients or IDLE_CLIENTS, 0, 30.0
+    else:
+        asked.clients, asked.rounds, asked.seconds = clients or 2_000, rounds, 0.0
+    room = raise_limit(asked.clients + SPARE) - SPARE
+    if room < asked.clients:
+        print(f"only {room} clients: a process here may open no more descriptors")
+        asked.clients = room
+    before = os.getloadavg()[0]
+    contenders = measure(asked)
+    results = {name: each.results() for name, each in contenders.items()}
+    show(asked, results)
+    return {
+        "clients": asked.clients,
+        "interval": asked.interval,
+        "size_bytes": asked.size,
+        "machine_load": [round(before, 1), round(os.getloadavg()[0], 1)],
+        "contenders": results,
+        "beside_picows": beside_picows(contenders),
+    }
+
+
+def raise_limit(wanted: int) -> int:
+    """Have room for so many descriptors, as far as may be; how many there are."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < wanted:
+        with contextlib.suppress(ValueError, OSError):  # root may raise it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def arguments(said: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.serving")
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--interval", type=float, default=10.0)
@@ -304,13 +376,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=CONTENDERS, action="append")
     parser.add_argument("--be-server", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--be-swarm", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(said)
 
 
 def main() -> None:
     asked = arguments()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    raise_limit(asked.clients + SPARE)
     if asked.be_server:
         factory = uvloop.new_event_loop if asked.loop == "uvloop" else None
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -318,7 +389,9 @@ def main() -> None:
     elif asked.be_swarm:
         be_swarm(asked.be_swarm, asked.clients)
     else:
-        show(asked, measure(asked))
+        contenders = measure(asked)
+        show(asked, {name: each.results() for name, each in contenders.items()})
+        beside_picows(contenders)
 
 
 if __name__ == "__main__":
