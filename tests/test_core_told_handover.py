@@ -7,8 +7,10 @@ from math import inf
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from heartline.core.channel_events import EndPlanned, TookOver
+from heartline.core.contracts import Freshness
 from heartline.core.events import (
     Abort,
     BackingOff,
@@ -90,7 +92,7 @@ class Replaced(Stream):
         for ping in [o for o in out if isinstance(o, Ping)]:
             if ping.epoch in self.answers:
                 out = out + self.feed(Ponged(ping.epoch, ping.payload), after=STEP)
-                out = out + self.feed(Received(ping.epoch, 1, 1, 10))
+                out = out + self.feed(Received(ping.epoch, 1, 0, 10))
         return out
 
     def run(self, until: float) -> list[Output]:
@@ -253,7 +255,7 @@ def test_a_dial_beside_has_the_time_of_any_dial(stage: Stage | None) -> None:
     assert stream.is_well()
 
 
-@pytest.mark.parametrize("lag", [0.0, 3.0])
+@pytest.mark.parametrize("lag", [0.0, 1.5, 3.0])
 def test_what_is_sent_on_open_has_its_time_and_our_own_stall_on_top(lag: float) -> None:
     stream = Replaced(dialling=Dialling(sync=4.0))
     stream.due()
@@ -267,7 +269,69 @@ def test_what_is_sent_on_open_has_its_time_and_our_own_stall_on_top(lag: float) 
     lost = stream.wait_for(DialLost, within=20.0)
     assert (lost.epoch, lost.cause) == (2, Cause.HANDSHAKE_TIMEOUT)
     assert lost.reason == "on_open not sent"
-    assert stream.now == pytest.approx(opened_at + 4.0 + lag, abs=0.1)
+    assert stream.now == pytest.approx(opened_at + 4.0 + lag, abs=1e-4)
+
+
+def test_a_contract_of_data_counts_from_when_the_new_link_was_open() -> None:
+    """Its own failure, and by its own silence, while the old one brings data."""
+    overlap = Lifetime(max_age=1000.0, overlap=300.0)
+    stream = Replaced(lifetime=overlap, freshness=Freshness(every=4.0))
+    while stream.session.handover.successor is None:
+        stream.feed(Received(1, 1, 1, 10), after=1.0)
+    stream.feed(DialSucceeded(2, "a:2", Evidence()), after=0.5)
+    stream.answers.add(2)
+    stream.feed(Received(1, 1, 1, 10), after=3.0)
+    stream.feed(Synced(2, 1))
+    synced_at = stream.now
+    while not [o for o in stream.told if isinstance(o, DialLost)]:
+        stream.feed(Received(1, 1, 1, 10), after=0.5)
+        assert stream.now < synced_at + 20.0
+    [lost] = [o for o in stream.told if isinstance(o, DialLost)]
+    assert (lost.epoch, lost.cause) == (2, Cause.CHANNEL_STALLED)
+    assert lost.at >= synced_at + 8.0
+    assert stream.session.phase is Phase.OPEN
+
+
+def test_a_link_beside_is_known_by_its_number_while_it_lives() -> None:
+    stream = Replaced()
+    handover = stream.session.handover
+    assert handover.link(2) is None
+    stream.due()
+    assert handover.link(2) is None
+    stream.feed(DialSucceeded(2, "a:2", Evidence()), after=0.1)
+    link = handover.link(2)
+    assert link is not None
+    assert link.epoch == 2
+    assert handover.link(1) is None
+    assert handover.link(3) is None
+    # Whatever says so a second time has a socket that nobody waits for.
+    assert stream.feed(DialSucceeded(2, "a:2", Evidence())) == [Abort(2)]
+    stream.feed(Ended(2, Cause.RESET), after=0.1)
+    assert handover.link(2) is None
+
+
+def test_a_new_link_is_judged_by_the_kernel_of_its_own_socket() -> None:
+    """Whose other end acknowledges every ping, while its program says nothing."""
+    stream = Replaced(lifetime=Lifetime(max_age=1000.0, overlap=300.0))
+    stream.due()
+    seen = kernel()
+    stream.feed(DialSucceeded(2, "a:2", Evidence(seen)), after=0.5)
+    stream.feed(Synced(2, 1), after=0.1)
+    opened_at = stream.now
+    heard_at = stream.now
+    while not [o for o in stream.told if isinstance(o, DialLost)]:
+        pings = [o for o in stream.told if isinstance(o, Ping) and o.epoch == 2]
+        acked = 10 * len(pings)
+        if acked != seen.acked_bytes or stream.now - heard_at >= 1.0:
+            heard_at = stream.now
+            seen = replace(seen, acked_bytes=acked, segments_in=seen.segments_in + 1)
+        seen = replace(seen, heard_age=stream.now - heard_at)
+        stream.feed(Evidenced(2, Evidence(seen)))
+        stream.step(stream.now + 0.5)
+        assert stream.now < opened_at + 60.0
+    [lost] = [o for o in stream.told if isinstance(o, DialLost)]
+    assert (lost.epoch, lost.cause) == (2, Cause.PEER_FROZEN)
+    assert stream.is_well()
 
 
 @pytest.mark.parametrize("synced", [True, False])
@@ -377,6 +441,7 @@ def test_a_reader_that_is_too_slow_costs_both_links() -> None:
     stream.joining()
     out = stream.feed(Overflowed(0, disconnect=True), after=0.1)
     assert [o for o in out if isinstance(o, Abort)] == [Abort(2), Abort(1)]
+    assert [o for o in stream.told if isinstance(o, TookOver)] == []
     assert stream.session.phase is Phase.BACKOFF
 
 
@@ -406,6 +471,27 @@ def test_a_venue_that_takes_one_link_only_sees_the_old_one_go_first() -> None:
     assert planned.epoch == 1
     assert len([o for o in stream.told if isinstance(o, Dial)]) == 1
     assert stream.session.phase is Phase.BACKOFF
+    # It is met once: the next link lives as long.
+    stream.connect()
+    stream.answers = {2}
+    stream.run(stream.now + 600.0)
+    assert len([o for o in stream.told if isinstance(o, Lost)]) == 1
+    assert stream.status().live
+
+
+def test_a_link_that_took_over_is_adopted_once() -> None:
+    """Not again after it was lost, when another takes its place."""
+    stream = Replaced()
+    stream.joining()
+    stream.feed(Joined(2), after=0.5)
+    stream.feed(Ended(2, Cause.RESET), after=1.0)
+    stream.connect()
+    stream.answers = {3}
+    stream.run(stream.now + 50.0)
+    assert stream.session.link is not None
+    assert (stream.session.epoch, stream.session.link.epoch) == (3, 3)
+    assert len([o for o in stream.told if isinstance(o, Lost)]) == 1
+    assert stream.status().live
 
 
 def test_a_notice_is_acted_on_at_once_and_one_of_another_link_is_not() -> None:

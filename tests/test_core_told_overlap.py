@@ -250,6 +250,7 @@ def test_the_new_link_is_complete_once_all_is_answered_and_every_number_joined()
 ):
     two = Two()
     two.alone("a", 1)
+    two.alone("b", None)
     two.overlaps()
     assert not two.overlap.complete
     assert two.overlap.standing("a") is Standing.PENDING
@@ -262,10 +263,10 @@ def test_the_new_link_is_complete_once_all_is_answered_and_every_number_joined()
     two.acks("b")
     assert two.overlap.settled
     assert two.overlap.complete
-    [live] = [each for each in two.told if isinstance(each, ChannelLive)][1:]
+    [live] = [each for each in two.told if isinstance(each, ChannelLive)][2:]
     assert (live.channel, live.epoch) == ("a", 2)
     two.came("a", 3, is_new=True)
-    assert len([each for each in two.told if isinstance(each, ChannelLive)]) == 2
+    assert len([each for each in two.told if isinstance(each, ChannelLive)]) == 3
     assert two.takes_over() == []
     assert two.feed.epoch == 2
     assert two.feed.standing("a") is Standing.LIVE
@@ -274,6 +275,49 @@ def test_the_new_link_is_complete_once_all_is_answered_and_every_number_joined()
     [live] = two.alone("b", None)
     assert (live.channel, live.epoch) == ("b", 2)
     assert two.alone("b", None) == []
+
+
+def test_what_the_old_link_brings_is_no_data_of_the_new_subscription() -> None:
+    two = Two()
+    two.overlaps()
+    two.acks()
+    for number in (1, 2):
+        two.came("a", number, is_new=False)
+        two.came("b", number, is_new=False)
+    assert two.overlap.standing("a") is Standing.CONFIRMED
+    assert two.overlap.standing("b") is Standing.CONFIRMED
+    assert {each.epoch for each in two.told if isinstance(each, ChannelLive)} == {1}
+
+
+def test_a_channel_that_appears_after_the_change_goes_by_the_new_links_count() -> None:
+    two = Two()
+    for number in (1, 2, 3):
+        two.counts(number, is_new=False)
+    two.overlaps()
+    for number in (50, 51):
+        two.counts(number, is_new=True)
+    two.takes_over()
+    line = two.feed.line("c", COUNTED, now=two.now)
+    for number, told in ((52, 0), (53, 0), (55, 1)):
+        out = two.feed.take(line, "", number, None, None, False, two.now) or []
+        assert len([each for each in out if isinstance(each, GapFound)]) == told
+
+
+def test_what_breaks_the_rules_on_the_new_link_is_told_as_on_any() -> None:
+    two = Two()
+    two.overlaps()
+    assert two.overlap.unknown == 0
+    assert two.overlap.passing is False
+    [told] = two.overlap.take_malformed("no price", now=two.now)
+    assert two.feed.malformed == 1
+    assert told.reason == "no price"
+    # Beside its messages of data nothing of a channel is counted twice.
+    line = two.feed.line("a", STEPPED, now=two.now)
+    assert two.overlap.take(line, "a", 5, None, None, False, two.now) is None
+    assert two.feed.ledger.account("a").received == 0
+    two.overlap.passing = True
+    assert two.overlap.take(line, "a", 5, None, None, False, two.now)
+    assert two.feed.ledger.account("a").received == 1
 
 
 def test_a_refusal_on_the_new_link_is_told_when_it_delivers_and_holds_it_up() -> None:

@@ -121,9 +121,9 @@ class Handover:
 
     def tick(self, fact: Tick, *, lag: float, now: float) -> list[Output]:
         """Look at the deadline; our own loop was late by `lag`."""
-        out: list[Output] = []
         if now < self.deadline and not lag:
-            return out
+            return []
+        out: list[Output] = []
         if now >= self._leaves_by and self._leaving is not None:
             out.append(Abort(self._leaving))
             self._leaving, self._leaves_by = None, inf

@@ -104,7 +104,6 @@ class Successor:
         return []
 
     def _dial(self, now: float) -> list[Output]:
-        self._step_by = inf
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
         return [Dial(self.epoch, 1)]
 
