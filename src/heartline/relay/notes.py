@@ -88,14 +88,26 @@ class StateNote(_Noted, frozen=True, kw_only=True, tag="state"):
 
     `messages` are the upstream's last snapshot and all that followed it, up to
     `offset`. Without any, nothing is kept that would be whole: get it elsewhere.
+    `fetched`: the first is as `SnapshotNote` says.
     """
 
     channel: str
     offset: int
     messages: tuple[str, ...] = ()
+    fetched: bool = False
 
 
-Note: TypeAlias = StatusNote | ChannelNote | GapNote | ClosedNote | StateNote
+class SnapshotNote(_Noted, frozen=True, kw_only=True, tag="snapshot"):
+    """The next message of this channel is its whole state. It did not come on the
+    upstream's socket: the relay fetched it by HTTP, and it looks as such answers do."""
+
+    channel: str
+    at: str
+
+
+Note: TypeAlias = (
+    StatusNote | ChannelNote | GapNote | ClosedNote | StateNote | SnapshotNote
+)
 
 Clock: TypeAlias = Callable[[float], str]
 """A monotonic instant, as UTC text."""

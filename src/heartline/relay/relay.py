@@ -38,7 +38,7 @@ from heartline.wire.resume import LONGEST_NAME, Resume
 
 from . import notes, pages
 from .bus import Bus
-from .notes import Note, StateNote, StatusNote
+from .notes import Note, SnapshotNote, StateNote, StatusNote
 from .pages import Account
 from .readers import Readers
 from .state import States
@@ -204,9 +204,12 @@ class Relay:
         if channel is None or channel not in self._accounts:
             channel = STREAM
         account = self._accounts[channel]
+        if message.snapshot:
+            at = self._clock(message.received_at)
+            self._tell(channel, SnapshotNote(channel=channel, at=at))
         account.offset = self._readers.pass_on(channel, message.data)
         account.messages += 1
-        self._states.take(channel, message.data)
+        self._states.take(channel, message.data, is_whole=message.snapshot)
         if self.bus is not None:
             self.bus.pass_on(channel, message)
 
@@ -295,7 +298,12 @@ class Relay:
             told.append(trouble)
         if state is not None:
             offset = self._accounts[channel].offset
-            told.append(StateNote(channel=channel, offset=offset, messages=state))
+            fetched = self._states.is_fetched(channel)
+            told.append(
+                StateNote(
+                    channel=channel, offset=offset, messages=state, fetched=fetched
+                )
+            )
         return told
 
     def _pages(self) -> dict[str, Page]:
