@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 
 import pytest
@@ -220,3 +221,20 @@ async def test_a_server_that_closes_takes_the_lingering_with_it(loop: str) -> No
         lambda: len(open_sockets() - before) <= 1, "only the client's own socket"
     )
     client.close()
+
+
+@in_loop
+async def test_the_kernel_watches_every_client_from_its_first_moment() -> None:
+    liveness = heartline.Liveness(kernel_interval=7)
+    async with heartline.serve(liveness=liveness) as server, dial(server.url):
+        await joined(server, 1)
+        eyes = only(server).eyes()
+        assert eyes is not None
+        tcp, sock = socket.IPPROTO_TCP, eyes._sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(tcp, socket.TCP_NODELAY) == 1
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert sock.getsockopt(tcp, socket.TCP_KEEPIDLE) == 7
+            assert sock.getsockopt(tcp, socket.TCP_KEEPINTVL) == 7
+            assert sock.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 70_000
+        eyes.close()

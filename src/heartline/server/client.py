@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import Any, Protocol
@@ -35,6 +36,8 @@ from .reading import Reading
 from .watch import RoundTrip, Watch
 from .wheel import phase
 
+INHERITS = sys.platform == "linux"
+"""Whether what is accepted has the options of what listens: see `Server`."""
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
 
@@ -278,8 +281,9 @@ class Client:
         owner = self._owner
         underlying = transport.underlying_transport
         underlying.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        sock = underlying.get_extra_info("socket")
-        harden(sock, keepalive_idle=owner.pace.policy.kernel_interval)
+        if not INHERITS:
+            sock = underlying.get_extra_info("socket")
+            harden(sock, keepalive_idle=owner.pace.policy.kernel_interval)
         self._transport = transport
         self.outlet = Outlet(transport.send, speaks=self.speaks, slow=self._slow)
         self.joined_at = now = owner.clock()

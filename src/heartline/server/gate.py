@@ -84,10 +84,10 @@ class Gate:
 
     def page(self, upgrade: WSUpgradeRequest) -> Answer | None:
         """The page that a plain HTTP request asks for, if there is one."""
-        page = self.pages.get(_request(upgrade).path)
-        if page is None or "upgrade" in upgrade.headers:
+        if "upgrade" in upgrade.headers or not self.pages:
             return None
-        return page()
+        page = self.pages.get(_request(upgrade).path)
+        return None if page is None else page()
 
     def judge(self, upgrade: WSUpgradeRequest) -> Passed | Answer:
         """Accept or refuse an upgrade request that there is room for."""

@@ -24,6 +24,7 @@ from heartline.core.events import Event, Lost
 from heartline.core.inbox import Inbox
 from heartline.core.items import Cause, Message
 from heartline.errors import UsageError
+from heartline.wire.kernel import harden
 from heartline.wire.resume import LONGEST_NAME, TermsFrame, encode
 
 from .audience import Audience, Channel
@@ -101,6 +102,9 @@ class Server:
             backlog=4096,
             **options,
         )
+        for sock in self._server.sockets:
+            # Once, for all that will be accepted: eight calls of the system less each.
+            harden(sock, keepalive_idle=plan.liveness.kernel_interval)
         return self
 
     async def __aexit__(
