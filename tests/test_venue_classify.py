@@ -71,6 +71,22 @@ def plain(reading: Any) -> Any:
     return type(reading).__name__, msgspec.to_builtins(reading)
 
 
+def timeless(reading: Any) -> Any:
+    """The same without the venue's time: where it stands, and what it is."""
+    kind, document = plain(reading)
+    return kind, _without_stamps(document)
+
+
+def _without_stamps(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_stamps(each)
+            for key, each in value.items()
+            if key not in ("at", "stamp", "unit")
+        }
+    return [_without_stamps(each) for each in value] if type(value) is list else value
+
+
 @cache
 def recorded(name: str) -> tuple[str | bytes, ...]:
     path = CAPTURES / f"{name}.jsonl.gz"
@@ -100,6 +116,12 @@ def test_a_recording_is_understood(name: str) -> None:
             channels[reading.channel] += 1
         if number % 29 == 0:
             assert plain(classifier.read(data)) == plain(classifier.decide(data))
+        if number % 31 == 0 and isinstance(reading, Update):
+            for _ in range(2):
+                other = classifier.unstamped.read(data)
+                assert timeless(other) == timeless(reading)
+                assert isinstance(other, Update)
+                assert other.at is None
     assert kinds["Malformed"] == 0
     assert kinds["Unknown"] <= 0.01 * kinds.total()
     assert kinds["Update"] > 0.5 * kinds.total()
@@ -585,6 +607,28 @@ def test_a_mutated_message_is_read_alike_both_ways(data: st.DataObject) -> None:
             if isinstance(slow, Update) or isinstance(reading, Update):
                 assert plain(reading) == plain(slow)
             assert isinstance(reading, Malformed) == isinstance(slow, Malformed)
+        lean = classifier.unstamped
+        for reading in (lean.read(text), lean.read(text)):
+            if isinstance(slow, Update) or isinstance(reading, Update):
+                assert timeless(reading) == timeless(slow)
+            assert isinstance(reading, Malformed) == isinstance(slow, Malformed)
+
+
+def test_what_is_wanted_holds_for_both_who_read_a_link() -> None:
+    classifier, _ = link("coinbase/exchange")
+    data = frame(
+        {"type": "ticker", "product_id": "BTC-USD", "sequence": 1, "time": "x"}
+    )
+    lean = classifier.unstamped
+    assert lean is classifier.unstamped
+    for wanted in ("ticker", "ticker:BTC-USD"):
+        for each in (classifier, lean):
+            each.read(data)
+        classifier.want([wanted])
+        names = [each.read(data).channel for each in (classifier, lean) * 2]
+        assert len(set(names)) == 1
+        assert names[0] is not None
+        classifier.unwant([wanted])
 
 
 @given(st.data())

@@ -172,9 +172,11 @@ class Conversation:
     def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
-        append, classify, take = items.append, self.classify, self.feed.take
+        append, take = items.append, self.feed.take
         lines, epoch, ages = self._lines, self.epoch, self._ages
-        note = ages.updates.append if now >= ages.wanted_at else None
+        note, classify = None, self._classifier.unstamped.read
+        if now >= ages.wanted_at:
+            note, classify = ages.updates.append, self.classify
         for each in data:
             reading = classify(each)
             if type(reading) is not Update:

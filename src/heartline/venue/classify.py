@@ -8,6 +8,8 @@ the long way. It never times anything and sends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
+from functools import cached_property
 from typing import Any, Final, cast
 
 from msgspec import UNSET, structs
@@ -46,19 +48,33 @@ class Contract:
         self.envelope = envelope(endpoint.decode.payload)
         self.workshop = Workshop(self.entries, self.control)
 
+    @cached_property
+    def unstamped(self) -> Contract:
+        """The same, but that the venue's time in messages of data is not read."""
+        other = copy(self)
+        other.entries = Entries(structs.replace(self.endpoint, timestamps=None))
+        other.workshop = Workshop(other.entries, self.control)
+        return other
+
 
 class Classifier:
     """Reads the messages of one link."""
 
     def __init__(
-        self, contract: Contract | Endpoint, *, pending: Pending | None = None
+        self,
+        contract: Contract | Endpoint,
+        *,
+        pending: Pending | None = None,
+        book: Book | None = None,
     ) -> None:
         """`pending` is what the link's `Writer` notes; without one nothing was sent."""
         if isinstance(contract, Endpoint):
             contract = Contract(contract)
         self.contract = contract
         self.pending = pending or Pending()
-        self.book = Book()
+        self.book = book or Book()
+        self._twins: list[Classifier] = [self]
+        """Who reads by the same book."""
         self._control, self._entries = contract.control, contract.entries
         self._open = contract.envelope
         shop = contract.workshop
@@ -80,6 +96,17 @@ class Classifier:
             otherwise=self._long_way,
             odd=ODD,
         )
+
+    @cached_property
+    def unstamped(self) -> Classifier:
+        """Reads the same of the same link, but `at` is None: at less cost.
+
+        Give each message to one of the two only.
+        """
+        twin = Classifier(self.contract.unstamped, pending=self.pending, book=self.book)
+        twin._twins = self._twins
+        self._twins.append(twin)
+        return twin
 
     def want(self, names: Iterable[str]) -> None:
         """Say which channels are wanted: messages then tell them by these names.
@@ -234,9 +261,10 @@ class Classifier:
         return update
 
     def _forget(self) -> None:
-        self._kept = 0
-        self._plans.clear()
-        self._more_plans.clear()
+        for each in self._twins:
+            each._kept = 0
+            each._plans.clear()
+            each._more_plans.clear()
 
     def _links(self, payload: Payload) -> tuple[Update, ...]:
         if payload.document is UNSET:
