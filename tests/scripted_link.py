@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from heartline.core.clocks import SHARED_OF_PING
 from heartline.core.detector import Liveness
 from heartline.core.events import Doubted, Output, Ping, Pinged, Ponged, Received, Tick
 from heartline.core.evidence import Evidence, Kernel
@@ -40,6 +41,12 @@ def kernel(**fields: Any) -> Kernel:
         "send_window_bytes": 65_535,
     }
     return Kernel(**{**usual, **fields})
+
+
+def asked_at(heard_at: float, *, every: float = 10.0) -> float:
+    """When a link heard last then is asked: in an instant shared with others."""
+    due = heard_at + every
+    return due - due % (every / SHARED_OF_PING)
 
 
 class Scripted:

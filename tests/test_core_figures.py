@@ -54,7 +54,7 @@ def test_the_evidence_of_a_frozen_peer_names_the_last_proof_of_its_kernel() -> N
     alive(world, HEARD + 60.0)
     assert world.link.found is not None
     assert world.link.found.evidence == (
-        "no frame for 13.00 s, though its kernel acknowledged a ping 0.25 s ago"
+        "no frame for 12.98 s, though its kernel acknowledged a ping 0.25 s ago"
     )
 
 
@@ -245,14 +245,14 @@ def test_a_longer_probe_is_promised_at_once_and_granted_to_later_silences() -> N
     world = quiet()
     world.hear()
     world.show(round_trip=0.2)
-    world.tick()
+    world.handle(Tick(3, world.evidence()))
     assert world.link.path.timeout == pytest.approx(0.030)
     longer = 0.2 + 0.010
     promised = bounds(world.link, now=world.now).path
     assert promised == pytest.approx(1.04 + longer + 3 * (longer + 0.050) + 0.050)
     world.now += 0.5
     world.hear()
-    world.tick()
+    world.handle(Tick(3, world.evidence()))
     assert world.link.path.timeout == pytest.approx(longer)
     # A shorter one holds from now on.
     world.hear()

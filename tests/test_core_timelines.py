@@ -34,6 +34,7 @@ from scripted_link import (
     RUNG,
     Scripted,
     alive,
+    asked_at,
     feed,
     kernel,
     near,
@@ -163,19 +164,19 @@ def test_what_did_leave_is_not_blamed_on_this_host(shown: dict[str, int]) -> Non
 def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
     """Segments come all the time; ours leave at 0, 0.22, 0.44, 0.88 s and never come.
 
-    The look at 0.7 s hears the peer, that at 0.9 s sees a resend after it, and an
-    answer to that would have come within a rung: it is told at the next look.
+    The look at 0.1 s, when the path is due, hears the peer; that at 0.7 s sees two
+    resends after it, and an answer to the last would have come within a rung.
     """
     before = 5
     world = quiet(seen=kernel(total_retransmits=before))
-    alive(world, HEARD + 9.9)
+    alive(world, asked_at(HEARD) - 0.1)
     world.acks = False
-    alive(world, HEARD + 10.0)
-    [asked_at] = world.times(Ping, since=HEARD)
+    alive(world, asked_at(HEARD))
+    [sent_at] = world.times(Ping, since=HEARD)
     while not world.link.found:
         world.now = min(world.link.deadline, world.now + 0.01)
         world.hear()
-        out_for = world.now - asked_at
+        out_for = world.now - sent_at
         resent = sum(out_for >= due for due in (0.22, 0.44, 0.88, 1.76))
         world.show(total_retransmits=before + resent, retransmits=max(0, resent - 1))
         if world.now >= world.link.deadline:
@@ -185,10 +186,10 @@ def test_a_dead_way_out_is_told_when_two_resends_were_in_vain() -> None:
         Cause.PATH_DEAD,
         Where.OUTBOUND,
     )
-    assert world.now - asked_at == pytest.approx(1.0, abs=0.011)
+    assert world.now - sent_at == pytest.approx(0.8, abs=0.011)
     assert world.link.found.evidence == (
         "segments come in (last 0.00 s ago), but our bytes are not acknowledged for"
-        " 1.00 s, 3 retransmissions"
+        " 0.80 s, 2 retransmissions"
     )
 
 
@@ -202,12 +203,12 @@ def test_a_frozen_peer_is_asked_doubted_asked_again_and_told(
     policy = Liveness(peer_idle=allowed, ping_every=every)
     world = quiet(policy=policy)
     alive(world, HEARD + 60.0)
-    asked_at = HEARD + every
-    again_at = asked_at + max(0.5, allowed - 0.25)
-    assert world.times(Ping, since=HEARD) == near(asked_at, again_at)
-    assert world.times(Doubted) == near(asked_at + allowed / 2)
+    first_at = asked_at(HEARD, every=every)
+    again_at = first_at + max(0.5, allowed - 0.25)
+    assert world.times(Ping, since=HEARD) == near(first_at, again_at)
+    assert world.times(Doubted) == near(first_at + allowed / 2)
     assert world.only(Doubted).of == "peer"
-    assert world.now == pytest.approx(asked_at + allowed, abs=0.0011)
+    assert world.now == pytest.approx(first_at + allowed, abs=0.0011)
     assert world.link.found is not None
     assert world.link.found.cause is Cause.PEER_FROZEN
 
@@ -215,20 +216,22 @@ def test_a_frozen_peer_is_asked_doubted_asked_again_and_told(
 def test_without_kernel_evidence_three_pings_share_the_time() -> None:
     world = quiet(with_kernel=False)
     world.run()
-    assert world.times(Ping, since=HEARD) == near(*(HEARD + 10.0 + n for n in range(3)))
-    assert world.now == pytest.approx(HEARD + 13.0, abs=1e-5)
+    assert world.times(Ping, since=HEARD) == near(
+        *(asked_at(HEARD) + n for n in range(3))
+    )
+    assert world.now == pytest.approx(asked_at(HEARD) + 3.0, abs=1e-5)
     assert world.link.found is not None
     assert (world.link.found.cause, world.link.found.where) == (Cause.PATH_DEAD, None)
     assert world.link.found.evidence.startswith(
-        "nothing received for 13.00 s, 3 pings unanswered"
+        "nothing received for 12.98 s, 3 pings unanswered"
     )
 
 
 def test_a_pong_clears_a_doubt_and_measures_the_way() -> None:
     world = quiet()
     alive(world, HEARD + 10.0 + 1.6)
-    assert world.times(Doubted) == near(HEARD + 11.5)
-    world.now = HEARD + 11.7
+    assert world.times(Doubted) == near(asked_at(HEARD) + 1.5)
+    world.now = asked_at(HEARD) + 1.7
     world.read(pong=True)
     assert world.only(Cleared).after == pytest.approx(0.2)
     assert [

@@ -27,7 +27,7 @@ from heartline.errors import UsageError
 from heartline.venue.channels import Stamp, Unit
 from heartline.venue.reading import Answer, Source, Update
 from heartline.venue.writer import Outgoing
-from heartline.wire.pump import slept_through
+from heartline.wire.resting import slept_through
 
 from .contract import Venue
 from .limit import Limit

@@ -87,7 +87,7 @@ class Link:
         self.unanswered = Unanswered(
             epoch, clocks=self.clocks, heartbeat=self.heartbeat
         )
-        self._rest: Rest | None = None
+        self.rest: Rest | None = None
         """Set by a tick that had nothing to judge, void with any other fact."""
         self._flow: Flow | None = None
         self.lateness = Lateness(now=now)
@@ -102,7 +102,7 @@ class Link:
         """Take one fact; return commands and events; move `deadline`."""
         if self.found:
             return []
-        rest, self._rest = self._rest, None
+        rest, self.rest = self.rest, None
         flow, self._flow = self._flow, None
         if rest is not None and isinstance(fact, Tick) and self._rests(rest, fact, now):
             return []
@@ -112,16 +112,16 @@ class Link:
         holds = now > self.deadline or self.lateness.draining
         match fact:
             case Received():
-                asked, silence = self.clocks.asked, self.clocks.busy_silence
+                was = self.clocks.asked, self.peer.wait, self.clocks.busy_silence
                 out = self._on_received(fact, now)
-                same = not asked and silence == self.clocks.busy_silence
+                same = was == (False, None, self.clocks.busy_silence)
                 if same and not self.channel.asked:
                     # Such frames only put deadlines off; the tick finds out by itself.
                     self._flow = flow
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
-                holds = self._rest is not None
+                holds = self.rest is not None
             case Ponged():
                 out = self._on_ponged(fact, now)
             case Answered():
@@ -296,7 +296,7 @@ class Link:
         until = rest.until(fact.evidence, now=now)
         if until is None:
             return False
-        self._rest, self._flow = rest, rest.flow(now=now)
+        self.rest, self._flow = rest, rest.flow(now=now)
         self.lateness.handled(now=now)
         self.waiting = fact.evidence.waiting
         self.deadline = max(until, now + LEAST_STEP)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .evidence import Evidence, Kernel
 from .flow import Flow
 
-SHARED_EVERY = 0.02
+SHARED_EVERY = 0.05
 """Links at rest are looked at in instants this far apart, seconds: many in each."""
 
 
@@ -20,16 +20,22 @@ class Rest:
     the path is doubted, `ask_at` when a question is due that no doubt asks.
     """
 
-    __slots__ = ("_ask_at", "_patience", "_seen")
+    __slots__ = ("ask_at", "patience", "seen")
 
     def __init__(self, seen: Kernel, *, patience: float, ask_at: float) -> None:
-        self._seen = seen
-        self._patience = patience
-        self._ask_at = ask_at
+        self.seen = seen
+        self.patience = patience
+        self.ask_at = ask_at
+
+    def until_at(self, due: float) -> Rest:
+        """The same rest, where something else is due then."""
+        if due >= self.ask_at:
+            return self
+        return Rest(self.seen, patience=self.patience, ask_at=due)
 
     def flow(self, *, now: float) -> Flow:
         """How data that begins to flow puts off what is due."""
-        return Flow(patience=self._patience, ask_at=self._ask_at, now=now)
+        return Flow(patience=self.patience, ask_at=self.ask_at, now=now)
 
     def until(self, evidence: Evidence, *, now: float) -> float | None:
         """When the next look is due; None if this one needs the whole judgement.
@@ -37,7 +43,7 @@ class Rest:
         Only the age of the last segment may have changed. With anything sent, arrived
         or measured, every clock has something to learn.
         """
-        seen, kernel = self._seen, evidence.kernel
+        seen, kernel = self.seen, evidence.kernel
         if (
             kernel is None
             or evidence.unread_bytes
@@ -49,8 +55,8 @@ class Rest:
             or kernel.min_round_trip != seen.min_round_trip
         ):
             return None
-        due = _shared_at(now - kernel.heard_age + self._patience, now)
-        due = min(due, self._ask_at)
+        due = _shared_at(now - kernel.heard_age + self.patience, now)
+        due = min(due, self.ask_at)
         return due if due > now else None
 
 

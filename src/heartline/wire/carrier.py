@@ -179,6 +179,11 @@ class Carrier:
         """Messages taken and not handed over; none once the end has told of them."""
         return 0 if self._ended or self.outbox is None else self.outbox.unsent
 
+    @property
+    def eyes(self) -> KernelEyes | None:
+        """What reads the kernel's evidence; None before the upgrade, after the end."""
+        return self._eyes
+
     def evidence(self) -> Evidence:
         if self._eyes is None:
             return Evidence()

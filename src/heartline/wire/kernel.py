@@ -90,14 +90,14 @@ class KernelEyes:
     must `close` it, or the connection stays open in the kernel.
     """
 
-    __slots__ = ("_buffered", "_count", "_read", "_sock")
+    __slots__ = ("_count", "_read", "_sock", "buffered")
 
     def __init__(self, sock: SocketLike, transport_buffered: Callable[[], int]) -> None:
         """Take a duplicate of `sock`; raises `OSError` if it is closed already.
 
         `transport_buffered` says how many bytes the transport has yet to write.
         """
-        self._buffered = transport_buffered
+        self.buffered = transport_buffered
         self._sock = duplicate(sock)
         self._count = array("i", [0])
         self._read = _system_reader(self._count)
@@ -111,10 +111,14 @@ class KernelEyes:
         sock = self._sock
         try:
             unread = _unread(sock, self._count)
-            kernel = self._read(sock, self._buffered())
+            kernel = self._read(sock, self.buffered())
         except (OSError, ValueError):  # ValueError: closed, the descriptor is -1
             return _NOTHING
         return Evidence(kernel, unread)
+
+    def fileno(self) -> int:
+        """The descriptor of our duplicate; -1 once closed."""
+        return self._sock.fileno()
 
     def was_reset(self) -> bool:
         """Whether the connection ended by RST or by timing out, not by FIN."""

@@ -15,14 +15,19 @@ from typing import Protocol
 from heartline.core.adaptive import LEAST_GAP
 from heartline.core.events import Fact, Output, Received, Tick
 from heartline.core.evidence import Evidence
+from heartline.core.rest import Rest
 
 from .alarms import Alarms
+from .kernel import KernelEyes
 from .pulse import Pulse
+from .resting import PureResting, resting_of, slept_through
 
 LATE = 0.1
 """A read this much after the armed deadline means our own loop stood still: the tick
 is given first, so that what is read is known to be old. The machine has its own say."""
 MOST_ARMED = 3600.0
+MOST_EARLY = 0.5
+"""An alarm that would ring earlier than this before anything is due is set anew."""
 HEARD_WITHIN = 5.0
 """Reads are told to a calm machine with the next fact, question or tick, or after this:
 each `Received` costs it as much as a read of some messages costs their reader."""
@@ -103,12 +108,21 @@ class Machine(Protocol):
     def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
 
 
-def slept_through() -> float:
-    """Seconds this machine has been suspended since boot; 0 where it is not told."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    if clock is None:
-        return 0.0
-    return time.clock_gettime(clock) - time.monotonic()
+class Sleepy(Protocol):
+    """How a machine rests, for its looks to be taken without it."""
+
+    @property
+    def late_after(self) -> float:
+        """A look later than this, in seconds, is the machine's to judge."""
+        ...
+
+    def rest(self) -> tuple[Rest, KernelEyes] | None:
+        """What a look is to find again, and where; None while it does not rest."""
+        ...
+
+    def rested(self, *, until: float, at: float) -> None:
+        """Let the machine know of the looks that it was spared, before any fact."""
+        ...
 
 
 class Pump:
@@ -126,7 +140,10 @@ class Pump:
         "_loop",
         "_obey",
         "_pulse",
+        "_resting",
+        "_rests_as",
         "_settle",
+        "_sleepy",
         "_tell_by",
         "clock",
         "machine",
@@ -144,6 +161,7 @@ class Pump:
         asleep: Callable[[], float] = slept_through,
         pulse: Pulse | None = None,
         heard: Heard | None = None,
+        sleepy: Sleepy | None = None,
     ) -> None:
         self.machine = machine
         self.clock = clock
@@ -162,6 +180,12 @@ class Pump:
         self._armed_at = inf
         self._heard: Heard = heard if heard is not None else _Heard()
         self._tell_by = -inf
+        self._sleepy = sleepy
+        self._resting: PureResting | None = None
+        if sleepy is not None:
+            self._resting = resting_of(loop, clock)
+        self._rests_as: int | None = None
+        """Its number among those at rest; then they are looked at without it."""
 
     @property
     def suspended(self) -> float:
@@ -198,6 +222,7 @@ class Pump:
         self, epoch: int, frames: int, data: int, size_bytes: int, *, now: float
     ) -> None:
         """Tell the machine of a read at `now`, and of those counted before it."""
+        self._rouse()
         if self._pulse is not None:
             self._pulse.feel()
         if self.is_late(now):
@@ -215,6 +240,7 @@ class Pump:
             self._run()
 
     def _run(self) -> None:
+        self._rouse()
         self._feeding = True
         self._heard.until_at = self._tell_by = -inf
         told, least_delay = False, LATE
@@ -272,6 +298,7 @@ class Pump:
     def stop(self) -> None:
         if self._pulse is not None:
             self._pulse.leave(self)
+        self._rouse()
         self._armed_at = inf
         self._alarms.cancel(self)
 
@@ -289,8 +316,10 @@ class Pump:
 
     def _arm(self, least_delay: float = 0.0) -> None:
         """Set the alarm; one that rings too early is cheaper than one set anew."""
+        if self._lie_down():
+            return
         due = self.machine.deadline
-        if due >= self._armed_at:
+        if due >= self._armed_at and (due < self._armed_at + MOST_EARLY or due == inf):
             return
         now = self.clock()
         self._armed_at = due
@@ -298,8 +327,9 @@ class Pump:
 
     def wake(self) -> None:
         """The alarm rings."""
-        if self._armed_at == inf:
+        if self._armed_at == inf and self._rests_as is None:
             return
+        self._rouse()
         self._armed_at = inf
         now, machine = self.clock(), self.machine
         if now >= machine.deadline and now < self._tell_by:
@@ -316,3 +346,33 @@ class Pump:
             return
         self.machine.put_off(heard.at, now=now)
         heard.until_at = min(self.machine.deadline, self._tell_by)
+
+    # --- at rest -------------------------------------------------------------------
+
+    def _lie_down(self) -> bool:
+        """Leave the looks to those who look for all at rest; whether they do."""
+        if self._sleepy is None or (found := self._sleepy.rest()) is None:
+            return False
+        assert self._resting is not None
+        if self._rests_as is None:
+            self._rests_as = self._resting.add(
+                self,
+                *found,
+                late_after=self._sleepy.late_after,
+                due_at=self.machine.deadline,
+            )
+        if self._armed_at != inf:
+            self._armed_at = inf
+            self._alarms.cancel(self)
+        return True
+
+    def _rouse(self) -> None:
+        """Take the looks back, and let the machine know of those it was spared."""
+        number = self._rests_as
+        if number is None:
+            return
+        assert self._resting is not None
+        assert self._sleepy is not None
+        self._rests_as = None
+        until, at = self._resting.take(number)
+        self._sleepy.rested(until=until, at=at)

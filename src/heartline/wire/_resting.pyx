@@ -1,0 +1,218 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False, cdivision=True
+"""`resting.PureResting` once more, compiled: what it does, and why, stands there.
+
+What is compared lies in one array; no object of a link is touched while it rests.
+"""
+
+from libc.math cimport INFINITY, fmod
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from heartline.core.rest import SHARED_EVERY
+from heartline.wire.resting import LEAST_STEP, SLEPT
+
+cdef extern from *:
+    """
+    #ifndef __linux__
+    #error "struct tcp_info is Linux's"
+    #endif
+    #include <netinet/in.h>
+    #include <stdint.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <time.h>
+
+    typedef struct {
+        int fd;
+        double due_at, looked_at, late_after, asleep, patience, ask_at;
+        uint64_t acked, received;
+        uint32_t rtt, rttvar, min_rtt;
+    } heartline_sleep;
+
+    static double heartline_seconds(clockid_t clock) {
+        struct timespec at;
+        clock_gettime(clock, &at);
+        return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
+    }
+    static double heartline_now(void) {
+        return heartline_seconds(CLOCK_MONOTONIC);
+    }
+    static double heartline_asleep(void) {
+        return heartline_seconds(CLOCK_BOOTTIME) - heartline_now();
+    }
+    static uint32_t heartline_u32(const char *at) {
+        uint32_t found;
+        memcpy(&found, at, 4);
+        return found;
+    }
+    static uint64_t heartline_u64(const char *at) {
+        uint64_t found;
+        memcpy(&found, at, 8);
+        return found;
+    }
+    /* The age of the last segment; negative if anything else has changed. The fields,
+       and from which size on there are enough of them: wire/kernel.py. */
+    static double heartline_heard_age(const heartline_sleep *seen) {
+        char info[256] = {0};
+        socklen_t size = sizeof info;
+        uint32_t data_age, ack_age, rtt, min_rtt;
+        if (getsockopt(seen->fd, IPPROTO_TCP, 11, info, &size) < 0 || size < 144)
+            return -1.0;
+        rtt = heartline_u32(info + 68);
+        min_rtt = heartline_u32(info + 148);
+        if (min_rtt == UINT32_MAX)
+            min_rtt = rtt;
+        if (info[0] == 7 || !heartline_u32(info + 140)
+            || heartline_u32(info + 24) || heartline_u32(info + 144)
+            || heartline_u64(info + 120) != seen->acked
+            || heartline_u64(info + 128) != seen->received
+            || rtt != seen->rtt || heartline_u32(info + 72) != seen->rttvar
+            || min_rtt != seen->min_rtt)
+            return -1.0;
+        data_age = heartline_u32(info + 52);
+        ack_age = heartline_u32(info + 56);
+        return (double)(data_age < ack_age ? data_age : ack_age) / 1e3;
+    }
+    """
+    ctypedef struct heartline_sleep:
+        int fd
+        double due_at, looked_at, late_after, asleep, patience, ask_at
+        uint64_t acked, received
+        uint32_t rtt, rttvar, min_rtt
+    double heartline_now()
+    double heartline_asleep()
+    double heartline_heard_age(const heartline_sleep *seen)
+
+cdef double _SHARED_EVERY = SHARED_EVERY
+cdef double _LEAST_STEP = LEAST_STEP
+cdef double _SLEPT = SLEPT
+
+
+cdef class Resting:
+    cdef object __weakref__
+    cdef object _alarms
+    cdef heartline_sleep *_sleeps
+    cdef Py_ssize_t _room
+    cdef list _who, _buffered, _free
+    cdef double _armed_at
+    cdef bint _looking
+
+    def __init__(self, alarms, clock=None, asleep=None):
+        self._alarms = alarms
+        self._who = []
+        self._buffered = []
+        self._free = []
+        self._armed_at = INFINITY
+
+    def __dealloc__(self):
+        free(self._sleeps)
+
+    def __len__(self):
+        return len(self._who) - len(self._free)
+
+    def add(self, who, rest, eyes, *, double late_after, double due_at):
+        cdef Py_ssize_t number
+        cdef heartline_sleep *sleep
+        if self._free:
+            number = self._free.pop()
+            self._who[number] = who
+            self._buffered[number] = eyes.buffered
+        else:
+            number = len(self._who)
+            self._make_room(number + 1)
+            self._who.append(who)
+            self._buffered.append(eyes.buffered)
+        seen = rest.seen
+        sleep = &self._sleeps[number]
+        sleep.fd = eyes.fileno()
+        sleep.due_at = due_at
+        sleep.looked_at = heartline_now()
+        sleep.late_after = late_after
+        sleep.asleep = heartline_asleep()
+        sleep.patience = rest.patience
+        sleep.ask_at = rest.ask_at
+        sleep.acked = seen.acked_bytes
+        sleep.received = seen.received_bytes
+        sleep.rtt = round(seen.round_trip * 1e6)
+        sleep.rttvar = round(seen.round_trip_deviation * 1e6)
+        sleep.min_rtt = round(seen.min_round_trip * 1e6)
+        self._arm(due_at)
+        return number
+
+    def take(self, Py_ssize_t number):
+        cdef heartline_sleep *sleep
+        if not 0 <= number < len(self._who) or self._who[number] is None:
+            raise KeyError(number)
+        sleep = &self._sleeps[number]
+        self._who[number] = self._buffered[number] = None
+        self._free.append(number)
+        found = sleep.due_at, sleep.looked_at
+        sleep.due_at = INFINITY
+        if not len(self):
+            self._armed_at = INFINITY
+            self._alarms.cancel(self)
+        return found
+
+    def wake(self):
+        cdef Py_ssize_t number
+        cdef double now = heartline_now()
+        cdef double asleep = heartline_asleep()
+        cdef double next_at = INFINITY
+        cdef list woken = []
+        self._armed_at = -INFINITY
+        for number in range(len(self._who)):
+            if self._sleeps[number].due_at <= now and not self._look(
+                number, now, asleep
+            ):
+                woken.append(self._who[number])
+        try:
+            for who in woken:
+                who.wake()
+        finally:
+            for number in range(len(self._who)):
+                if self._sleeps[number].due_at < next_at:
+                    next_at = self._sleeps[number].due_at
+            self._armed_at = INFINITY
+            self._arm(max(next_at, now + _LEAST_STEP))
+
+    cdef bint _look(self, Py_ssize_t number, double now, double asleep) except -1:
+        cdef heartline_sleep *sleep = &self._sleeps[number]
+        cdef double age, due, shared
+        if now - sleep.due_at > sleep.late_after or asleep - sleep.asleep > _SLEPT:
+            return False
+        if self._buffered[number]():
+            return False
+        sleep = &self._sleeps[number]
+        age = heartline_heard_age(sleep)
+        if age < 0:
+            return False
+        due = now - age + sleep.patience
+        shared = due - fmod(due, _SHARED_EVERY)
+        if shared > now:
+            due = shared
+        if sleep.ask_at < due:
+            due = sleep.ask_at
+        if due <= now:
+            return False
+        sleep.due_at = max(due, now + _LEAST_STEP)
+        sleep.looked_at = now
+        return True
+
+    cdef int _make_room(self, Py_ssize_t count) except -1:
+        cdef Py_ssize_t room
+        cdef void *more
+        if count <= self._room:
+            return 0
+        room = max(64, 2 * self._room)
+        more = realloc(self._sleeps, room * sizeof(heartline_sleep))
+        if more == NULL:
+            raise MemoryError
+        self._sleeps = <heartline_sleep *>more
+        self._room = room
+        return 0
+
+    cdef int _arm(self, double due_at) except -1:
+        if due_at < self._armed_at:
+            self._armed_at = due_at
+            self._alarms.set(self, due_at)
+        return 0

@@ -1,0 +1,161 @@
+"""Links at rest, looked at in one go: whether the kernel still tells what it told.
+
+A look through pump, session and link touches a hundred objects of each stream, which a
+thousand streams have pushed out of every cache until the next. Here a look is the
+kernel's answer beside what was seen, and only who has something to learn is woken.
+
+`Resting` is compiled where that could be built, and `PureResting` where not: the same
+in every result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias, cast
+from weakref import WeakValueDictionary
+
+from heartline.compiled import compiled
+from heartline.core.rest import Rest
+from heartline.core.timers import Timers
+
+from .alarms import Alarms, Sleeper
+from .kernel import KernelEyes
+
+LEAST_STEP = 0.001
+"""A look is followed by the next no sooner than this."""
+SLEPT = 0.1
+"""Seconds by which the machine was suspended, and not just two clocks read apart."""
+
+
+def slept_through() -> float:
+    """Seconds this machine has been suspended since boot; 0 where it is not told."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    if clock is None:
+        return 0.0
+    return time.clock_gettime(clock) - time.monotonic()
+
+
+@dataclass(slots=True)
+class _Sleep:
+    who: Sleeper
+    rest: Rest
+    eyes: KernelEyes
+    late_after: float
+    due_at: float
+    looked_at: float
+    asleep: float
+
+
+class PureResting:
+    """The links of one loop that rest; each has a number while it does."""
+
+    def __init__(
+        self,
+        alarms: Alarms,
+        clock: Callable[[], float] = time.monotonic,
+        asleep: Callable[[], float] = slept_through,
+    ) -> None:
+        self._alarms = alarms
+        self._clock = clock
+        self._asleep = asleep
+        self._sleeps: dict[int, _Sleep] = {}
+        self._timers: Timers[int] = Timers()
+        self._armed_at = inf
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._sleeps)
+
+    def add(
+        self,
+        who: Sleeper,
+        rest: Rest,
+        eyes: KernelEyes,
+        *,
+        late_after: float,
+        due_at: float,
+    ) -> int:
+        """Look for `who` from `due_at` on, and wake it once a look is not enough.
+
+        Nor is it `late_after` seconds late. `who` must `take` itself back when woken,
+        and before it asks its machine anything.
+        """
+        self._last += 1
+        now = self._clock()
+        self._sleeps[self._last] = _Sleep(
+            who, rest, eyes, late_after, due_at, now, self._asleep()
+        )
+        self._timers.set(self._last, due_at)
+        self._arm(due_at)
+        return self._last
+
+    def take(self, number: int) -> tuple[float, float]:
+        """End a rest: when the next look was due, and when the last was taken."""
+        sleep = self._sleeps.pop(number)
+        self._timers.cancel(number)
+        if not self._sleeps:
+            self._armed_at = inf
+            self._alarms.cancel(self)
+        return sleep.due_at, sleep.looked_at
+
+    def wake(self) -> None:
+        """Look at all that are due by now."""
+        now, asleep = self._clock(), self._asleep()
+        self._armed_at = -inf
+        woken: list[Sleeper] = []
+        while (number := self._timers.pop(now=now)) is not None:
+            sleep = self._sleeps[number]
+            if not self._look(sleep, now, asleep):
+                woken.append(sleep.who)
+            self._timers.set(number, max(sleep.due_at, now + LEAST_STEP))
+        try:
+            for who in woken:
+                who.wake()
+        finally:
+            self._armed_at = inf
+            self._arm(self._timers.next_at)
+
+    def _look(self, sleep: _Sleep, now: float, asleep: float) -> bool:
+        """Whether it rests on."""
+        if now - sleep.due_at > sleep.late_after or asleep - sleep.asleep > SLEPT:
+            return False
+        until = sleep.rest.until(sleep.eyes.read(), now=now)
+        if until is None:
+            return False
+        sleep.due_at, sleep.looked_at = max(until, now + LEAST_STEP), now
+        return True
+
+    def _arm(self, due_at: float) -> None:
+        if due_at < self._armed_at:
+            self._armed_at = due_at
+            self._alarms.set(self, due_at)
+
+
+AnyResting: TypeAlias = PureResting
+Resting = PureResting
+if (_found := compiled("wire._resting")) is not None:
+    Resting = cast("type[PureResting]", _found.Resting)
+
+
+def resting_of(
+    loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+) -> PureResting:
+    """The one of `loop`, which lasts as long as somebody holds it.
+
+    The compiled one reads the clocks by itself: only for those of the system.
+    """
+    resting = _RESTING.get(loop)
+    if resting is None:
+        alarms = Alarms.of(loop, clock)
+        kind = Resting if clock is time.monotonic else PureResting
+        resting = _RESTING[loop] = kind(alarms, clock, slept_through)
+    return resting
+
+
+_RESTING: WeakValueDictionary[asyncio.AbstractEventLoop, PureResting] = (
+    WeakValueDictionary()
+)

@@ -1,0 +1,268 @@
+"""Looks at links at rest: the short way sees what the long one would see."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from heartline.compiled import compiled
+from heartline.core.rest import Rest
+from heartline.wire.alarms import Alarms
+from heartline.wire.kernel import KernelEyes
+from heartline.wire.resting import PureResting, slept_through
+
+_compiled = compiled("wire._resting")
+KINDS = [pytest.param(PureResting, id="pure")]
+if _compiled is not None:
+    KINDS.append(pytest.param(_compiled.Resting, id="compiled"))
+
+FAR = 1e9
+
+
+@dataclass(eq=False)
+class Bell:
+    """Stands for the loop's alarms: remembers when it is to ring, and for whom."""
+
+    due: dict[object, float] = field(default_factory=dict[object, float])
+
+    def set(self, sleeper: object, due_at: float) -> None:
+        self.due[sleeper] = due_at
+
+    def cancel(self, sleeper: object) -> None:
+        self.due.pop(sleeper, None)
+
+
+class Sleeper:
+    """Takes itself back when it is woken, as it must."""
+
+    def __init__(self, resting: PureResting) -> None:
+        self.resting = resting
+        self.number = -1
+        self.woken = 0
+        self.fails = False
+
+    def wake(self) -> None:
+        self.woken += 1
+        self.resting.take(self.number)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+class Line:
+    """A connection on loopback whose two ends have exchanged something."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.ours = socket.create_connection(listening.getsockname())
+            self.theirs, _ = listening.accept()
+        self.held = 0
+        self.eyes = KernelEyes(self.ours, lambda: self.held)
+        self.ours.sendall(b"ping")
+        assert self.theirs.recv(4) == b"ping"
+        self.theirs.sendall(b"pong")
+        assert self.ours.recv(4) == b"pong"
+        self.settle()
+
+    def settle(self) -> None:
+        """Until all that is out has been acknowledged."""
+        deadline = time.monotonic() + 10.0
+        while (seen := self.eyes.read().kernel) and seen.outstanding_bytes:
+            assert time.monotonic() < deadline
+
+    def rest(self, *, ask_at: float = FAR, patience: float = 60.0) -> Rest:
+        seen = self.eyes.read().kernel
+        if seen is None:
+            pytest.skip("this system gives no kernel evidence")
+        return Rest(seen, patience=patience, ask_at=ask_at)
+
+    def close(self) -> None:
+        self.eyes.close()
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture(params=KINDS)
+def resting(request: pytest.FixtureRequest, bell: Bell) -> PureResting:
+    kind: Callable[..., PureResting] = request.param
+    return kind(cast(Alarms, bell), time.monotonic, slept_through)
+
+
+def lie_down(
+    resting: PureResting,
+    line: Line,
+    rest: Rest,
+    *,
+    late_after: float = 30.0,
+    late: float = 0.0,
+) -> Sleeper:
+    """A link whose look is due now, or was a moment ago."""
+    sleeper = Sleeper(resting)
+    sleeper.number = resting.add(
+        sleeper,
+        rest,
+        line.eyes,
+        late_after=late_after,
+        due_at=time.monotonic() - late,
+    )
+    return sleeper
+
+
+def test_a_link_as_it_was_sleeps_on_until_the_whole_look_would_be_due(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    rest = line.rest()
+    sleeper = lie_down(resting, line, rest)
+    before = time.monotonic()
+    resting.wake()
+    after = time.monotonic()
+    assert not sleeper.woken
+    until, looked_at = resting.take(sleeper.number)
+    assert before <= looked_at <= after
+    wanted = [rest.until(line.eyes.read(), now=looked_at + d) for d in (0.0, -0.002)]
+    # The age is told in whole milliseconds: one may have passed between two looks.
+    assert min(abs(until - each) for each in wanted if each is not None) <= 0.051
+    assert until <= before + rest.patience
+
+
+def test_the_alarm_is_set_for_the_first_who_is_due(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    soon = time.monotonic() + 200.0
+    first = lie_down(resting, line, line.rest(ask_at=soon, patience=900.0))
+    lie_down(resting, line, line.rest(ask_at=soon + 1.0, patience=900.0))
+    resting.wake()
+    due = bell.due[resting]
+    until, _ = resting.take(first.number)
+    assert due == until == soon
+
+
+def heard(line: Line) -> None:
+    line.theirs.sendall(b"news")
+
+
+def heard_and_read(line: Line) -> None:
+    line.theirs.sendall(b"news")
+    assert line.ours.recv(4) == b"news"
+
+
+def said(line: Line) -> None:
+    line.ours.sendall(b"more")
+    line.settle()
+
+
+def holds(line: Line) -> None:
+    line.held = 1
+
+
+def closed(line: Line) -> None:
+    line.eyes.close()
+
+
+def reset(line: Line) -> None:
+    line.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    line.theirs.close()
+    deadline = time.monotonic() + 10.0
+    while not line.eyes.was_reset():
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("happens", [heard, heard_and_read, said, holds, closed, reset])
+def test_whatever_has_happened_wakes_it(
+    resting: PureResting, line: Line, happens: Callable[[Line], None]
+) -> None:
+    sleeper = lie_down(resting, line, line.rest())
+    happens(line)
+    resting.wake()
+    assert sleeper.woken == 1
+    assert not len(resting)
+
+
+def test_silence_past_its_patience_wakes_it(resting: PureResting, line: Line) -> None:
+    sleeper = lie_down(resting, line, line.rest(patience=-0.001))
+    resting.wake()
+    assert sleeper.woken == 1
+
+
+def test_a_question_that_is_due_wakes_it(resting: PureResting, line: Line) -> None:
+    sleeper = lie_down(resting, line, line.rest(ask_at=time.monotonic()))
+    resting.wake()
+    assert sleeper.woken == 1
+
+
+def test_a_look_that_comes_too_late_is_left_to_the_machine(
+    resting: PureResting, line: Line
+) -> None:
+    due_at = time.monotonic() - 0.2
+    sleeper = Sleeper(resting)
+    sleeper.number = resting.add(
+        sleeper, line.rest(), line.eyes, late_after=0.1, due_at=due_at
+    )
+    taken: list[Any] = []
+    sleeper.wake = lambda: taken.append(resting.take(sleeper.number))  # type: ignore[method-assign]
+    resting.wake()
+    # And it learns how late: the look it was promised is the one that did not come.
+    assert [until for until, _ in taken] == [due_at]
+
+
+def test_who_was_taken_back_is_not_looked_at(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    sleeper = lie_down(resting, line, line.rest())
+    heard(line)
+    resting.take(sleeper.number)
+    assert resting not in bell.due
+    resting.wake()
+    assert not sleeper.woken
+    with pytest.raises(KeyError):
+        resting.take(sleeper.number)
+
+
+def test_a_fault_of_one_forgets_nobody_else(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    rest = line.rest()
+    sleepers = [lie_down(resting, line, rest) for _ in range(3)]
+    sleepers[0].fails = sleepers[1].fails = True
+    heard(line)
+    with pytest.raises(ZeroDivisionError):
+        resting.wake()
+    assert resting in bell.due
+    deadline = time.monotonic() + 10.0
+    while not all(sleeper.woken for sleeper in sleepers):
+        assert time.monotonic() < deadline
+        with contextlib.suppress(ZeroDivisionError):
+            resting.wake()
+    assert [sleeper.woken for sleeper in sleepers] == [1, 1, 1]
+
+
+def test_very_many_rest_and_are_found_again(resting: PureResting, line: Line) -> None:
+    rest = line.rest()
+    sleepers = [lie_down(resting, line, rest) for _ in range(200)]
+    for sleeper in sleepers[::2]:
+        resting.take(sleeper.number)
+    more = [lie_down(resting, line, rest) for _ in range(150)]
+    resting.wake()
+    assert len(resting) == 250
+    heard(line)
+    for each in sleepers[1::2] + more:
+        until, _ = resting.take(each.number)
+        assert until > time.monotonic()
+    assert not len(resting)
