@@ -479,6 +479,27 @@ def test_a_venue_that_takes_one_link_only_sees_the_old_one_go_first() -> None:
     assert stream.status().live
 
 
+@pytest.mark.parametrize("useful", [True, False])
+def test_a_link_that_was_useful_leaves_no_failures_to_the_one_that_replaces_it(
+    useful: bool,
+) -> None:
+    stream = Replaced(lifetime=None)
+    stream.feed(Ended(1, Cause.RESET), after=0.1)
+    stream.connect()
+    stream.answers = {2}
+    if useful:
+        for _ in range(30):
+            stream.feed(Received(2, 1, 1, 10), after=1.0)
+    assert stream.status().attempt == 2
+    stream.feed(Noticed(2, "going down", 30.0), after=0.1)
+    stream.wait_for(Dial, within=2.0) if stream.told[-1] != Dial(3, 1) else None
+    stream.feed(DialSucceeded(3, "a:3", Evidence()), after=0.1)
+    stream.feed(Synced(3, 1), after=0.1)
+    stream.feed(Joined(3), after=0.1)
+    assert stream.session.epoch == 3
+    assert stream.status().attempt == (1 if useful else 2)
+
+
 def test_a_link_that_took_over_is_adopted_once() -> None:
     """Not again after it was lost, when another takes its place."""
     stream = Replaced()

@@ -15,7 +15,8 @@ from heartline.core.channel_events import (
     SnapshotFailed,
     Subscribe,
 )
-from heartline.core.events import GapFound
+from heartline.core.contracts import Freshness
+from heartline.core.events import ChannelRevived, ChannelStalled, GapFound
 from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.fetches import Fetch, Hosts, Snapshots
 from heartline.core.gaps import Ledger
@@ -24,6 +25,7 @@ from heartline.core.restore import Joins, Numbers, Place, Restored, place
 from heartline.core.restoring import Release, Unrestored
 from heartline.core.sequence import Numbering, Rule
 from heartline.core.subscribing import Standing
+from heartline.core.watched import Change
 
 POLICY = Snapshots(
     within=3.0, keep=6, keep_bytes=1000, backoff=Backoff(base=0.4, cap=0.4)
@@ -375,6 +377,24 @@ def test_a_call_that_brings_nothing_is_told_and_made_again_until_it_does() -> No
     [failed] = [e for e in book.fail("gone") if isinstance(e, SnapshotFailed)]
     assert failed.attempts == 1
     assert book.feed.troubles["a"] == Unrestored(book.now, "it has no snapshot: gone")
+
+
+def test_a_channel_that_stalled_while_it_waited_is_in_no_trouble_once_it_speaks() -> (
+    None
+):
+    declared = Freshness(every=2.0, redial=False)
+    book = Book(contract=lambda channel: declared)
+    book.begin()
+    book.come(3)
+    book.snapshot(3)
+    book.come(4)
+    book.come(9)
+    while not [e for e in book.told if isinstance(e, ChannelStalled)]:
+        book.tick()
+    assert isinstance(book.feed.troubles["a"], Change)
+    out = book.come(10)
+    assert [e.channel for e in out if isinstance(e, ChannelRevived)] == ["a"]
+    assert not isinstance(book.feed.troubles.get("a"), Change)
 
 
 def test_failures_on_one_link_do_not_count_on_the_next() -> None:
