@@ -463,10 +463,11 @@ async def test_a_server_that_accepts_and_closes_is_dialled_with_patience() -> No
     async with FaultyServer(rate=50) as server:
         await server.do("flap", code=1001)
         began = time.monotonic()
-        async with watching(server.url, backoff=eager) as w:
+        once = heartline.Dialling(per_second=1)
+        async with watching(server.url, backoff=eager, dialling=once) as w:
             await w.until(lambda: len(w.of(Connecting)) >= 11, "dials", 15)
             took = time.monotonic() - began
-            # Ten at once, then one a second: the budget of dials to one host.
+            # Ten at once, then one a second: the budget of dials to a venue's host.
             assert took >= 1.0
             assert len(w.of(Connecting)) <= 10 + took + 1
             attempts = [e.attempt for e in w.of(Connected)]
