@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 import heartline
 from heartline.server.gate import Gate, agree
+from heartline.server.limits import SPARE
 from loopback import both_loops, server_tls, trusting, until
 from server_kit import (
     HEADERS,
@@ -252,6 +253,22 @@ async def test_one_client_too_many_is_refused_and_let_in_when_there_is_room() ->
         await until(lambda: server.status.clients == 0, "room")
         async with dial(server.url):
             await joined(server)
+
+
+@in_loop
+async def test_a_server_is_full_before_its_process_runs_out_of_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    async with heartline.serve() as server, dial(server.url):
+        await joined(server)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (SPARE + 1, hard))
+        assert (await refused(server.url))[0] == 503
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
+        async with dial(server.url):
+            await joined(server, 2)
 
 
 @in_loop

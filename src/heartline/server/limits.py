@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from heartline.errors import UsageError
+
+try:
+    import resource
+except ImportError:  # no such limit, as on Windows
+    resource = None  # type: ignore[assignment]
+
+SPARE = 64
+"""Descriptors for all else that a process has open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one server and each of its clients may take. Inclusive; seconds and bytes.
 
-    `connections`: clients at once; the next is refused with 503.
+    `connections`: clients at once, as far as the process may have descriptors for them
+    and 64 more; the next is refused with 503.
     `message_bytes`: a client's message, compressed or not; more is closed with 1009.
     `upgrade`: from the accepted connection to the whole upgrade request, TLS included.
     `pings_per_minute`: a client's pings, in any rhythm; more is closed with 1008.
@@ -35,6 +45,17 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"Limits.{name}", wanted="more than 0", got=value)
+
+
+def descriptors_for_clients() -> float:
+    """How many clients the process may have descriptors for, with some to spare.
+
+    Beyond that nobody could be accepted, nor refused: the system says no to both.
+    """
+    if resource is None:
+        return inf
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return inf if soft == resource.RLIM_INFINITY else soft - SPARE
 
 
 class Allowance:

@@ -32,6 +32,7 @@ from .client import Client
 from .drain import Leaving, part
 from .gate import Answer, refuse
 from .hub import INTERNAL_ERROR, Handlers
+from .limits import descriptors_for_clients
 from .outgoing import outgoing
 from .pace import Pace
 from .plan import Plan, ServerStatus
@@ -347,7 +348,8 @@ class Server:
     def _judge(
         self, upgrade: WSUpgradeRequest
     ) -> WSUpgradeResponseWithListener | Answer:
-        full = len(self._clients) >= self.limits.connections
+        most = min(self.limits.connections, descriptors_for_clients())
+        full = len(self._clients) >= most
         if full or self._leaving is not None:
             body = "full" if full else "going away"
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, body, {"Retry-After": "1"})
