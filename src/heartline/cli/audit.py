@@ -145,7 +145,7 @@ def _tell(audit: Audit, file: str, venue: str) -> None:
     if len(books) > MOST_ROWS:
         console.print(f"And {len(books) - MOST_ROWS:,} more channels: see --json.\n")
     _tell_losses(console, audit)
-    for line in (*suspicions(audit), *ages(audit), sums(audit)):
+    for line in (*suspicions(audit), *ages(audit), *proofs(audit), sums(audit)):
         console.print(line)
     console.print(verdict(audit), style="green" if audit.whole else "bold red")
 
@@ -185,6 +185,8 @@ def row_of(each: ChannelAudit) -> Row:
         rule = f"{each.suspicions.rule}?"
     elif rule and not each.numbered:
         rule = "none came"
+    elif each.checksums is not None and not rule:
+        rule = "checksums"
     return Row(
         channel=WHOLE_LINK if each.channel is None else each.channel,
         rule=rule,
@@ -230,7 +232,9 @@ def gap_words(channel: str | None, gap: AuditedGap) -> str:
     """One gap in one line."""
     name = WHOLE_LINK if channel is None else one_line(channel)
     of = f" of {one_line(gap.of)}" if gap.of else ""
-    if gap.first is None:
+    if gap.checksum:
+        what = "the checksum of its book does not agree"
+    elif gap.first is None:
         what = "the numbers do not follow"
     elif gap.first == gap.last:
         what = f"number {gap.first}{of} missing"
@@ -308,23 +312,39 @@ def sums(audit: Audit) -> str:
     )
 
 
+def proofs(audit: Audit) -> Iterator[str]:
+    """How many checksums were verified, where there were any."""
+    told = [each.checksums for each in audit.channels if each.checksums is not None]
+    agreed, disagreed = sum(s.agreed for s in told), sum(s.disagreed for s in told)
+    if told:
+        unread = sum(s.unread for s in told)
+        more = f" {unread:,} messages could not be read for them." if unread else ""
+        yield (
+            f"Checksums of {_several(len(told), 'book')}: {agreed:,} agree, "
+            f"{disagreed:,} do not.{more}"
+        )
+
+
 def verdict(audit: Audit) -> str:
     """Whether something is missing, and how much of it could have been seen."""
     numbered = sum(
-        bool(each.numbered) and each.rule in ("chain", "range", "step")
+        (bool(each.numbered) and each.rule in ("chain", "range", "step"))
+        or (each.checksums is not None and each.checksums.agreed > 0)
         for each in audit.channels
     )
     everything = any(each.numbered for each in audit.link)
     seen = len(audit.channels) if everything else numbered
     share = f"{seen:,} of {_several(len(audit.channels), 'channel')}"
+    proven = any(each.checksums is not None for each in audit.channels)
+    would = "Numbers and checksums" if proven else "Numbers"
     if audit.whole:
         known = "" if seen == len(audit.channels) else "known to be "
-        return f"Nothing is {known}missing. Numbers would show a loss in {share}."
+        return f"Nothing is {known}missing. {would} would show a loss in {share}."
     bad = sum(not each.totals.whole for each in audit.channels)
     parts = [_several(bad, "channel")] if bad else []
     parts += [WHOLE_LINK[1:-1]] if any(not e.totals.whole for e in audit.link) else []
     parts += [_several(len(audit.outages), "outage")] if audit.outages else []
-    return f"Messages are missing: {', '.join(parts)}. Numbers show it in {share}."
+    return f"Messages are missing: {', '.join(parts)}. {would} show it in {share}."
 
 
 def moment(at: float) -> str:

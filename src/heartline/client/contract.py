@@ -18,6 +18,7 @@ from heartline.core.subscribing import Subscribing
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 from heartline.venue.classify import Contract
+from heartline.venue.levels import Books
 from heartline.venue.load import load
 from heartline.venue.numbering_terms import numbered
 from heartline.venue.pattern import Pattern
@@ -49,11 +50,15 @@ class Venue:
     snapshots: Snapshots | None = field(default_factory=Snapshots)
     """How the state of those channels is fetched that send nothing but changes; None:
     it is not, and what comes after a gap is passed on as it comes."""
+    checksums: bool = True
+    """Whether books are verified, where the venue sends checksums of them."""
     contract: Contract = field(init=False)
+    books: Books = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         endpoint = load(self.name).endpoint(self.endpoint)
         object.__setattr__(self, "contract", Contract(endpoint))
+        object.__setattr__(self, "books", Books(self.contract))
         if isinstance(self.channels, str):
             raise UsageError("channels", wanted="a sequence of names", got="one text")
         for channel in self.channels:
@@ -94,6 +99,7 @@ class Venue:
             numbered=tuple(numbered(rule) for rule in rules),
             contract=self._declared(),
             restored=self._restored,
+            book=self.books.book if self.checksums else _bookless,
             snapshots=self.snapshots or Snapshots(),
         )
 
@@ -217,6 +223,10 @@ def rhythms(
         idle = None if each.idle_s is None else seconds(each.idle_s, known)
         found.append((index, Rhythm(every=every, idle=idle, now=now)))
     return found
+
+
+def _bookless(channel: str, rule: int) -> None:
+    """Nothing is verified."""
 
 
 def _rate(rate: VenueRate) -> Rate:

@@ -198,6 +198,8 @@ class Conversation:
                 )
                 if told is not None:
                     self._owner.obey(told, items)
+            if line.proof is not None:
+                self.prove(line, reading, each, items, now)
             if reading.links or reading.rest:
                 self.count_rest(reading, items, now)
                 self.count_links(reading, items, now)
@@ -219,6 +221,21 @@ class Conversation:
             source.channel, source.rule, now=now
         )
         return line
+
+    def prove(
+        self,
+        line: Line,
+        reading: Update,
+        data: str | bytes,
+        items: list[Read],
+        now: float,
+    ) -> None:
+        """Have the line's book proven by a message that its checksum stands in."""
+        assert reading.source.rule is not None
+        changes = self._venue.books.readers[reading.source.rule].read(data)
+        out = self.feed.prove(line, changes, reading.last, now=now)
+        if out:
+            self._owner.obey(out, items)
 
     def keep(
         self,

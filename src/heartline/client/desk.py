@@ -38,7 +38,7 @@ from heartline.core.events import (
 from heartline.core.feed import Feed, FeedOutput
 from heartline.core.fetches import Fetch
 from heartline.core.gaps import Ledger
-from heartline.core.items import Cause, Condition, Gap
+from heartline.core.items import Condition, Gap
 from heartline.core.restoring import Release
 from heartline.core.unread import Unread
 from heartline.observe import redact_text
@@ -311,7 +311,7 @@ class Desk:
                     self._owner.prove(each.epoch)
                 case Redial():
                     reason = f"{each.channel}: {each.reason}"
-                    self._owner.give_up(each.epoch, Cause.CHANNEL_STALLED, reason)
+                    self._owner.give_up(each.epoch, each.cause, reason)
                 case Replace() | Retire() | Fetch():
                     raise AssertionError(each)
                 case GapFound():

@@ -143,6 +143,8 @@ class Joining:
                 )
                 if told is not None:
                     self._owner.obey(told, items)
+            if line.proof is not None:
+                piece.talk.prove(line, reading, piece.data, items, now)
             piece.talk.count_rest(reading, items, now)
             if self._looks and piece.at == now:
                 # What was held, or is double, says nothing of how old the data is.

@@ -54,6 +54,7 @@ class Redial(Struct, frozen=True):
     epoch: int
     channel: str
     reason: str
+    cause: Cause = Cause.CHANNEL_STALLED
 
 
 ChannelCommand: TypeAlias = Subscribe | Unsubscribe | Replace | Retire | Prove | Redial

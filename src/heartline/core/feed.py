@@ -31,9 +31,10 @@ from .gaps import Entry, Ledger
 from .items import Gap, Message
 from .lines import Line as Line
 from .lines import Lines
+from .mending import Mending
 from .misread import Misread
 from .restore import Numbers
-from .restoring import ChannelTrouble, Restoring
+from .restoring import ChannelTrouble, Restoring, Unrestored
 from .restoring import FeedOutput as FeedOutput
 from .rules import tracker_of
 from .sequence import Anomaly, Missing, Reset, Unreadable
@@ -76,9 +77,10 @@ class Feed:
             tracker_of(each.numbering) if each is not None else None
             for each in terms.numbered
         ]
-        again = [each is not None and each.resubscribe for each in terms.numbered]
-        rules = zip(self.trackers, again, strict=True)
+        rules = zip(self.trackers, terms.numbered, strict=True)
         self._lines = Lines(ledger, tuple(rules))
+        self.mending = Mending(self, terms.book, draw=draw)
+        self.prove = self.mending.prove
         self.restoring = Restoring(
             self, terms.snapshots, hosts=hosts or Hosts(), draw=draw
         )
@@ -88,6 +90,7 @@ class Feed:
     def deadline(self) -> float:
         """When `tick` is wanted; inf if nothing is awaited."""
         due = min(self.subscriptions.deadline, self.restoring.deadline)
+        due = min(due, self.mending.deadline)
         return min(due, self.watch.deadline) if self._is_open else due
 
     # --- what is wanted -----------------------------------------------------------
@@ -108,6 +111,7 @@ class Feed:
         for name in names:
             self.watch.unwatch(name)
             self.restoring.unwant(name)
+            self.mending.proofs.drop(name)
             self.troubles.pop(name, None)
             self._lines.drop(name)
         self._bounds.renew()
@@ -123,6 +127,7 @@ class Feed:
             if tracker is not None:
                 tracker.begin()
         self._lines.begin()
+        self.mending.begin()
         self.restoring.begin(epoch)
         asked = self.subscriptions.open(epoch, now=now)
         return [*asked, *self.restoring.confirmed(now=now)]
@@ -173,6 +178,7 @@ class Feed:
         line = self._lines.line(channel, rule, wanted=wanted, now=now)
         line.restore = self.restoring.holder(channel)
         line.watched = self.watch.of(channel)
+        line.proof = self.mending.proofs.of(channel if wanted else None, rule)
         return line
 
     def take(
@@ -255,14 +261,16 @@ class Feed:
             told += self.subscriptions.data(name, now=now)
             # What comes while it is being left belongs to the subscription that ends.
             line.is_live = self.standing(name) in (None, Standing.LIVE)
-        self.troubles.pop(name, None)
+        if line.proof is None or not line.proof.doubted:
+            self.troubles.pop(name, None)
         if change is not None:
             told += self._revived(change, now)
         return told or None
 
     def _revived(self, change: Change, now: float) -> list[FeedOutput]:
         name, after = change.channel, change.silence
-        self.troubles.pop(name, None)
+        if not isinstance(self.troubles.get(name), Unrestored):
+            self.troubles.pop(name, None)
         return [ChannelRevived(at=now, epoch=self.epoch, channel=name, after=after)]
 
     def look(
@@ -280,8 +288,8 @@ class Feed:
             entries += self.ledger.enter(
                 line.account, odd, from_at=line.at, now=now, epoch=self.epoch
             )
-            line.wounded = True
-        if anew and line.name is not None:
+            self._lines.wound(line)
+        if anew and line.name is not None and line.proof is None:
             number = last if isinstance(last, int) else None
             entries += self.ledger.whole(line.name, number, key=track, now=now)
             line.wounded = bool(self.ledger.open_gaps(line.name))
@@ -290,11 +298,7 @@ class Feed:
             reason = f"{odd.field}: no number ({odd.got})"
             out += self._misread.tell(reason, epoch=self.epoch, now=now)
         lost = isinstance(odd, Missing) or (isinstance(odd, Reset) and not odd.proven)
-        if lost and line.resubscribe and line.name is not None:
-            out += self._revive(line.name, now)
-        elif lost:
-            out += self.restoring.jumped(line, now=now)
-        return out
+        return out + self.mending.lost(line, now=now) if lost else out
 
     def told(self, entry: Entry, channel: str | None, now: float) -> FeedOutput:
         if isinstance(entry, Gap):
@@ -303,7 +307,7 @@ class Feed:
         gap = replace(entry.gap, channel=channel)
         return GapClosed(at=now, epoch=self.epoch, gap=gap, by=entry.by)
 
-    def _revive(self, channel: str, now: float) -> list[FeedOutput]:
+    def revive(self, channel: str, now: float) -> list[FeedOutput]:
         """Ask for one channel anew. Its numbers go on: what is lost meanwhile shows."""
         self._lines.await_data(channel)
         within = REVIVAL
@@ -359,7 +363,7 @@ class Feed:
         if now >= self.subscriptions.deadline:
             out += self._heed(self.subscriptions.tick(now=now))
             out += self.restoring.confirmed(now=now)
-        out += self.restoring.tick(now=now)
+        out += [*self.restoring.tick(now=now), *self.mending.tick(now=now)]
         if self._is_open and now >= self.watch.deadline:
             for change in self.watch.look(proven_at=proven_at, now=now):
                 out += self._changed(change, now)
@@ -383,7 +387,7 @@ class Feed:
             silence=change.silence,
             contract=change.allowed,
         )
-        return [stalled, *self._revive(name, now)]
+        return [stalled, *self.revive(name, now)]
 
     # --- what is known ------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from .budget import Rate
 from .contracts import Freshness
 from .fetches import Snapshots
+from .orderbook import OrderBook
 from .restore import Restored
 from .sequence import Numbering
 from .subscribing import Subscribing
@@ -16,16 +17,19 @@ from .watched import Watching
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbered:
-    """How some channels are numbered. `resubscribe`: a jump is made good that way."""
+    """How some channels are numbered. `resubscribe`, `reconnect`: what is lost is made
+    good that way."""
 
     numbering: Numbering
     resubscribe: bool = False
+    reconnect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedTerms:
     """Everything a feed is told once. `contract`: what is declared of a channel, and
-    `restored`: how its state is had, where it is to be fetched.
+    `restored`: how its state is had, where it is to be fetched. `book`: an empty book
+    for a channel under the rule of a place, where the venue proves it by checksums.
 
     `numbered` holds the rules by their place; None where numbers would show nothing.
     """
@@ -36,4 +40,5 @@ class FeedTerms:
     numbered: tuple[Numbered | None, ...] = ()
     contract: Callable[[str], Freshness | None] = lambda channel: None
     restored: Callable[[str], Restored | None] = lambda channel: None
+    book: Callable[[str, int], OrderBook | None] = lambda channel, rule: None
     snapshots: Snapshots = field(default_factory=Snapshots)

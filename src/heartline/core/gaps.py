@@ -179,6 +179,10 @@ class Account:
         # Under no key: what comes late fills what is missing, and these are not.
         self._enter(gap, None)
 
+    def doubt(self, gap: Gap) -> None:
+        """Open a gap that no number showed: see `Ledger.doubt`."""
+        self._add(gap, None)
+
     def _add(self, gap: Gap, key: Hashable) -> list[Entry]:
         self.missing += gap.missing or 0
         self.unknown += gap.missing is None
@@ -199,7 +203,7 @@ class Account:
         missing = None if None in counts else sum(n for n in counts if n is not None)
         # Without numbers: only a snapshot taken after it closes it.
         gap = Gap(
-            "sequence", one.from_at, other.until_at, one.epoch, self.channel,
+            one.reason, one.from_at, other.until_at, one.epoch, self.channel,
             missing=missing,
         )  # fmt: skip
         key = first.key if first.key == second.key else None
@@ -268,16 +272,26 @@ class Ledger:
         gap = Gap("outage", self._outage_from_at, now, self._outage_epoch)
         self._outage_from_at = None
         self.gaps += 1
+        self._remember(gap)
+        return gap
+
+    def _remember(self, gap: Gap) -> None:
+        """Keep a gap of all channels until each of them is whole."""
         self._outages.append(gap)
         if len(self._outages) > MOST_OUTAGES:
             one, other = self._outages[:2]
-            merged = Gap("outage", one.from_at, other.until_at, one.epoch)
+            merged = Gap(one.reason, one.from_at, other.until_at, one.epoch)
             self._outages[:2] = [merged]
-        return gap
 
     def overflow(self, missing: int, *, gaps: int) -> None:
         self.missing += missing
         self.gaps += gaps
+
+    def doubt(self, gap: Gap) -> None:
+        """A channel's state is not what the venue has: how much is missing is unknown,
+        and the gap is open until the channel is whole."""
+        self.gaps += 1
+        self.account(gap.channel).doubt(gap)
 
     def void(self, gap: Gap) -> None:
         """Messages of a channel came, and were dropped before anybody could use them.
@@ -334,7 +348,17 @@ class Ledger:
         entries = account.note(anomaly, from_at=from_at, now=now, epoch=epoch)
         self.missing += account.missing - missing
         self.gaps += account.gaps - gaps
+        if account.channel is None:
+            self._of_link(entries)
         return entries
+
+    def _of_link(self, entries: list[Entry]) -> None:
+        """What is missing of a link may be of any channel, as after an outage."""
+        for entry in entries:
+            if isinstance(entry, Gap):
+                self._remember(entry)
+            else:
+                self._outages = [gap for gap in self._outages if gap is not entry.gap]
 
     def replayed(
         self, channel: str | None, key: Hashable, first: int, last: int, *, now: float

@@ -93,10 +93,11 @@ class Gap(Struct, frozen=True):
     `first` and `last` are the missing sequence numbers, inclusive, where the venue
     numbers its messages; else None, and the interval says it: nothing sent after
     `from_at` and before `until_at` is known to be complete. `missing` is how many,
-    where that is known exactly.
+    where that is known exactly. A `checksum` that does not agree says no numbers: the
+    channel's state was last proven at `from_at`.
     """
 
-    reason: Literal["outage", "overflow", "sequence"]
+    reason: Literal["outage", "overflow", "sequence", "checksum"]
     from_at: float
     until_at: float
     epoch: int

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from .feed_terms import Numbered
 from .gaps import Account, Ledger
+from .proving import Proof
 from .restore import Restore
 from .subscribing import Standing
 from .tracker import Tracker
@@ -23,6 +25,8 @@ class Line:
         "at",
         "is_live",
         "name",
+        "proof",
+        "reconnect",
         "restore",
         "resubscribe",
         "tracker",
@@ -36,20 +40,23 @@ class Line:
         account: Account,
         tracker: Tracker | None,
         *,
-        resubscribe: bool = False,
+        terms: Numbered | None = None,
         now: float,
     ) -> None:
         self.name = name
         """None: what counts over the whole link."""
         self.account = account
         self.tracker = tracker
-        self.resubscribe = resubscribe
+        self.resubscribe = terms is not None and terms.resubscribe
+        self.reconnect = terms is not None and terms.reconnect
         self.at = now
         """When its last message was read."""
         self.restore: Restore | None = None
         """Who takes its messages while its state is not known."""
         self.watched: Watched | None = None
         """Whose silence its messages end; None if that is to be looked up."""
+        self.proof: Proof | None = None
+        """Its book, where the venue proves it by checksums."""
         self.is_live = False
         self.wounded = True
         """A gap or an outage may be open that a snapshot would close."""
@@ -59,9 +66,9 @@ class Lines:
     """All lines of one stream, across its links."""
 
     def __init__(
-        self, ledger: Ledger, rules: Sequence[tuple[Tracker | None, bool]]
+        self, ledger: Ledger, rules: Sequence[tuple[Tracker | None, Numbered | None]]
     ) -> None:
-        """`rules`: the tracker of each, and whether asking anew makes a jump good."""
+        """`rules`: the tracker of each, and its terms."""
         self._ledger = ledger
         self._rules = rules
         self._lines: dict[tuple[str | None, int | None], Line] = {}
@@ -88,12 +95,12 @@ class Lines:
                 unfollowed.wounded = False
                 return unfollowed
             self._strays.add(channel)
-        tracker, again = (None, False) if rule is None else self._rules[rule]
+        tracker, terms = (None, None) if rule is None else self._rules[rule]
         if tracker is not None and channel in self._dropped:
             # What was sent while nobody wanted it is not missing.
             tracker = type(tracker)(tracker.numbering)
         account = self._ledger.account(channel, rule=rule or 0)
-        line = Line(channel, account, tracker, resubscribe=again, now=now)
+        line = Line(channel, account, tracker, terms=terms, now=now)
         self._lines[channel, rule] = line
         return line
 
@@ -112,12 +119,19 @@ class Lines:
         standing: Callable[[str], Standing | None],
     ) -> None:
         """Another link delivers, and counts what it counts over its whole by itself."""
-        pairs = zip(trackers, (again for _, again in self._rules), strict=True)
+        pairs = zip(trackers, (terms for _, terms in self._rules), strict=True)
         self._rules = tuple(pairs)
         self._lines.update({(None, rule): line for rule, line in counted})
         for (name, _), line in self._lines.items():
             if name is not None:
                 line.is_live = standing(name) is Standing.LIVE
+
+    def wound(self, line: Line) -> None:
+        """Something is missing of a line; of the link: it may be of any channel."""
+        line.wounded = True
+        if line.name is None:
+            for each in self._lines.values():
+                each.wounded = True
 
     def await_data(self, channel: str) -> None:
         """The channel is asked for anew: its next message is its first."""

@@ -16,6 +16,7 @@ from .feed import Feed, FeedOutput
 from .feed_terms import Numbered
 from .items import Message
 from .lines import Line
+from .orderbook import Changes
 from .restore import Numbers
 from .rules import tracker_of
 from .seam import Seam
@@ -163,7 +164,9 @@ class Overlap(Generic[M]):
         if line is None:
             tracker = None if rule is None else self._trackers[rule]
             account = self._feed.ledger.account(None, rule=rule or 0)
-            line = self._lines[rule] = Line(None, account, tracker, now=now)
+            terms = None if rule is None else self._feed.terms.numbered[rule]
+            line = Line(None, account, tracker, terms=terms, now=now)
+            self._lines[rule] = line
         return line
 
     def take(
@@ -190,6 +193,11 @@ class Overlap(Generic[M]):
 
     def take_malformed(self, reason: str, *, now: float) -> list[FeedOutput]:
         return self._feed.take_malformed(reason, now=now)
+
+    def prove(
+        self, line: Line, changes: Changes | None, number: object, *, now: float
+    ) -> list[FeedOutput]:
+        return self._feed.prove(line, changes, number, now=now)
 
     def keep(
         self,

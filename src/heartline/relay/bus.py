@@ -175,7 +175,7 @@ class Bus:
         """Have a note of this relay's own stored; of many that wait the oldest go."""
         match note:
             # One of our own queue is seen by the numbers that are passed over.
-            case GapNote(reason="outage" | "sequence", channel=channel):
+            case GapNote(reason="outage" | "sequence" | "checksum", channel=channel):
                 if channel in self._copies:
                     self._owed[channel] = note
             case _:

@@ -63,7 +63,7 @@ class GapNote(_Noted, frozen=True, kw_only=True, tag="gap"):
     """
 
     channel: str
-    reason: Literal["outage", "overflow", "sequence"]
+    reason: Literal["outage", "overflow", "sequence", "checksum"]
     from_at: str = field(name="from")
     until: str
     first: int | None = None
@@ -76,7 +76,7 @@ class ClosedNote(_Noted, frozen=True, kw_only=True, tag="closed"):
 
     channel: str
     by: Literal["late", "replay", "snapshot"]
-    reason: Literal["outage", "overflow", "sequence"]
+    reason: Literal["outage", "overflow", "sequence", "checksum"]
     from_at: str = field(name="from")
     until: str
     first: int | None = None

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from heartline.core.proving import Proof
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Rule as Follows
 from heartline.core.tracker import Tracker
 from heartline.venue.channels import Rule, Stamp
 from heartline.venue.classify import Classifier, Contract
+from heartline.venue.levels import Books
 from heartline.venue.numbering_terms import numbering_of
 from heartline.venue.pending import Beat, Kind, Pending, Request
 from heartline.venue.reading import (
@@ -132,6 +134,7 @@ class _Auditor:
         self._rules: tuple[Rule, ...] = sequence.rules if sequence else ()
         self._stamps: tuple[Stamp, ...] = stamps.stamps if stamps else ()
         self._trackers = [_tracker(rule) for rule in self._rules]
+        self._books = Books(contract)
         self._asking = Asking(contract)
         self._clock = VenueClock()
         self._channels: dict[str, ChannelBook] = {}
@@ -154,6 +157,9 @@ class _Auditor:
         for tracker in self._trackers:
             if tracker is not None:
                 tracker.begin()
+        for book in self._channels.values():
+            if book.proof is not None:
+                book.proof.forget()
 
     def take(self, frame: CapturedFrame, place: int) -> None:
         match frame.direction:
@@ -263,12 +269,12 @@ class _Auditor:
             case _:
                 self._kinds[type(reading).__name__.lower()] += 1
         if isinstance(reading, Update):
-            self._data(reading, now)
+            self._data(reading, frame.data, now)
             return
         for row in getattr(reading, "links", ()):
             self._count_link(row, now)
         if isinstance(reading, Acked | Beacon) and reading.update is not None:
-            self._data(reading.update, now)
+            self._data(reading.update, frame.data, now)
         if isinstance(reading, Acked | Answer):
             self._time(reading, now)
 
@@ -282,7 +288,7 @@ class _Auditor:
         else:
             self._clock.travelled(now - sent_at, now=now)
 
-    def _data(self, update: Update, now: float) -> None:
+    def _data(self, update: Update, data: str | bytes, now: float) -> None:
         for row in update.links:
             self._count_link(row, now)
         told: set[str] = set()
@@ -296,6 +302,16 @@ class _Auditor:
                 book.message(now=now)
                 self._stamped(book, row, now)
             book.numbers(row, epoch=self._epoch, now=now, anew=row.restarts)
+        self._prove(update, data, now)
+
+    def _prove(self, update: Update, data: str | bytes, now: float) -> None:
+        """Verify the book of the channel, as a live stream does."""
+        rule = update.source.rule
+        reader = None if rule is None else self._books.readers.get(rule)
+        if reader is not None and update.channel is not None:
+            changes = reader.read(data)
+            book = self._channels[update.channel]
+            book.prove(changes, epoch=self._epoch, now=now)
 
     def _stamped(self, book: ChannelBook, update: Update, now: float) -> None:
         unix, stamp = update.unix, update.source.stamp
@@ -318,10 +334,21 @@ class _Auditor:
 
     def _book(self, name: str | None, rule: int | None) -> ChannelBook:
         tracker = None if rule is None else self._trackers[rule]
+        proof = self._proof(name, rule)
         if rule is None or tracker is None or self._rules[rule].certain:
-            return ChannelBook(name, sure=NumberBook(name, tracker), unsure=None)
+            sure = NumberBook(name, tracker, proof=proof)
+            return ChannelBook(name, sure=sure, unsure=None)
         unsure = NumberBook(name, tracker)
-        return ChannelBook(name, sure=NumberBook(name, None), unsure=unsure)
+        sure = NumberBook(name, None, proof=proof)
+        return ChannelBook(name, sure=sure, unsure=unsure)
+
+    def _proof(self, name: str | None, rule: int | None) -> Proof | None:
+        """What shows whether a channel's book is right, where a checksum does."""
+        # How deep a book is stands in the request for it.
+        if name is None or rule is None or name not in self._wanted:
+            return None
+        book = self._books.book(name, rule)
+        return None if book is None else Proof(name, book)
 
 
 def _tracker(rule: Rule) -> Tracker | None:

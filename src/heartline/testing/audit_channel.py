@@ -6,6 +6,8 @@ from msgspec import Struct, structs
 
 from heartline.core.gaps import Account, Closed, Entry, Proof
 from heartline.core.items import Gap
+from heartline.core.orderbook import Changes
+from heartline.core.proving import Proof as Proven
 from heartline.core.sequence import Reset, Rule, Unreadable
 from heartline.core.tracker import Tracker
 from heartline.venue.reading import Track, Update
@@ -22,7 +24,8 @@ class AuditedGap(Struct, frozen=True, kw_only=True):
     `missing` is how many messages that is. All three are None where the venue's
     numbers do not tell. `from_at` and `until_at` are the receipts around it, on the
     clock of the recording. `closed_by`: they came `late`, or a `snapshot` replaced
-    them. `of`: whose numbers, where several are counted in one channel.
+    them. `of`: whose numbers, where several are counted in one channel. `checksum`:
+    that of the book did not agree; it was last known to be right at `from_at`.
     """
 
     first: int | None
@@ -32,6 +35,7 @@ class AuditedGap(Struct, frozen=True, kw_only=True):
     until_at: float
     of: str | None = None
     closed_by: Proof | None = None
+    checksum: bool = False
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -71,6 +75,16 @@ class Totals(Struct, frozen=True, kw_only=True):
         return structs.replace(self, **sums)
 
 
+class Sums(Struct, frozen=True, kw_only=True):
+    """The venue's checksums of a book: those that `agreed` with the messages before
+    them, and those that did not. Messages whose levels could not be read are `unread`.
+    """
+
+    agreed: int = 0
+    disagreed: int = 0
+    unread: int = 0
+
+
 class Suspicions(Struct, frozen=True, kw_only=True):
     """What numbers would show that the venue does not promise to count by one rule."""
 
@@ -99,12 +113,22 @@ class ChannelAudit(Struct, frozen=True, kw_only=True):
     silent_from_at: float | None = None
     latency: Delays | None = None
     suspicions: Suspicions | None = None
+    checksums: Sums | None = None
 
 
 class NumberBook:
     """The account of one channel under one rule, and its gaps one by one."""
 
-    def __init__(self, channel: str | None, tracker: Tracker | None) -> None:
+    def __init__(
+        self,
+        channel: str | None,
+        tracker: Tracker | None,
+        *,
+        proof: Proven | None = None,
+    ) -> None:
+        self.proof = proof
+        """The book, where the venue proves it by checksums."""
+        self.unread = 0
         self.account = Account(channel)
         self.tracker = tracker
         self.numbered = 0
@@ -134,11 +158,35 @@ class NumberBook:
                 from_at = now if self._at is None else self._at
                 noted = account.note(odd, from_at=from_at, now=now, epoch=epoch)
                 self._enter(noted, update)
-            if anew and account.open:
+            if anew and account.open and self.proof is None:
                 number = last if isinstance(last, int) else None
                 account.whole(number, key=update.track, now=now)
                 self._replace(update.track, number)
         self._at = now
+
+    def prove(self, changes: Changes | None, *, epoch: int, now: float) -> None:
+        """Enter what a message says of the book; None: it could not be read."""
+        proof = self.proof
+        if proof is None:
+            return
+        if changes is None:
+            self.unread += 1
+            proof.book.forget()
+            return
+        agreed_at = proof.agreed_at
+        agrees = proof.take(changes, now=now)
+        if agrees is False:
+            from_at = now if agreed_at is None else agreed_at
+            gap = Gap("checksum", from_at, now, epoch, self._channel)
+            self.account.doubt(gap)
+            proof.doubt(now=now)
+            self._list(gap, None, None)
+        elif agrees and proof.fresh:
+            proof.heal(now=now)
+            self.account.whole(now=now)
+            for place, (gap, _) in tuple(self._open.items()):
+                if gap.last is None:
+                    self._close(place, "snapshot")
 
     def totals(self) -> Totals:
         account = self.account
@@ -173,18 +221,24 @@ class NumberBook:
                     # By identity: two gaps may be equal.
                     if gap is entry.gap:
                         self._close(place, entry.by)
-            elif len(self._gaps) < MOST_LISTED:
-                self._open[len(self._gaps)] = (entry, update.track)
-                self._gaps.append(
-                    AuditedGap(
-                        first=entry.first,
-                        last=entry.last,
-                        missing=entry.missing,
-                        from_at=entry.from_at,
-                        until_at=entry.until_at,
-                        of=self._of(update),
-                    )
-                )
+            else:
+                self._list(entry, update.track, self._of(update))
+
+    def _list(self, gap: Gap, track: Track, of: str | None) -> None:
+        if len(self._gaps) >= MOST_LISTED:
+            return
+        self._open[len(self._gaps)] = (gap, track)
+        self._gaps.append(
+            AuditedGap(
+                first=gap.first,
+                last=gap.last,
+                missing=gap.missing,
+                from_at=gap.from_at,
+                until_at=gap.until_at,
+                of=of,
+                checksum=gap.reason == "checksum",
+            )
+        )
 
     def _replace(self, track: Track, number: int | None) -> None:
         """A snapshot of `number` came: what lacks no number beyond it is replaced.
@@ -231,6 +285,14 @@ class ChannelBook:
         if self._unsure is not None:
             self._unsure.take(update, epoch=epoch, now=now, anew=anew)
 
+    @property
+    def proof(self) -> Proven | None:
+        return self._sure.proof
+
+    def prove(self, changes: Changes | None, *, epoch: int, now: float) -> None:
+        """Enter what a message says of the channel's book."""
+        self._sure.prove(changes, epoch=epoch, now=now)
+
     def pause(self, *, now: float) -> None:
         """The silence ends here, and none is counted until the next message."""
         if self._heard_at is None:
@@ -247,7 +309,14 @@ class ChannelBook:
             suspicions = Suspicions(
                 rule=unsure.rule.value, totals=unsure.totals(), gaps=unsure.gaps()
             )
-        rule = self._sure.rule
+        rule, proof = self._sure.rule, self._sure.proof
+        sums = None
+        if proof is not None:
+            sums = Sums(
+                agreed=proof.agreed,
+                disagreed=proof.disagreed,
+                unread=self._sure.unread,
+            )
         return ChannelAudit(
             channel=self._channel,
             rule=None if rule is None else rule.value,
@@ -259,4 +328,5 @@ class ChannelBook:
             silent_from_at=self._silent_from_at,
             latency=None if self.ages is None else self.ages.summary(),
             suspicions=suspicions,
+            checksums=sums,
         )

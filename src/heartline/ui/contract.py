@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from heartline.observe.words import duration
 from heartline.ui.contract_words import (
-    CHECKSUMS,
     CLOCKS,
     CONFIDENCES,
     DEADMEN,
@@ -22,6 +21,7 @@ from heartline.ui.contract_words import (
     SCOPES,
     STAMPS,
     UNITS,
+    checksum_text,
     frame_text,
     json_text,
     match_text,
@@ -338,7 +338,7 @@ def _rule(rule: Rule) -> str:
     law = RULES[rule.rule].format_map(fields)
     scope = "" if rule.rule in {"none", "snapshot_only"} else f", {SCOPES[rule.scope]}"
     sure = "" if rule.certain else " Customary, not promised."
-    sums = f" {CHECKSUMS[rule.checksum.recipe]}" if rule.checksum else ""
+    sums = f" {checksum_text(rule.checksum)}" if rule.checksum else ""
     mended = f" {RECOVERIES[rule.recover.how]}" if rule.recover else ""
     if rule.recover and rule.recover.url:
         mended = f"{mended.removesuffix('.')}: {rule.recover.url}."

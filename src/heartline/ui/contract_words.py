@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from heartline.observe.words import duration
+from heartline.venue.checksums import Checksum
 from heartline.venue.vocabulary import Frame, Match, Rate
 
 CONFIDENCES: Final = {
@@ -59,10 +60,13 @@ SCOPES: Final = {
     "symbol": "for each symbol",
     "sid": "for each subscription id",
 }
-CHECKSUMS: Final = {
-    "kraken": "A checksum (CRC32 of the ten best levels) proves the book.",
-    "bitfinex": "A checksum (CRC32 of 25 levels) proves the book.",
-    "unpublished": "Its checksum's recipe is not published.",
+ORDERS: Final = {
+    "asks_bids": "all asks, then all bids",
+    "bid_ask": "a bid and an ask in turn",
+}
+WRITTEN: Final = {
+    "digits": "without the point and leading zeros",
+    "as_sent": "as they were sent",
 }
 RECOVERIES: Final = {
     "resubscribe": "Made whole by subscribing anew.",
@@ -104,6 +108,22 @@ def span(seconds: float) -> str:
 
 def rate_text(rate: Rate, text: str) -> str:
     return f"{rate.count} {text} in {span(rate.per_s)}"
+
+
+def checksum_text(told: Checksum) -> str:
+    """What proves a book, in one or two sentences."""
+    if told.algorithm == "unpublished":
+        return "Its checksum's recipe is not published."
+    when = f" of messages with {match_text(Match(json=told.when))}" if told.when else ""
+    depth = ""
+    if told.depth is not None or told.depth_part is not None:
+        depth = " Levels below the depth asked for fall out without a word."
+    return (
+        f"Its book is proven by {told.field}{when}: the CRC32 of the {told.levels} "
+        f"best levels a side, {ORDERS[told.order or '']}, prices and sizes "
+        f"{WRITTEN[told.written or '']}. A checksum that does not agree is a gap."
+        f"{depth}"
+    )
 
 
 def frame_text(frame: Frame) -> str:

@@ -21,6 +21,7 @@ from .channels import (
     Subscribe,
     Timestamps,
 )
+from .checksums import check_checksum
 from .field import parse_field
 from .frame_checks import captured, check_frame, check_variables
 from .naming import Names
@@ -186,7 +187,8 @@ def _check_rule(rule: Rule, at: str) -> None:
     if rule.overlap and rule.rule != "range":
         raise UsageError(f"{at}.overlap", wanted="rule = range", got=rule.rule)
     if rule.checksum is not None:
-        parse_field(rule.checksum.field, field=f"{at}.checksum.field")
+        whole = bool(rule.snapshot_when)
+        check_checksum(rule.checksum, has_snapshots=whole, at=f"{at}.checksum")
     if rule.recover is not None:
         _check_recover(rule.recover, rule, f"{at}.recover")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from .checksums import Checksum
 from .vocabulary import (
     Basis,
     Field,
@@ -115,13 +116,6 @@ class Subscribe(Sourced, frozen=True, kw_only=True):
     """What a second request for a live channel does."""
 
 
-class Checksum(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A checksum of the book, and how it is made."""
-
-    field: Field
-    recipe: Literal["kraken", "bitfinex", "unpublished"]
-
-
 class Recover(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a channel is made whole again.
 
@@ -166,6 +160,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     starts_at: int | None = None
     """The first number on a new link."""
     checksum: Checksum | None = None
+    """Of the book that these messages change; fields begin where the message does."""
     recover: Recover | None = None
     certain: bool = True
     """Whether the venue promises it; else a jump is a suspicion."""

@@ -65,8 +65,8 @@ class RuleFields:
         self.scope = "channel" if rule.scope == "symbol" and named else rule.scope
         who = {"symbol": rule.symbol, "sid": rule.sid}.get(self.scope)
         self.who = (*body, *parse_field(who, field=field)) if who is not None else None
-        self.snapshot = _condition(rule.snapshot_when, body, f"{field}.snapshot_when")
-        self.reset = _condition(rule.reset_when, body, f"{field}.reset_when")
+        self.snapshot = condition(rule.snapshot_when, body, f"{field}.snapshot_when")
+        self.reset = condition(rule.reset_when, body, f"{field}.reset_when")
 
     @property
     def numbered(self) -> bool:
@@ -228,7 +228,7 @@ def _is_for(stamp: Stamp, key: str | None) -> bool:
     )
 
 
-def _condition(when: dict[str, object] | None, body: Steps, field: str) -> Condition:
+def condition(when: dict[str, object] | None, body: Steps, field: str) -> Condition:
     given = when or {}
     return Condition(
         tuple((*body, *parse_field(text, field=field)) for text in given),

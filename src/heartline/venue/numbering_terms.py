@@ -25,5 +25,9 @@ def numbered(rule: Rule) -> Numbered | None:
     """None where the venue does not promise it: a jump would prove nothing."""
     if not rule.certain:
         return None
-    again = rule.recover is not None and rule.recover.how == "resubscribe"
-    return Numbered(numbering=numbering_of(rule), resubscribe=again)
+    how = None if rule.recover is None else rule.recover.how
+    return Numbered(
+        numbering=numbering_of(rule),
+        resubscribe=how == "resubscribe",
+        reconnect=how == "reconnect",
+    )

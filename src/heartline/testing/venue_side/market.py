@@ -1,6 +1,6 @@
 """Channels of a venue: their numbers, their books, and the account of both.
 
-The numbers run on whoever listens, as a venue's do. The books are made up: twenty
+The numbers run on whoever listens, as a venue's do. The books are made up: nineteen
 prices a side, of which each message changes one or two.
 """
 
@@ -18,6 +18,7 @@ from heartline.venue.pattern import Pattern
 from heartline.venue.vocabulary import Timer
 
 from .shapes import Row, Shape
+from .sums import SUM, SUM_EVERY
 from .times import ticks
 
 FIRST_NUMBER: Final = 1000
@@ -71,6 +72,7 @@ class Series:
         self.channel = channel
         self.name = channel.name
         self.shape = Shape(contract, channel)
+        self._sums = self.shape.sums
         self.snapshot = _shape(contract, channel, snapshot=True)
         self.account = Account(last=FIRST_NUMBER)
         self.beacons = {
@@ -84,7 +86,11 @@ class Series:
         self.says_again_every = _contract(contract, channel)
         """Seconds after which it says the same again; None if nobody promises that."""
         self._dice = random.Random(f"{seed}/{channel.name}")
-        self._book = Book(self._dice)
+        levels = LEVELS - 1
+        if self._sums is not None and self._sums.told.depth is not None:
+            # More would fall out below the depth that was asked for, without a word.
+            levels = min(levels, self._sums.told.depth)
+        self._book = Book(self._dice, levels=levels)
         self._rule = self.shape.own.rule.rule if self.shape.own else "none"
         self.is_whole_each_time = self._rule == "snapshot_only"
         self._trades = any(word in channel.name.lower() for word in TRADES)
@@ -101,9 +107,11 @@ class Series:
         self.account.last = row.last
         if self._trades:
             return Event(self, row, self._book.trade(), unix)
-        change = self._book.change()
+        if self._is_sum:
+            return Event(self, row, {SUM: self._sum()}, unix)
+        change = self._book.change(most=2 if self._sums is None else self._sums.most)
         book = self._book.whole() if self.is_whole_each_time else change
-        return Event(self, row, book, unix)
+        return Event(self, row, self._proven(book), unix)
 
     def recorded(self, frame: Frame, *, unix: float) -> Event:
         """A message of a recording, which has the numbers it has."""
@@ -117,7 +125,21 @@ class Series:
         unit = self.shape.time_unit
         last = last if unit is None else max(last, ticks(unix, unit))
         row = Row(prev=last, first=last, last=last)
-        return Event(self, row, self._book.whole(), unix)
+        return Event(self, row, self._proven(self._book.whole()), unix)
+
+    def _proven(self, book: dict[str, object]) -> dict[str, object]:
+        """A book or a change of it, with the checksum after it."""
+        return book if self._sums is None else {**book, SUM: self._sum()}
+
+    def _sum(self) -> int:
+        assert self._sums is not None
+        return self._sums.sum(self._book.whole())
+
+    @property
+    def _is_sum(self) -> bool:
+        """Whether the next message is a checksum alone."""
+        alone = self._sums is not None and self._sums.alone
+        return alone and self.account.numbered % SUM_EVERY == 0
 
     def book(self) -> dict[str, object]:
         """All that stands in the book: `bids` and `asks`, each [price, size], the best
@@ -143,19 +165,20 @@ class Series:
 class Book:
     """Made-up prices and sizes, as text; a size of 0 takes a price out."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, *, levels: int) -> None:
         self._dice = dice
         middle = dice.randrange(1_000_00, 90_000_00)
+        steps = range(1, levels + 1)
         self._sides: dict[str, dict[str, str]] = {
-            "bids": {_price(middle - 5 * n): self._size() for n in range(1, LEVELS)},
-            "asks": {_price(middle + 5 * n): self._size() for n in range(1, LEVELS)},
+            "bids": {_price(middle - 5 * n): self._size() for n in steps},
+            "asks": {_price(middle + 5 * n): self._size() for n in steps},
         }
         self._prices = {side: list(book) for side, book in self._sides.items()}
 
-    def change(self) -> dict[str, object]:
-        """Change one price or two, and say so."""
+    def change(self, *, most: int = 2) -> dict[str, object]:
+        """Change one price, or up to `most`, and say so."""
         changed: dict[str, list[list[str]]] = {"bids": [], "asks": []}
-        for _ in range(self._dice.randint(1, 2)):
+        for _ in range(self._dice.randint(1, most)):
             side = self._dice.choice(("bids", "asks"))
             price = self._dice.choice(self._prices[side])
             size = "0" if self._dice.random() < 0.2 else self._size()

@@ -20,6 +20,7 @@ from heartline.venue.numbering import RuleFields, StampFields
 from heartline.venue.pattern import Parts
 
 from .draft import Draft, complete, lay
+from .sums import Sums, sums_of
 from .templates import taken_apart
 from .times import stamp
 
@@ -74,9 +75,10 @@ class Shape:
             signs = _signs(contract, beacon)
             if draft is None or not _signed(draft, entry, signs):
                 continue
-            if not _marked(draft, own, snapshot=snapshot):
+            sums = sums_of(own)
+            if not _marked(draft, own, sums, snapshot=snapshot):
                 continue
-            self.own = own
+            self.own, self.sums = own, sums
             self.entry, self._alternative, self._signs = entry, alternative, signs
             self.links = numbering.links(channel.key, entry.body)
             self._stamps = numbering.stamps(entry.body, key=channel.key)
@@ -106,8 +108,11 @@ class Shape:
             if steps is not None:
                 draft.put(steps, content.links[rule.index])
         self._number(draft, content.row)
-        for name, value in content.book.items():
-            draft.put((*self._place, name), value)
+        if self.sums is not None:
+            self.sums.put(draft, content.book, whole=self.snapshot)
+        else:
+            for name, value in content.book.items():
+                draft.put((*self._place, name), value)
         put_stamps(draft, self._stamps, content.unix)
         complete(draft, self._alternative)
         if self._signs is not None:
@@ -205,12 +210,16 @@ def _begun(
     return draft
 
 
-def _marked(draft: Draft, own: RuleFields | None, *, snapshot: bool) -> bool:
+def _marked(
+    draft: Draft, own: RuleFields | None, sums: Sums | None, *, snapshot: bool
+) -> bool:
     """Mark a snapshot as one, and anything else as none; False if that cannot be."""
     if own is None or not _has_marks(own):
         return True
     for steps, want in zip(own.snapshot.fields, own.snapshot.wants, strict=True):
         literal = want.value if isinstance(want, Literal) else None
+        if sums is not None and sums.writes(steps):
+            continue  # the book itself is the mark
         if snapshot:
             if isinstance(want, Anything) and not draft.put(steps, []):
                 return False
