@@ -82,13 +82,10 @@ def test_a_lost_change_is_a_gap_and_a_proven_snapshot_closes_it(
         send(one, channel)
         agreed_at = one.loop.time()
         await one.live_for(5)
-        one.house.drop(channel, 1)
-        while not gaps(one):
-            one.house.burst(channel, 1, now=one.loop.time())
-            one.house.drop(channel, 1)
-            one.house.burst(channel, 1, now=one.loop.time())
-            before = len(one.items)
-            one.settle()
+        for _ in range(SEVERAL):
+            if not gaps(one):
+                one.house.drop(channel, 1)
+                send(one, channel, 2)
         (gap,) = gaps(one)
         assert gap.reason == "checksum"
         assert gap.channel == channel
@@ -97,7 +94,6 @@ def test_a_lost_change_is_a_gap_and_a_proven_snapshot_closes_it(
         assert (gap.first, gap.last, gap.missing) == (None, None, None)
         # It stands before the message that brought it to light.
         assert isinstance(one.items[one.items.index(gap) + 1], Message)
-        assert one.items.index(gap) >= before
         assert isinstance(one.desk.feed.troubles[channel], Unrestored)
         assert not one.desk.feed.is_fresh(channel, max_age=60, now=one.loop.time())
         assert one.session.ledger.open_gaps(channel)
