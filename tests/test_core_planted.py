@@ -249,8 +249,8 @@ PLANTED: tuple[Planted, ...] = (
     (
         simulated.a_dead_way_out_is_told_in_time_though_segments_come_in,
         losses,
-        "_bound_of",
-        lambda link, cause, where, now: promises.bounds(link, now=now).path,
+        "bound_of",
+        lambda promised, cause, where: promised.path,
     ),
     (
         simulated.random_histories_keep_every_promise,
