@@ -20,12 +20,18 @@ from heartline.core.events import ChannelRevived, ChannelStalled, GapFound
 from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.fetches import Fetch, Hosts, Snapshots
 from heartline.core.gaps import Ledger
-from heartline.core.items import Message
+from heartline.core.items import Cause, Message, Verdict
+from heartline.core.late import LateChannels
+from heartline.core.latency import MaxAge
+from heartline.core.offset import Age
+from heartline.core.overlap import Overlap
 from heartline.core.restore import Joins, Numbers, Place, Restored, place
 from heartline.core.restoring import Release, Unrestored
 from heartline.core.sequence import Numbering, Rule
+from heartline.core.snapshot import snapshot
 from heartline.core.subscribing import Standing
 from heartline.core.watched import Change
+from test_core_told import Stream
 
 POLICY = Snapshots(
     within=3.0, keep=6, keep_bytes=1000, backoff=Backoff(base=0.4, cap=0.4)
@@ -578,3 +584,49 @@ def test_where_a_message_lies_against_a_snapshot_by_each_rule() -> None:
             assert found[Joins.CHAIN] == (Place.COVERED if last <= 10 else chained)
             covers = Place.JOINS if first <= 10 or prev == 10 else Place.BEYOND
             assert found[Joins.COVERS] == (Place.COVERED if last < 10 else covers)
+
+
+def test_what_a_second_link_brings_of_such_a_channel_waits_with_the_rest() -> None:
+    book = Book()
+    book.begin()
+    book.come(4)
+    overlap: Overlap[Any] = Overlap(book.feed, epoch=2, now=book.now)
+    for number, counted in ((5, False), (6, True)):
+        line = overlap.line("a", 0, now=book.now)
+        assert line.restore is not None
+        message = Message(f"{number}", book.now, "a", 2)
+        numbers = Numbers("a", number, None, number)
+        named: dict[str, Any] = {"counted": True} if counted else {}
+        assert overlap.keep(line, message, numbers, now=book.now, **named) == []
+    holder = book.feed.restoring.holder("a")
+    assert holder is not None
+    assert [each.counted for each in holder.kept] == [False, False, True]
+    assert not overlap.complete
+    book.snapshot(4)
+    assert book.passed == ["s4", "5", "6"]
+    assert book.totals() == (2, 1)
+    assert book.feed.restoring.settled
+
+
+def test_a_status_names_the_channel_whose_state_is_not_known_and_why() -> None:
+    stream = Stream()
+    stream.connect()
+    stream.pong()
+    book = Book()
+    book.begin()
+    since_at = book.now
+    for reason in (None, "HTTP 500"):
+        if reason is not None:
+            book.now += 1.0
+            book.fail(reason)
+        status = snapshot(stream.session, now=stream.now, feed=book.feed)
+        why = AWAITED if reason is None else f"it has no snapshot: {reason}"
+        assert (status.live, status.cause) == (False, Cause.CHANNEL_STALLED)
+        assert status.evidence == f"a is not restored: {why}"
+        assert status.since_at == since_at
+    late = LateChannels(MaxAge(limit=1.0))
+    late.feed("a", Age(3.0, 0.0), now=stream.now, epoch=1)
+    status = snapshot(stream.session, now=stream.now, late=late)
+    assert (status.live, status.verdict) == (False, Verdict.SUSPECT)
+    assert (status.cause, status.evidence) == (None, late.evidence)
+    assert status.since_at == stream.now
