@@ -185,7 +185,10 @@ class Conversation:
                     append(Message(each, now, shown, epoch, age))
                 continue
             source = reading.source
-            line = lines.get(source) or self.line(source, now)
+            try:
+                line = lines[source]
+            except KeyError:
+                line = self.line(source, now)
             if passes := line.restore is None:
                 told = take(
                     line,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import repeat
+from typing import cast
 
 from heartline.core.events import (
     Answered,
@@ -129,6 +130,10 @@ class Intake:
 
     def sort(self, items: list[Message | Gap], size_bytes: int) -> None:
         """Put what the desk made of a read; a gap stands between two parts of it."""
+        if Gap not in map(type, items):
+            if items:
+                self._put(cast("list[Message]", items), size_bytes)
+            return
         messages: list[Message] = []
         for item in items:
             if isinstance(item, Message):
