@@ -14,6 +14,7 @@ from typing import Any
 from heartline.client.connect import connect
 from heartline.client.contract import Venue
 from heartline.client.driver import Driver
+from heartline.client.stream import Stream
 from heartline.core.events import (
     DialFailed,
     Ended,
@@ -191,6 +192,22 @@ class PlayedVenue:
             wire.say(json.dumps({"e": "serverShutdown", "E": 1}))
 
 
+def retimed(
+    stream: Stream, *, draw: Callable[[], float], clock: Callable[[], float]
+) -> Driver:
+    """The driver that `connect` made, by another clock and other dice."""
+    made = stream._driver
+    return Driver(
+        made._route,
+        made._terms,
+        inbox=made._inbox,
+        observers=made._observers,
+        neighbours=Neighbours(DialBudget(every=0.01)),
+        draw=draw,
+        clock=clock,
+    )
+
+
 class Played:
     """One stream of such a venue: its driver, its items and its events."""
 
@@ -204,16 +221,7 @@ class Played:
             on_event=self.events.append,
             **options,
         )
-        made = stream._driver
-        self.driver = Driver(
-            made._route,
-            made._terms,
-            inbox=made._inbox,
-            observers=made._observers,
-            neighbours=Neighbours(DialBudget(every=0.01)),
-            draw=venue.dice.random,
-            clock=venue.loop.time,
-        )
+        self.driver = retimed(stream, draw=venue.dice.random, clock=venue.loop.time)
         attempts = self.driver._attempts
         monkeypatch.setattr(
             attempts, "dial", lambda epoch: venue.dial(self.driver, epoch)

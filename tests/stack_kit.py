@@ -22,13 +22,12 @@ from heartline.client.restoring import Restoring
 from heartline.core.events import DialFailed, Ended, Event, Pinged, Ponged, Stop
 from heartline.core.evidence import Evidence
 from heartline.core.items import Cause, Phase
-from heartline.core.neighbours import DialBudget, Neighbours
 from heartline.errors import WireError
 from heartline.testing.rfc6455 import Frame, Opcode, close_payload
 from heartline.testing.venue_side import Cut, Link, Options
 from heartline.testing.venue_side import Venue as House
 from heartline.testing.venue_side.http import answered
-from rollover_kit import Still
+from rollover_kit import Still, retimed
 from virtual_loop import VirtualLoop
 
 
@@ -171,16 +170,7 @@ class Stack:
             on_event=self.events.append,
             **options,
         )
-        made = stream._driver
-        self.driver = Driver(
-            made._route,
-            made._terms,
-            inbox=made._inbox,
-            observers=made._observers,
-            neighbours=Neighbours(DialBudget(every=0.01)),
-            draw=self.dice.random,
-            clock=self.loop.time,
-        )
+        self.driver = retimed(stream, draw=self.dice.random, clock=self.loop.time)
         monkeypatch.setattr(self.driver._attempts, "dial", self._dial)
 
     @property
