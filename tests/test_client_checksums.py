@@ -244,3 +244,25 @@ def test_every_recovery_of_a_profile_is_one_that_is_done() -> None:
                 assert terms.resubscribe is (how == "resubscribe")
                 assert terms.reconnect is (how == "reconnect")
     assert found == {"resubscribe", "rest", "wait", "reconnect"}
+
+
+@pytest.mark.parametrize("place", PLACES[:1], ids="-".join)
+def test_a_message_whose_levels_cannot_be_read_is_malformed_and_proves_itself_later(
+    place: tuple[str, ...],
+) -> None:
+    async def work(one: Client, channel: str) -> None:
+        send(one, channel)
+        broken = (
+            '{"channel":"book","type":"update","data":[{"symbol":"BTC/USD",'
+            '"asks":[{"price":"?","qty":1}],"bids":[],"checksum":1}]}'
+        )
+        read = one.desk.read(1, [broken], age=0.0, now=one.loop.time())
+        assert [each.data for each in read if isinstance(each, Message)] == [broken]
+        assert one.desk.feed.malformed == 1
+        agreed = proof(one).agreed
+        # The venue's book is as it was: nothing is missing.
+        send(one, channel)
+        assert proof(one).agreed == agreed + SEVERAL
+        assert gaps(one) == []
+
+    live(work, place)

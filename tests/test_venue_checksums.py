@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_recordings import recorded
+from heartline.cli.audit import gap_words, proofs, verdict
 from heartline.core.orderbook import Changes, Order, OrderBook, Recipe
 from heartline.errors import UsageError
 from heartline.testing import Capture, CapturedFrame
@@ -180,6 +181,18 @@ def test_the_audit_of_a_whole_recording_finds_all_checksums_right() -> None:
     assert disagreed(report) == 0
     assert report.whole
     assert not any(each.gaps for each in report.channels)
+
+
+def test_the_audit_says_in_words_what_checksums_showed() -> None:
+    frames = kraken().frames
+    first = places()[0]
+    report = audited(Capture((*frames[:first], *frames[first + 1 :])))
+    assert list(proofs(audited(kraken()))) == [
+        "Checksums of 10 books: 4,269 agree, 0 do not."
+    ]
+    (gap,) = (gap for each in report.channels for gap in each.gaps)
+    assert "the checksum of its book does not agree" in gap_words("a book", gap)
+    assert "Numbers and checksums show it" in verdict(report)
 
 
 def changing(capture: Capture) -> Iterator[int]:

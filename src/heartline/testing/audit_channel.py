@@ -171,7 +171,6 @@ class NumberBook:
             return
         if changes is None:
             self.unread += 1
-            proof.book.forget()
             return
         agreed_at = proof.agreed_at
         agrees = proof.take(changes, now=now)
