@@ -68,11 +68,9 @@ def draw(findings: Findings, results: Path) -> list[Path]:
         figure.suptitle(f"{title} ({ARROW})", fontsize=11 if columns > 2 else 9)
         rows = -(-len(entries) // (columns + 1))
         figure.tight_layout(rect=(0, 0.02 + 0.042 * rows, 1, 1))
-        for suffix in ("svg", "png"):
-            path = results / f"{group}.{suffix}"
-            metadata = {"Date": None} if suffix == "svg" else None
-            figure.savefig(path, dpi=110, metadata=metadata)
-            drawn.append(path)
+        path = results / f"{group}.svg"
+        figure.savefig(path, metadata={"Date": None})
+        drawn.append(path)
         plt.close(figure)
     return drawn
 
