@@ -223,7 +223,7 @@ def _any_pong_will_do(self: Pings, payload: bytes) -> PingOut | None:
         self.stray += 1
         return None
     self.answered += 1
-    return self._out.popitem(last=False)[1]
+    return self._out.pop(next(iter(self._out)))
 
 
 def _forgets_nothing(self: Pings, *, now: float) -> bytes:

@@ -5,7 +5,6 @@ They overlap and are measured against different clocks: never add them up.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -80,17 +79,22 @@ class Recent:
     __slots__ = ("_samples",)
 
     def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=KEPT)
+        # A list of few is much smaller than the first block of a deque.
+        self._samples: list[float] = []
 
     def add(self, sample: float) -> None:
-        self._samples.append(sample)
+        samples = self._samples
+        samples.append(sample)
+        if len(samples) >= 2 * KEPT:
+            del samples[:-KEPT]
 
     def spread(self) -> Spread:
-        if not self._samples:
+        recent = self._samples[-KEPT:]
+        if not recent:
             return Spread()
-        ordered = sorted(self._samples)
+        ordered = sorted(recent)
         return Spread(
-            last=self._samples[-1],
+            last=recent[-1],
             median=ordered[len(ordered) // 2],
             p99=ordered[ceil(0.99 * len(ordered)) - 1],
             most=ordered[-1],

@@ -8,6 +8,7 @@ of dials, so that a venue's restart is not answered by a storm.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 SAME_INSTANT = 0.1
 """Doubts this close together are one event, seconds (Lifeguard's idea, one process)."""
@@ -37,12 +38,15 @@ class Neighbours:
     _doubts: dict[int, tuple[str, float]] = field(
         default_factory=dict[int, tuple[str, float]]
     )
+    _oldest_at: float = inf
+    """No doubt that is remembered is older."""
     _free_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def doubt(self, who: int, host: str, *, now: float) -> None:
         """Link `who` to `host` heard nothing and began to probe at `now`."""
         # Two ports of one host share its path; they say nothing about ours.
         self._doubts[who] = (host.rpartition(":")[0] or host, now)
+        self._oldest_at = min(self._oldest_at, now)
 
     def watch(self, who: int, host: str, *, doubted_at: float | None) -> None:
         """Note how link `who` stands: in doubt since then, or not at all."""
@@ -63,9 +67,11 @@ class Neighbours:
         mine = self._doubts.get(who)
         if mine is None:
             return False
-        stale = [key for key, (_, at) in self._doubts.items() if now - at > 60.0]
-        for key in stale:
-            del self._doubts[key]
+        if now - self._oldest_at > 60.0:
+            stale = [key for key, (_, at) in self._doubts.items() if now - at > 60.0]
+            for key in stale:
+                del self._doubts[key]
+            self._oldest_at = min((at for _, at in self._doubts.values()), default=inf)
         host, at = mine
         return any(
             other != host

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from .detector import window_shut
@@ -64,7 +63,7 @@ class Pings:
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._out: OrderedDict[bytes, PingOut] = OrderedDict()
+        self._out: dict[bytes, PingOut] = {}
         self.sent = 0
         self.answered = 0
         self.stray = 0
@@ -80,7 +79,7 @@ class Pings:
         payload = b"%x.%x" % (self._epoch, self.sent)
         self._out[payload] = PingOut(sent_at=now)
         if len(self._out) > MOST_OUT:
-            self._out.popitem(last=False)
+            del self._out[next(iter(self._out))]
         return payload
 
     def answer(self, payload: bytes) -> PingOut | None:

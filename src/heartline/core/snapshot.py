@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .channel_events import SubscriptionFailed
-from .detector import PathClock
+from .contracts import Freshness
+from .detector import Liveness, PathClock
 from .diagnosis import channel_stalled
 from .feed import Feed
 from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
@@ -140,8 +143,20 @@ def _promises(session: Session, link: Link | None, now: float) -> tuple[Bounds, 
     """The bounds of the link, or those that its successor will begin with."""
     if link is not None:
         return bounds(link, now=now), ceilings(link)
-    terms = session.terms
-    link = Link(0, policy=terms.liveness, now=now, freshness=terms.freshness)
-    fresh = bounds(link, now=now)
-    path = PathClock(terms.liveness, kernel=None, now=now).bound(None, now=now)
+    first, most = _first_promises(session.terms.liveness, session.terms.freshness)
+    return _own(first), _own(most)
+
+
+def _own(shared: Bounds) -> Bounds:
+    return Bounds(shared.path, shared.peer, dict(shared.channels))
+
+
+@lru_cache(maxsize=64)
+def _first_promises(
+    policy: Liveness, freshness: Freshness | None
+) -> tuple[Bounds, Bounds]:
+    """What a link begins with that has learned nothing yet."""
+    link = Link(0, policy=policy, now=0.0, freshness=freshness)
+    fresh = bounds(link, now=0.0)
+    path = PathClock(policy, kernel=None, now=0.0).bound(None, now=0.0)
     return Bounds(path, fresh.peer, fresh.channels), ceilings(link)

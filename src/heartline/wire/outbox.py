@@ -45,14 +45,15 @@ class Outbox:
         self._limit_bytes = limit_bytes
         self._deflater = deflater
         self._paused = False
-        self._waiting: deque[tuple[WSMsgType, bytes]] = deque()
+        self._waiting: deque[tuple[WSMsgType, bytes]] | None = None
+        """Made when something has to wait: on most links nothing ever does."""
         self._waiting_bytes = 0
         self._left_out = 0
 
     @property
     def waiting(self) -> int:
         """Messages taken, but not handed to the transport yet."""
-        return len(self._waiting)
+        return len(self._waiting) if self._waiting else 0
 
     @property
     def waiting_bytes(self) -> int:
@@ -67,7 +68,7 @@ class Outbox:
         What the transport holds at its end is not among them: it is bytes by then,
         and tells in the kernel's evidence.
         """
-        return len(self._waiting) + self._left_out
+        return self.waiting + self._left_out
 
     def put(self, data: str | bytes) -> None:
         """Send `data` as soon as the transport takes it, in the order of the calls.
@@ -81,7 +82,7 @@ class Outbox:
         if wanted > self._limit_bytes:
             raise OutboxFull(limit_bytes=self._limit_bytes, waiting_bytes=wanted)
         if self._waiting or self._paused or not self._is_open():
-            self._waiting.append(message)
+            self._queue().append(message)
             self._waiting_bytes += size
         else:
             self._hand_over(message)
@@ -101,7 +102,7 @@ class Outbox:
             else:
                 self._hand_over(message)
         else:
-            self._waiting.appendleft(message)
+            self._queue().appendleft(message)
             self._waiting_bytes += len(message[1])
 
     def pause(self) -> None:
@@ -124,6 +125,11 @@ class Outbox:
         else:
             # Only now: the compressor's window has to see the order of the wire.
             self._transport.send(kind, self._deflater.deflate(payload), True, True)
+
+    def _queue(self) -> deque[tuple[WSMsgType, bytes]]:
+        if self._waiting is None:
+            self._waiting = deque()
+        return self._waiting
 
     def _is_open(self) -> bool:
         """Whether the transport would really send, not drop in silence."""
