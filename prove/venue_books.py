@@ -28,15 +28,15 @@ UPDATES = [
 WHOLE = 10
 """Levels that no update of the simulator has, and every snapshot."""
 
-Listed = dict[str, list[list[str]]]
-"""By side: [price, size]."""
+Listed = dict[str, list[tuple[float, float]]]
+"""By side, in the order of their prices: (price, size)."""
 
 
 class Book:
     """A book as a user builds it: void from a gap until the next whole message."""
 
     def __init__(self) -> None:
-        self.sides: dict[str, dict[str, str]] | None = None
+        self.sides: dict[str, dict[float, float]] | None = None
 
     def take(self, item: object) -> None:
         if isinstance(item, Gap):
@@ -51,8 +51,8 @@ class Book:
         if self.sides is None:
             return
         for side, standing in self.sides.items():
-            for price, size in levels[side]:
-                if float(size):
+            for price, size in map(_pair, levels[side]):
+                if size:
                     standing[price] = size
                 else:
                     standing.pop(price, None)
@@ -60,22 +60,19 @@ class Book:
     def as_listed(self) -> Listed | None:
         if self.sides is None:
             return None
-        return {
-            side: [[price, size] for price, size in sorted(levels.items(), key=_price)]
-            for side, levels in self.sides.items()
-        }
+        return {side: sorted(levels.items()) for side, levels in self.sides.items()}
 
 
-def in_order(listed: Listed) -> Listed:
+def in_order(listed: dict[str, list[list[str]]]) -> Listed:
     """The simulator's book, listed as `Book.as_listed` does."""
-    return {
-        side: sorted(levels, key=lambda level: float(level[0]))
-        for side, levels in listed.items()
-    }
+    return {side: sorted(map(_pair, levels)) for side, levels in listed.items()}
 
 
-def _price(level: tuple[str, str]) -> float:
-    return float(level[0])
+def _pair(level: Any) -> tuple[float, float]:
+    """Price and size: they come first where a level is a list, and where it is an
+    object (Kraken) nothing else does."""
+    price, size, *_ = level.values() if isinstance(level, dict) else level
+    return float(price), float(size)
 
 
 def _levels(found: object) -> list[dict[str, Any]]:

@@ -227,6 +227,7 @@ class Reading:
                 [(e.gap.channel, e.gap.reason, e.by) for e in self.of(GapClosed)]
                 == [(self.channel, "outage", "snapshot")]
             ),
+            "whoever read the stream has ended": lambda: not self.reader.done(),
             "a subscription failed": lambda: not self.of(SubscriptionFailed),
             "not live": lambda: status.live and status.phase is Phase.OPEN,
             "the books differ": lambda: book == listed,
