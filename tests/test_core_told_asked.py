@@ -194,3 +194,38 @@ def test_nothing_is_sent_while_there_is_no_link() -> None:
     assert machine.standing("a") is WANTED
     assert machine.tick(now=99.0) == []
     assert machine.deadline == float("inf")
+
+
+@pytest.mark.parametrize("answer", ["acked", "refused"])
+def test_a_request_is_open_until_the_last_of_it_is_answered_wanted_or_not(
+    answer: str,
+) -> None:
+    machine = asked(Subscribing(channels=2, in_flight=1))
+    assert machine.unwant(["b"], now=0.1) == []
+    if answer == "acked":
+        assert machine.acked(4, 1, ["a"], now=0.2) == []
+    else:
+        assert machine.refused(4, 1, ["a"], reason="no", final=True, now=0.2) != []
+        assert machine.standing("a") is Standing.FAILED
+    # Its answer for `b` is still to come: no other request may be on its way.
+    assert machine.want(["d"], now=0.3) == []
+    [left] = machine.acked(4, 1, ["b"], now=0.4)
+    assert left == Unsubscribe(4, 2, ("b",))
+
+
+def test_what_is_still_to_be_left_was_not_left_whatever_an_answer_lists() -> None:
+    machine = asked(Subscribing(channels=2, in_flight=1))
+    machine.acked(4, 1, None, now=0.1)
+    assert machine.standing("c") is PENDING
+    assert machine.unwant(["a"], now=0.2) == []
+    machine.want(["a"], now=0.2)
+    for name in ("a", "b", "z"):
+        before = machine.ignored.unasked
+        machine.acked(4, None, [name], of="unsubscribe", now=0.3)
+        # `b` is subscribed: of what is there an answer may speak in vain.
+        assert machine.ignored.unasked == before + (name != "b")
+        assert machine.standing("a") is WANTED
+    [leave] = machine.acked(4, 2, None, now=0.4)
+    assert leave == Unsubscribe(4, 3, ("a",))
+    [again] = machine.acked(4, 3, None, of="unsubscribe", now=0.5)
+    assert again == Subscribe(4, 4, ("a",))

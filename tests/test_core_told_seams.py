@@ -181,3 +181,13 @@ def test_a_numbering_that_neither_link_brought_is_in_no_doubt() -> None:
     assert seam.doubtful == {"loud": True}
     assert seam.new("quiet", 8, 9, 9) == [9]
     assert len(seam.doubtful) == 1
+
+
+def test_a_new_link_that_turns_out_to_count_otherwise_is_compared_no_more() -> None:
+    seam: Seam[str, int] = Seam([("a", 7)])
+    assert seam.new("a", 8, 9, 9) == []
+    assert seam.finish() == [9]
+    assert not seam.settled
+    assert seam.new("a", 3, 4, 4) == [4]
+    assert seam.settled
+    assert seam.new("a", 3, 4, 4) == [4]

@@ -177,3 +177,36 @@ def test_a_stray_is_counted_and_what_is_watched_is_not_one() -> None:
     watch.feed("b", 1.0)
     assert (watch.total, watch.strays, watch.messages("a")) == (3, 3, 3)
     assert watch.outcome("b") is None
+
+
+def test_a_link_is_at_fault_only_for_a_channel_that_stalled_on_it() -> None:
+    watch = ChannelWatch(now=0.0)
+    for name, redial in (("a", True), ("b", False)):
+        watch.watch(name, Freshness(every=2.0, redial=redial), now=0.0)
+    watch.open(now=0.0)
+    for name in "ab":
+        watch.feed(name, 0.5)
+    assert not watch.is_link_at_fault("nobody's")
+    assert not watch.is_link_at_fault("a")
+    watch.feed("b", 2.4)
+    watch.look(proven_at=inf, now=2.5)
+    assert watch.is_link_at_fault("a")
+    assert not watch.is_link_at_fault("b")
+    watch.look(proven_at=inf, now=4.5)
+    # Every sibling of which something is expected has stalled as well.
+    assert watch.outcome("b") is Outcome.STALLED
+    assert watch.is_link_at_fault("b")
+    watch.feed("a", 5.0)
+    assert not watch.is_link_at_fault("a")
+    assert not watch.is_link_at_fault("b")
+
+
+def test_2000_channels_are_visited_in_a_look_and_the_rest_in_the_next() -> None:
+    watch = ChannelWatch(now=0.0)
+    for nth in range(2001):
+        watch.watch(f"{nth}", Freshness(every=2.0, redial=False), now=0.0)
+    watch.open(now=0.0)
+    assert watch.deadline == 2.0
+    assert len(watch.look(proven_at=inf, now=2.0)) == 2000
+    assert watch.deadline == 2.0 + STEP
+    assert len(watch.look(proven_at=inf, now=2.0 + STEP)) == 1
