@@ -31,6 +31,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
+BUSY = 2.0
+"""Seconds that a machine which others use as well may take for what takes none."""
 
 both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
 
