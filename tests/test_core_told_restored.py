@@ -18,7 +18,7 @@ from heartline.core.channel_events import (
 from heartline.core.contracts import Freshness
 from heartline.core.events import ChannelRevived, ChannelStalled, GapFound
 from heartline.core.feed import Feed, FeedTerms, Numbered
-from heartline.core.fetches import Fetch, Hosts, Snapshots
+from heartline.core.fetches import Fetch, Fetches, Hosts, Snapshots
 from heartline.core.gaps import Ledger
 from heartline.core.items import Cause, Message, Verdict
 from heartline.core.late import LateChannels
@@ -630,3 +630,37 @@ def test_a_status_names_the_channel_whose_state_is_not_known_and_why() -> None:
     assert (status.live, status.verdict) == (False, Verdict.SUSPECT)
     assert (status.cause, status.evidence) == (None, late.evidence)
     assert status.since_at == stream.now
+
+
+def test_as_many_bytes_are_kept_as_the_policy_says_and_not_one_more() -> None:
+    book = Book()
+    book.begin()
+    for number in range(4):
+        assert book.come(number, size=250) == []
+    [found] = book.come(4)
+    assert (found.gap.reason, found.gap.missing) == ("overflow", 5)
+    for number in range(5, 9):
+        assert book.come(number, size=250) == []
+
+
+def test_a_host_is_called_5_times_a_second_and_20_times_a_minute_by_default() -> None:
+    fetches = Fetches(Snapshots(), hosts=Hosts(), draw=lambda: 0.5)
+    fetches.begin(1)
+    for nth in range(60):
+        fetches.want(f"{nth}", "h", now=100.0)
+    called: list[float] = []
+    now = 100.0
+    while len(called) < 45:
+        calls, lost = fetches.due(now=now)
+        assert lost == []
+        called += [now] * len(calls)
+        for call in calls:
+            assert fetches.answered(call)
+        now = max(now, fetches.deadline)
+    for first, sixth in zip(called, called[5:], strict=False):
+        assert sixth - first >= 1.0 - 1e-6
+    for first, over in zip(called, called[20:], strict=False):
+        assert over - first >= 60.0 - 1e-6
+    # One call of each rate is left over, and each window is a twentieth longer.
+    ends = (100.9, 101.9, 159.0)
+    assert [sum(at < end for at in called) for end in ends] == [4, 8, 19]

@@ -235,3 +235,20 @@ def test_the_time_of_a_suspend_is_lateness_of_ours(suspended: float) -> None:
     assert stalled.suspended == suspended
     assert stalled.lag == pytest.approx(suspended or 1.5)
     assert world.link.lateness.stalled_for == pytest.approx(suspended or 1.5)
+
+
+@pytest.mark.parametrize("resolution", [0.0, 0.001, 1.0])
+def test_a_stamp_before_the_one_that_is_said_is_certainly_older(
+    resolution: float,
+) -> None:
+    """Which saves asking for the age of every message of a read."""
+    offset = ClockOffset(resolution=resolution)
+    offset.answered(sent_at=50.0, received_at=50.2, venue_in=1050.1)
+    for read_at, age in ((51.0, 0.5), (500.0, 3.0), (60.0, 0.0)):
+        edge = offset.stamp_of(age, received_at=read_at)
+        older = offset.age(edge - 1e-6, received_at=read_at)
+        younger = offset.age(edge + 1e-3, received_at=read_at)
+        assert older is not None
+        assert younger is not None
+        assert older.least > age
+        assert younger.least <= age

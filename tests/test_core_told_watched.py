@@ -205,6 +205,7 @@ def test_2000_channels_are_visited_in_a_look_and_the_rest_in_the_next() -> None:
     watch = ChannelWatch(now=0.0)
     for nth in range(2001):
         watch.watch(f"{nth}", Freshness(every=2.0, redial=False), now=0.0)
+        assert watch.deadline == 2.0
     watch.open(now=0.0)
     assert watch.deadline == 2.0
     assert len(watch.look(proven_at=inf, now=2.0)) == 2000
