@@ -45,8 +45,8 @@ from stream_kit import (
 )
 
 SLACK = 0.5
-"""A look that comes up to 0.1 s late is no stall that is reported, and on a busy machine
-each of the four looks that make a verdict, one after the other, may be."""
+"""A look that comes up to 0.1 s late is no stall that is reported, and on a busy
+machine each of the four looks that make a verdict, one after the other, may be."""
 TOLD_WITHIN = 0.1
 """What the end of a connection, told by the peer's kernel, may take."""
 
