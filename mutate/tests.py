@@ -21,6 +21,8 @@ an endless loop: the fault is noticed."""
 SLOW = "test_core_promises"
 NOT_ASKED = ("test_core_planted", "test_core_swarm")
 """The first plants faults itself, the second is the histories again."""
+BESIDE = ("core_histories", "test_venue_checksums")
+"""The second holds the books of `orderbook.py` against what venues say of them."""
 README = "tests/test_readme.py"
 DEFAULTS = "test_every_default_of_a_policy_is_in_the_readme"
 QUIETLY = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short")
@@ -31,9 +33,8 @@ def paths(tree: Path, *, thorough: bool) -> list[str]:
     skipped = NOT_ASKED if thorough else (SLOW, *NOT_ASKED)
     own = sorted((tree / "tests").glob("test_core_*.py"))
     found = [path for path in own if path.stem not in skipped]
-    return [
-        str(path) for path in [*found, tree / "tests/core_histories.py", tree / README]
-    ]
+    found += [tree / "tests" / f"{name}.py" for name in BESIDE]
+    return [str(path) for path in [*found, tree / README]]
 
 
 def run(where: list[str], *plugins: object) -> int:

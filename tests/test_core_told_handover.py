@@ -45,7 +45,7 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence
 from heartline.core.items import Cause, Phase
 from heartline.core.neighbours import DialBudget, Neighbours
-from heartline.core.rollover import Lifetime
+from heartline.core.rollover import Lifetime, Rollover
 from heartline.core.session import Session
 from heartline.core.terms import Dialling, Terms
 from scripted_link import kernel
@@ -590,3 +590,23 @@ def test_whatever_comes_one_link_delivers_and_at_most_two_live(seed: int) -> Non
         assert stream.session.deadline < inf
         took = [o.epoch for o in stream.told if isinstance(o, TookOver | Connected)]
         assert stream.session.link is None or stream.session.epoch == took[-1]
+
+
+def test_a_planned_end_that_nothing_is_said_of_goes_by_the_usual_times() -> None:
+    day = 86_400.0
+    for draw, spread in ((0.0, 0.0), (0.5, 150.0), (0.99, 297.0)):
+        plan = Rollover(Lifetime(max_age=day))
+        plan.opened(1, draw=draw, now=50.0)
+        assert plan.deadline == pytest.approx(50.0 + day - 120.0 - spread)
+    stream = Replaced(lifetime=None)
+    stream.feed(Noticed(1, "going down", 300.0), after=1.0)
+    stream.feed(DialFailed(2, Cause.REFUSED, "no", 503), after=0.1)
+    failed_at = stream.now
+    assert stream.wait_for(Dial, within=20.0) == Dial(3, 1)
+    assert stream.now == pytest.approx(failed_at + 5.0)
+    stream.feed(DialSucceeded(3, "a:3", Evidence()), after=0.1)
+    stream.answers.add(3)
+    stream.feed(Synced(3, 1), after=0.1)
+    synced_at = stream.now
+    stream.wait_for(TookOver, within=30.0)
+    assert stream.now == pytest.approx(synced_at + 10.0)
