@@ -9,6 +9,7 @@ import pytest
 
 from heartline import UsageError
 from heartline.core.backoff import Backoff
+from heartline.core.budget import Budget, Rate
 from heartline.core.channel import ChannelClock
 from heartline.core.contracts import Beats, Freshness
 from heartline.core.diagnosis import Finding
@@ -349,3 +350,42 @@ def test_a_contract_of_no_time_at_all_is_refused(refused: Any) -> None:
         refused()
     assert Beats(every=0.001, answered=False).every == 0.001
     assert Freshness(every=0.001).every == 0.001
+
+
+def test_a_buffer_is_half_empty_by_its_messages_and_by_its_bytes() -> None:
+    for size_bytes, half in ((0, True), (50, True), (51, False)):
+        buffer = Buffer(Inbox(limit=10, limit_bytes=100))
+        buffer.put([Message("x", 1.0)], size_bytes)
+        assert buffer.half_empty is half
+    for count, half in ((5, True), (6, False)):
+        buffer = Buffer(Inbox(limit=10, limit_bytes=100))
+        buffer.put([Message("x", 1.0)] * count, 1)
+        assert buffer.half_empty is half
+
+
+def test_a_budget_counts_all_that_was_sent() -> None:
+    budget = Budget((Rate(count=3, per=1.0),))
+    for nth in range(1, 6):
+        budget.spend(now=float(nth))
+        assert budget.total == nth
+    budget.begin()
+    assert budget.total == 5
+
+
+def test_a_status_says_for_how_long_the_data_of_a_stream_has_been_missing() -> None:
+    stream = Stream(freshness=Freshness(every=2.0, redial=False))
+    stream.connect()
+    stream.pong()
+    stream.feed(Received(1, 1, 1, 10))
+    fed_at = stream.now
+    while stream.status().cause is not Cause.CHANNEL_STALLED:
+        stream.now = stream.session.deadline
+        stream.feed(Tick(1))
+        for ping in [o for o in stream.told if isinstance(o, Ping)][-1:]:
+            stream.feed(Ponged(1, ping.payload))
+            stream.feed(Received(1, 1, 0, 10))
+        assert stream.now < fed_at + 10.0
+    stream.now = fed_at + 7.0
+    status = stream.status()
+    assert status.since_at == fed_at
+    assert "7.0" in status.evidence
