@@ -15,6 +15,7 @@ from heartline.core.contracts import Beats, Freshness
 from heartline.core.diagnosis import Finding
 from heartline.core.events import (
     BackingOff,
+    ChannelStalled,
     Cleared,
     Dial,
     DialFailed,
@@ -32,6 +33,7 @@ from heartline.core.events import (
     Stop,
     Stopped,
     Surrendered,
+    Synced,
     Tick,
 )
 from heartline.core.evidence import Evidence
@@ -389,3 +391,20 @@ def test_a_status_says_for_how_long_the_data_of_a_stream_has_been_missing() -> N
     status = stream.status()
     assert status.since_at == fed_at
     assert "7.0" in status.evidence
+
+
+def test_a_contract_of_data_counts_from_when_all_was_sent_on_open() -> None:
+    stream = Stream(syncs=True, freshness=Freshness(every=4.0, redial=False))
+    stream.connect()
+    stream.pong()
+    stream.feed(Synced(1, 1), after=3.0)
+    assert stream.session.phase is Phase.OPEN
+    opened_at = stream.now
+    while not [o for o in stream.told if isinstance(o, ChannelStalled)]:
+        stream.now = stream.session.deadline
+        stream.feed(Tick(1))
+        for ping in [o for o in stream.told if isinstance(o, Ping)][-1:]:
+            stream.feed(Ponged(1, ping.payload))
+            stream.feed(Received(1, 1, 0, 10))
+        assert stream.now < opened_at + 10.0
+    assert stream.now >= opened_at + 4.0

@@ -664,3 +664,14 @@ def test_a_host_is_called_5_times_a_second_and_20_times_a_minute_by_default() ->
     # One call of each rate is left over, and each window is a twentieth longer.
     ends = (100.9, 101.9, 159.0)
     assert [sum(at < end for at in called) for end in ends] == [4, 8, 19]
+
+
+def test_calls_made_once_a_link_has_taken_over_are_of_that_link() -> None:
+    fetches = Fetches(Snapshots(), hosts=Hosts(), draw=lambda: 0.5)
+    fetches.begin(1)
+    fetches.want("a", "h", now=1.0)
+    [old] = fetches.due(now=1.0)[0]
+    fetches.adopt(2)
+    fetches.want("b", "h", now=1.0)
+    [new] = fetches.due(now=1.0)[0]
+    assert (old.epoch, new.epoch) == (1, 2)
