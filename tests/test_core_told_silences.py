@@ -9,11 +9,14 @@ import pytest
 from heartline.core.adaptive import Arrivals
 from heartline.core.channel import ChannelClock
 from heartline.core.contracts import Freshness
-from heartline.core.events import Received
+from heartline.core.events import Ping, Received
 from heartline.core.excuses import Excuses
 from heartline.core.freshness import ChannelWatch
+from heartline.core.losses import lost
+from heartline.core.promises import bounds
 from heartline.core.seam import Seam
 from heartline.core.watched import Outcome, Watched, Watching
+from scripted_link import Scripted, alive, feed, quiet
 
 
 def test_no_silence_is_expected_beyond_36_seconds() -> None:
@@ -193,3 +196,41 @@ def test_a_key_without_a_number_on_the_old_link_is_the_new_ones_in_the_end() -> 
         else:
             assert seam.finish() == list(range(held))
         assert seam.complete
+
+
+# --- what a loss says of its bound ---------------------------------------------------
+
+
+def hushed(seconds: float) -> Scripted:
+    """A link of 20 messages a second whose feed went quiet; its peer still answers."""
+    world = quiet()
+    feed(world, 120.0)
+    until = world.now + seconds
+    while world.link.deadline <= until:
+        # The kernel at the other end answers within every second.
+        if world.link.deadline >= world.heard_at + 1.0:
+            world.now = max(world.now, world.heard_at + 1.0)
+            world.hear()
+        said = len(world.told)
+        world.tick()
+        if any(isinstance(o, Ping) for _, o in world.told[said:]):
+            world.read(pong=True)
+    world.now = until
+    return world
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0, 9.0, 11.0, 25.0])
+@pytest.mark.parametrize("fault", ["frozen", "dark"])
+def test_a_loss_is_told_with_a_bound_that_it_kept(seconds: float, fault: str) -> None:
+    world = hushed(seconds)
+    promised = bounds(world.link, now=world.now)
+    if fault == "frozen":
+        alive(world, inf)
+    else:
+        world.acks = False
+        world.run()
+    assert world.link.found is not None
+    told = lost(world.link, world.link.found, where=None, ended=None, now=world.now)
+    assert told.bound is not None
+    assert told.at - told.since_at <= told.bound
+    assert told.bound <= max(promised.peer, promised.path)

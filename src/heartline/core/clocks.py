@@ -14,6 +14,7 @@ from .detector import (
     BUSY_FLOOR,
     POLL,
     REPROOF_WITHIN,
+    Ladder,
     Liveness,
     PathClock,
     window_shut,
@@ -21,7 +22,7 @@ from .detector import (
 from .diagnosis import Finding
 from .evidence import Kernel
 from .flow import Flow
-from .peer import PeerClock
+from .peer import PeerClock, Wait
 from .pings import Pings
 from .rest import Rest
 from .subscriptions import Freshness
@@ -35,6 +36,7 @@ class Clocks:
 
     __slots__ = (
         "_asked_of",
+        "_asking",
         "_rhythm_of",
         "busy_silence",
         "channel",
@@ -74,6 +76,8 @@ class Clocks:
         self._rhythm_of: float | None = None
         self._asked_of: float | None = None
         """The silence of data, by its beginning, that has been asked about."""
+        self._asking: tuple[Ladder | None, Wait | None] | None = None
+        """What that question began; later doubts in that silence are not hurried."""
 
     @property
     def paused(self) -> bool:
@@ -102,12 +106,18 @@ class Clocks:
 
         Each silence is asked about once: after the answer only the kernel counts.
         """
-        return None if self.asked and not self.path.ladder else self.busy_silence
+        return None if self._settled(self.path.ladder) else self.busy_silence
 
     @property
     def peer_silence(self) -> float | None:
         """The same for the peer."""
-        return None if self.asked and not self.peer.wait else self.busy_silence
+        return None if self._settled(self.peer.wait) else self.busy_silence
+
+    def _settled(self, doubt: Ladder | Wait | None) -> bool:
+        """Whether the present silence of data was asked about before this doubt."""
+        if not self.asked:
+            return False
+        return doubt is None or doubt not in (self._asking or ())
 
     # --- what is learned -----------------------------------------------------------
 
@@ -158,6 +168,8 @@ class Clocks:
 
     def doubt_path(self, *, now: float) -> None:
         """Begin to doubt the path, and note which silence of data is asked about."""
+        if not self.asked:
+            self._asking = None
         self._asked_of = self.channel.data_at
         if self.kernel is not None:
             self.path.doubt(now=now)
@@ -168,6 +180,8 @@ class Clocks:
         self.path.pinged(now=now)
         if not self.paused:
             self.peer.pinged(now=now)
+        if self._asking is None:
+            self._asking = self.path.ladder, self.peer.wait
         return payload
 
     def extend(self, lag: float, *, now: float) -> None:

@@ -110,7 +110,8 @@ def _outbound_bound(sim: Simulation, episode: Episode, lost: Lost) -> float:
 
     The other end resends, at doubling intervals: the path's silence begins later than
     the fault, and the bound that counts is the one that was held then. Where it is
-    frames that are missed, and nothing misses them before, the peer's bound counts.
+    frames that are missed, the peer's bound counts, as it is published: a resend that
+    comes in the middle of a doubt of the path ends that doubt.
 
     A kernel that asks seldom lets those resends put the path's clock off, until they
     are further apart than its questions: a known weakness of a raised interval.
@@ -121,7 +122,7 @@ def _outbound_bound(sim: Simulation, episode: Episode, lost: Lost) -> float:
         return peer + 2 * sim.terms.liveness.kernel_interval
     if lost.where is not Where.OUTBOUND:
         return lost.bound or 0.0
-    return 0.0 if mark.missed_soon and episode.misses_soon else peer
+    return peer
 
 
 def _is_plain(reading: Reading, episode: Episode, until: float) -> bool:

@@ -53,9 +53,6 @@ class Mark(NamedTuple):
     phase: Phase
     bounds: Bounds
     stalled: float
-    missed_soon: bool = False
-    """Whether data had a rhythm so fast that its absence is noticed before the
-    kernel's silence is."""
 
 
 class Settled(NamedTuple):
@@ -63,7 +60,6 @@ class Settled(NamedTuple):
 
     name: str
     bounds: Bounds
-    missed_soon: bool = False
 
 
 Entry: TypeAlias = tuple[float, str, object]
@@ -78,8 +74,6 @@ class Episode:
     from_at: float
     until_at: float = inf
     settled: Bounds | None = None
-    misses_soon: bool = True
-    """Whether data is missed soon, also when what was on its way had arrived."""
 
     @property
     def name(self) -> str:
@@ -136,7 +130,6 @@ def read(history: list[Entry]) -> Reading:
                 for episode in reading.episodes:
                     if episode.name == value.name:
                         episode.settled = value.bounds
-                        episode.misses_soon = value.missed_soon
             case Truth():
                 truth = value
             case Lost():
