@@ -51,6 +51,13 @@ def link(place: str) -> tuple[Classifier, Writer]:
     return classifier, Writer(contract, pending=pending, book=book)
 
 
+def leaner(classifier: Classifier) -> Classifier:
+    """One that leaves stamps where they are, and knows all else of the same link."""
+    lean = Classifier(classifier.contract.unstamped, pending=classifier.pending)
+    lean.book = classifier.book
+    return lean
+
+
 def frame(document: Any) -> str:
     return msgspec.json.encode(document).decode()
 
@@ -84,7 +91,9 @@ def _without_stamps(value: Any) -> Any:
             for key, each in value.items()
             if key not in ("at", "stamp", "unit")
         }
-    return [_without_stamps(each) for each in value] if type(value) is list else value
+    if isinstance(value, list | tuple):
+        return [_without_stamps(each) for each in value]
+    return value
 
 
 @cache
@@ -107,6 +116,7 @@ def recorded(name: str) -> tuple[str | bytes, ...]:
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_recording_is_understood(name: str) -> None:
     classifier, _ = link(RECORDED[name])
+    lean = leaner(classifier)
     kinds: Counter[str] = Counter()
     channels: Counter[str | None] = Counter()
     for number, data in enumerate(recorded(name)):
@@ -118,10 +128,15 @@ def test_a_recording_is_understood(name: str) -> None:
             assert plain(classifier.read(data)) == plain(classifier.decide(data))
         if number % 31 == 0 and isinstance(reading, Update):
             for _ in range(2):
-                other = classifier.unstamped.read(data)
+                other = lean.read(data)
                 assert timeless(other) == timeless(reading)
                 assert isinstance(other, Update)
                 assert other.at is None
+            dated = lean.dated(data)
+            assert dated is not None
+            assert dated.at == reading.at
+            assert dated.source.stamp == reading.source.stamp
+            assert dated.source.channel == reading.source.channel
     assert kinds["Malformed"] == 0
     assert kinds["Unknown"] <= 0.01 * kinds.total()
     assert kinds["Update"] > 0.5 * kinds.total()
@@ -607,28 +622,29 @@ def test_a_mutated_message_is_read_alike_both_ways(data: st.DataObject) -> None:
             if isinstance(slow, Update) or isinstance(reading, Update):
                 assert plain(reading) == plain(slow)
             assert isinstance(reading, Malformed) == isinstance(slow, Malformed)
-        lean = classifier.unstamped
+        lean = leaner(classifier)
         for reading in (lean.read(text), lean.read(text)):
             if isinstance(slow, Update) or isinstance(reading, Update):
                 assert timeless(reading) == timeless(slow)
             assert isinstance(reading, Malformed) == isinstance(slow, Malformed)
 
 
-def test_what_is_wanted_holds_for_both_who_read_a_link() -> None:
+def test_a_stamp_is_told_of_a_message_that_was_read_without_it() -> None:
     classifier, _ = link("coinbase/exchange")
-    data = frame(
-        {"type": "ticker", "product_id": "BTC-USD", "sequence": 1, "time": "x"}
-    )
-    lean = classifier.unstamped
-    assert lean is classifier.unstamped
-    for wanted in ("ticker", "ticker:BTC-USD"):
-        for each in (classifier, lean):
-            each.read(data)
-        classifier.want([wanted])
-        names = [each.read(data).channel for each in (classifier, lean) * 2]
-        assert len(set(names)) == 1
-        assert names[0] is not None
-        classifier.unwant([wanted])
+    lean = Classifier(classifier.contract.unstamped)
+    ticker = {"type": "ticker", "product_id": "BTC-USD", "sequence": 1}
+    data = frame({**ticker, "time": "2026-01-01T00:00:00.5Z"})
+    for each in (classifier, lean):
+        each.want(["ticker:BTC-USD"])
+    for _ in range(2):
+        read = lean.read(data)
+        assert isinstance(read, Update)
+        assert read.at is None
+        assert read.channel == "ticker:BTC-USD"
+        assert plain(lean.dated(data)) == plain(classifier.read(data))
+    undated = lean.dated(frame(ticker))
+    assert undated is None or undated.at is None
+    assert lean.dated("{") is None
 
 
 @given(st.data())

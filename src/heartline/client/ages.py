@@ -7,9 +7,9 @@ looked at only where a limit was set, by `limit`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from typing import Final
+from typing import Final, TypeAlias
 
 from heartline.core.channel_events import ChannelLive
 from heartline.core.events import (
@@ -32,8 +32,13 @@ from heartline.wire.resting import slept_through
 from .contract import Venue
 from .limit import Limit
 
+Dated: TypeAlias = Callable[[str | bytes], Update | None]
+"""Reads a message of data once more, with the venue's time."""
+
 SAMPLE_EVERY = 0.05
 """Seconds between two messages whose age is noted."""
+MOST_STAMPLESS = 64
+"""Channels whose messages are found without a stamp, in each second at most."""
 AWAITED = 64
 """Messages of ours remembered, of a link, whose answers may carry the venue's time."""
 SLEPT = 0.1
@@ -88,8 +93,12 @@ class Ages:
             self.limit = Limit(limit, self.delays.offset, tell=tell, begins=begins)
         self.due_at = 0.0
         """When the next age is wanted; inf until it is known what did not wait."""
-        self.updates: list[Update] = []
+        self._updates: list[Update] = []
+        self._undated: list[tuple[Source, str | bytes, Dated]] = []
         """The data of a read at `wanted_at` or later, to be looked at."""
+        self._stampless: set[Source] = set()
+        """Of channels that lately had no stamp none is looked for, for a second."""
+        self._stampless_until = -inf
         self.answers_in = _answers_in(venue)
         """To what the venue's time in answers is cut off; None if they hold none."""
         self._events = {
@@ -109,17 +118,50 @@ class Ages:
         """From when on each read is to be looked at."""
         return self.due_at if self.limit is None else -inf
 
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether each message is to be read with its stamp."""
+        return self.limit is not None
+
+    def note(self, update: Update, data: str | bytes, dated: Dated) -> None:
+        """Data of a read at `wanted_at` or later; `dated` reads its stamp, if it was
+        left where it is."""
+        if self.limit is None:
+            self._undated.append((update.source, data, dated))
+        else:
+            self._updates.append(update)
+
     def look(self, *, waited: bool, now: float, epoch: int) -> None:
-        """Look at `updates`, read at `now`, and empty it."""
+        """Look at what was noted, of one read at `now`, and forget it."""
         if now >= self.due_at:
-            for update in reversed(self.updates):
+            for update in self._latest(now):
                 unix = update.unix
                 if unix is not None and not self._is_of_the_past(update.source, now):
                     self._sample(unix, now)
                     break
         if self.limit is not None and not waited:
-            self.limit.judge(self.updates, now=now, epoch=epoch)
-        self.updates.clear()
+            self.limit.judge(self._updates, now=now, epoch=epoch)
+        self._updates.clear()
+        self._undated.clear()
+
+    def _latest(self, now: float) -> Iterator[Update]:
+        """What was noted, the last first, as far as it has a stamp."""
+        yield from reversed(self._updates)
+        if now >= self._stampless_until:
+            self._stampless.clear()
+            self._stampless_until = now + 1.0
+        stampless = self._stampless
+        for source, data, dated in reversed(self._undated[-MOST_STAMPLESS:]):
+            if len(stampless) >= MOST_STAMPLESS:
+                return
+            if source in stampless:
+                continue
+            # Taken out again by a stamp that serves: the caller then asks no further.
+            stampless.add(source)
+            update = dated(data)
+            if update is not None and update.unix is not None:
+                stampless.discard(source)
+                yield update
 
     def _sample(self, unix: float, now: float) -> None:
         self.due_at = now + SAMPLE_EVERY

@@ -87,8 +87,10 @@ class Conversation:
         self._owner = owner
         self._variables: dict[str, object] = {**venue.variables, **variables}
         pending = Pending()
-        self._classifier = Classifier(venue.contract, pending=pending)
+        contract = venue.contract if ages.looks_at_all else venue.contract.unstamped
+        self._classifier = Classifier(contract, pending=pending)
         self.classify = self._classifier.read
+        self.dated = self._classifier.dated
         self._classifier.want(feed.subscriptions.wanted)
         self._writer = Writer(
             venue.contract,
@@ -172,11 +174,9 @@ class Conversation:
     def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
-        append, take = items.append, self.feed.take
+        append, classify, take = items.append, self.classify, self.feed.take
         lines, epoch, ages = self._lines, self.epoch, self._ages
-        note, classify = None, self._classifier.unstamped.read
-        if now >= ages.wanted_at:
-            note, classify = ages.updates.append, self.classify
+        note = ages.note if now >= ages.wanted_at else None
         for each in data:
             reading = classify(each)
             if type(reading) is not Update:
@@ -207,7 +207,7 @@ class Conversation:
                 self.count_rest(reading, items, now)
                 self.count_links(reading, items, now)
             if note is not None:
-                note(reading)
+                note(reading, each, self.dated)
             message = Message(each, now, source.channel, epoch, age)
             if line.restore is None:
                 append(message)

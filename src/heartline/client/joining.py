@@ -148,7 +148,7 @@ class Joining:
             piece.talk.count_rest(reading, items, now)
             if self._looks and piece.at == now:
                 # What was held, or is double, says nothing of how old the data is.
-                self._ages.updates.append(reading)
+                self._ages.note(reading, piece.data, piece.talk.dated)
             if line.restore is None:
                 items.append(message)
             else:

@@ -46,6 +46,8 @@ class Contract:
         self.entries = Entries(endpoint)
         self.names = Names(endpoint.subscribe)
         self.envelope = envelope(endpoint.decode.payload)
+        self.dated = self.entries
+        """Those that read the venue's time; `unstamped` has them too."""
         self.workshop = Workshop(self.entries, self.control)
 
     @cached_property
@@ -65,16 +67,13 @@ class Classifier:
         contract: Contract | Endpoint,
         *,
         pending: Pending | None = None,
-        book: Book | None = None,
     ) -> None:
         """`pending` is what the link's `Writer` notes; without one nothing was sent."""
         if isinstance(contract, Endpoint):
             contract = Contract(contract)
         self.contract = contract
         self.pending = pending or Pending()
-        self.book = book or Book()
-        self._twins: list[Classifier] = [self]
-        """Who reads by the same book."""
+        self.book = Book()
         self._control, self._entries = contract.control, contract.entries
         self._open = contract.envelope
         shop = contract.workshop
@@ -97,17 +96,6 @@ class Classifier:
             odd=ODD,
         )
 
-    @cached_property
-    def unstamped(self) -> Classifier:
-        """Reads the same of the same link, but `at` is None: at less cost.
-
-        Give each message to one of the two only.
-        """
-        twin = Classifier(self.contract.unstamped, pending=self.pending, book=self.book)
-        twin._twins = self._twins
-        self._twins.append(twin)
-        return twin
-
     def want(self, names: Iterable[str]) -> None:
         """Say which channels are wanted: messages then tell them by these names.
 
@@ -127,6 +115,16 @@ class Classifier:
             return self._decide(Payload(self._open(data)), planning=False)
         except (Undecodable, Misfit, TooManyRows) as odd:
             return Malformed(str(odd))
+
+    def dated(self, data: str | bytes) -> Update | None:
+        """A message of data with the venue's time, the long way, whether `read` tells
+        that or not. None if it cannot be read."""
+        try:
+            payload = Payload(self._open(data))
+            found = self.contract.dated.read(payload.document, self.book)
+        except (Undecodable, Misfit, TooManyRows):
+            return None
+        return None if found is None else found.update
 
     # --- the long way -------------------------------------------------------------
 
@@ -261,10 +259,9 @@ class Classifier:
         return update
 
     def _forget(self) -> None:
-        for each in self._twins:
-            each._kept = 0
-            each._plans.clear()
-            each._more_plans.clear()
+        self._kept = 0
+        self._plans.clear()
+        self._more_plans.clear()
 
     def _links(self, payload: Payload) -> tuple[Update, ...]:
         if payload.document is UNSET:
