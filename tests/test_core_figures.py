@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from heartline.core.adaptive import Arrivals
+from heartline.core.clocks import LULL, LULL_UNLEARNED
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness
 from heartline.core.events import (
@@ -69,24 +70,27 @@ def test_how_a_link_stands_is_its_verdict_its_stall_and_its_channels() -> None:
     assert world.link.standing == (Verdict.ALIVE, False, True)
     world.tick(late=1.0)
     assert world.link.standing == (Verdict.ALIVE, True, True)
-    assert world.link.calm is False
+    assert not world.link.lull
 
 
 def test_a_link_is_calm_until_something_hangs_on_the_next_frame() -> None:
     world = quiet()
-    assert world.link.calm
+    assert world.link.lull == LULL_UNLEARNED
     alive(world, HEARD + 9.9)
-    assert world.link.calm
+    assert world.link.lull
     alive(world, HEARD + 10.0)
-    assert not world.link.calm
+    assert not world.link.lull
     doubted = quiet()
     doubted.run(until=HEARD + 1.07)
-    assert not doubted.link.calm
+    assert not doubted.link.lull
+    learned = quiet()
+    feed(learned, HEARD + 20.0)
+    assert learned.link.lull == LULL
     contracted = quiet(freshness=Freshness(every=2.0))
     alive(contracted, HEARD + 1.9)
-    assert contracted.link.calm
+    assert contracted.link.lull
     alive(contracted, HEARD + 2.0)
-    assert not contracted.link.calm
+    assert not contracted.link.lull
 
 
 def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:

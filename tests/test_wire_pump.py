@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from heartline.core.clocks import LULL
 from heartline.core.events import (
     Answered,
     Connecting,
@@ -20,7 +21,7 @@ from heartline.core.events import (
 )
 from heartline.core.evidence import Evidence
 from heartline.wire.pulse import STOOD_STILL, Pulse
-from heartline.wire.pump import HEARD_WITHIN, LATE, MOST_ARMED, Pump
+from heartline.wire.pump import LATE, MOST_ARMED, Pump
 
 INF = float("inf")
 
@@ -67,7 +68,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.deadline = INF
-        self.calm = True
+        self.lull = LULL
         self.epoch = 1
         self.put_off_to = -INF
         self.given: list[tuple[float, Fact]] = []
@@ -310,14 +311,14 @@ def told(rig: Rig) -> list[tuple[int, int]]:
 
 def test_reads_close_together_are_told_as_one_as_of_the_last(rig: Rig) -> None:
     assert not hear(rig, 1)
-    rig.world.now += HEARD_WITHIN / 4
+    rig.world.now += LULL / 4
     assert hear(rig, 2)
-    last = rig.world.now = rig.world.now + HEARD_WITHIN / 4
+    last = rig.world.now = rig.world.now + LULL / 4
     assert hear(rig, 3)
     assert rig.machine.given == [(100.0, Received(1, 1, 0, 10))]
     rig.world.now += 1.0
     rig.pump.flush()
-    both = Received(1, 5, 3, 50, 2, 100.0 + HEARD_WITHIN / 4, (HEARD_WITHIN / 4,))
+    both = Received(1, 5, 3, 50, 2, 100.0 + LULL / 4, (LULL / 4,))
     assert rig.machine.given[1:] == [(last, both)]
     rig.pump.flush()
     assert len(rig.machine.given) == 2
@@ -325,11 +326,23 @@ def test_reads_close_together_are_told_as_one_as_of_the_last(rig: Rig) -> None:
 
 def test_a_read_is_told_no_later_than_the_next_after_a_while(rig: Rig) -> None:
     hear(rig, 1)
-    rig.world.now += HEARD_WITHIN / 2
+    rig.world.now += LULL / 2
     hear(rig, 2)
-    rig.world.now += HEARD_WITHIN
+    rig.world.now += LULL
     assert not hear(rig, 4)
     assert told(rig) == [(1, 1), (1, 2), (1, 4)]
+
+
+def test_a_machine_that_still_learns_is_told_of_reads_as_soon_as_it_wants(
+    rig: Rig,
+) -> None:
+    rig.machine.lull = 0.02
+    assert not hear(rig, 1)
+    rig.world.now += 0.01
+    assert hear(rig, 2)
+    rig.world.now += 0.01
+    assert not hear(rig, 3)
+    assert told(rig) == [(1, 1), (1, 2), (1, 3)]
 
 
 def test_what_was_heard_is_told_before_any_other_fact(rig: Rig) -> None:
@@ -343,15 +356,15 @@ def test_what_was_heard_is_told_before_any_other_fact(rig: Rig) -> None:
 
 
 def test_in_doubt_every_read_is_told_at_once(rig: Rig) -> None:
-    rig.machine.calm = False
+    rig.machine.lull = 0.0
     for frames in (1, 2, 3):
         assert not hear(rig, frames)
         assert told(rig)[-1] == (1, frames)
-    rig.machine.calm = True
+    rig.machine.lull = LULL
     assert not hear(rig, 4)
     assert hear(rig, 5)
     # A doubt that arises finds all that was read before it.
-    rig.machine.calm = False
+    rig.machine.lull = 0.0
     rig.pump.feed(Answered(1))
     assert told(rig) == [(1, n) for n in (1, 2, 3, 4, 5)]
     assert rig.machine.facts[-1] == Answered(1)
@@ -412,7 +425,7 @@ def test_what_was_put_off_is_told_in_the_end(rig: Rig) -> None:
         assert hear(rig, 2)
         rig.machine.put_off_to = rig.machine.deadline + 1.0
         rig.world.fire()
-    assert rig.world.now <= 100.0 + HEARD_WITHIN + 1.0
+    assert rig.world.now <= 100.0 + LULL + 1.0
     assert sum(frames for _, frames in told(rig)) == 2 + 2 * (rig.world.now - 100.0)
 
 

@@ -29,6 +29,11 @@ from .subscriptions import Freshness
 
 SHARED_OF_PING = 50
 """Pings go out in instants this share of `ping_every` apart, up to that earlier."""
+LULL = 5.0
+"""Seconds that frames of a known rhythm may go untold: each telling costs as much as a
+read of some messages costs their reader."""
+LULL_UNLEARNED = 0.02
+"""The same where the next frames may teach a rhythm, whose silence is due at once."""
 
 
 class Clocks:
@@ -94,6 +99,13 @@ class Clocks:
             and not self.channel.asked
             and not self.asked
         )
+
+    @property
+    def lull(self) -> float:
+        """Seconds that frames may go untold: nothing hangs on them before."""
+        if not self.calm:
+            return 0.0
+        return LULL_UNLEARNED if self.busy_silence is None else LULL
 
     @property
     def asked(self) -> bool:

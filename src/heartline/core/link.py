@@ -149,13 +149,11 @@ class Link:
         return self.clocks.kernel
 
     @property
-    def calm(self) -> bool:
-        """Whether nothing hangs on the next frame: no doubt, no question, no stall."""
-        return (
-            self.clocks.calm
-            and self.lateness.unproven_since is None
-            and not self.lateness.draining
-        )
+    def lull(self) -> float:
+        """Seconds that frames may go untold; 0 while a doubt or stall hangs on them."""
+        if self.lateness.unproven_since is not None or self.lateness.draining:
+            return 0.0
+        return self.clocks.lull
 
     @property
     def standing(self) -> tuple[Verdict, bool, bool]:

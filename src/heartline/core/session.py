@@ -99,14 +99,14 @@ class Session:
         self.past = Past()
 
     @property
-    def calm(self) -> bool:
-        """Whether the next frames change nothing that anybody waits for."""
+    def lull(self) -> float:
+        """Seconds for which the next frames change nothing that anybody waits for."""
         opened = self.phase is Phase.OPEN and self.handover.successor is None
-        return opened and self.link is not None and self.link.calm
+        return self.link.lull if opened and self.link is not None else 0.0
 
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` where data read at `data_at` does; see `Link.put_off`."""
-        if self.link is not None and self.calm:
+        if self.link is not None and self.lull:
             self.link.put_off(data_at, now=now)
             self.deadline = self._next_deadline()
 

@@ -30,8 +30,8 @@ class Told:
         self._phase = session.phase
 
     @property
-    def calm(self) -> bool:
-        return self._session.calm
+    def lull(self) -> float:
+        return self._session.lull
 
     @property
     def epoch(self) -> int:

@@ -28,9 +28,6 @@ is given first, so that what is read is known to be old. The machine has its own
 MOST_ARMED = 3600.0
 MOST_EARLY = 0.5
 """An alarm that would ring earlier than this before anything is due is set anew."""
-HEARD_WITHIN = 5.0
-"""Reads are told to a calm machine with the next fact, question or tick, or after this:
-each `Received` costs it as much as a read of some messages costs their reader."""
 
 
 class Heard(Protocol):
@@ -97,8 +94,8 @@ class Machine(Protocol):
         ...
 
     @property
-    def calm(self) -> bool:
-        """Whether frames are just one more sign of life: they can be told later."""
+    def lull(self) -> float:
+        """Seconds that frames may go untold: they are one more sign of life."""
         ...
 
     def put_off(self, data_at: float, *, now: float) -> None:
@@ -256,8 +253,9 @@ class Pump:
             # but not in a hot loop.
             self._feeding = False
             machine = self.machine
-            if machine.calm and machine.epoch == self._heard.epoch:
-                self._tell_by = self.clock() + HEARD_WITHIN
+            lull = machine.lull
+            if lull and machine.epoch == self._heard.epoch:
+                self._tell_by = self.clock() + lull
                 self._heard.until_at = min(machine.deadline, self._tell_by)
             self._arm(least_delay)
         if told:
