@@ -65,6 +65,7 @@ from .sim_history import Entry, Truth
 from .sim_loop import Loop
 from .sim_network import End
 from .sim_packets import Frame
+from .sim_rest import Rests
 from .sim_told import Told
 from .sim_venue import Venue
 
@@ -107,6 +108,11 @@ class Client:
             clock=host.read_now,
             asleep=lambda: host.slept,
             pulse=self.loop.pulse,
+            sleepy=Rests(
+                self.session,
+                self.told,
+                lambda epoch: self.end if epoch == self._live_epoch else None,
+            ),
         )
         self.resolving = 0.003
         self.opening = 0.001

@@ -180,7 +180,7 @@ class Pump:
         self._sleepy = sleepy
         self._resting: PureResting | None = None
         if sleepy is not None:
-            self._resting = resting_of(loop, clock)
+            self._resting = resting_of(loop, clock, asleep)
         self._rests_as: int | None = None
         """Its number among those at rest; then they are looked at without it."""
 

@@ -142,7 +142,9 @@ if (_found := compiled("wire._resting")) is not None:
 
 
 def resting_of(
-    loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+    loop: asyncio.AbstractEventLoop,
+    clock: Callable[[], float],
+    asleep: Callable[[], float] = slept_through,
 ) -> PureResting:
     """The one of `loop`, which lasts as long as somebody holds it.
 
@@ -152,7 +154,7 @@ def resting_of(
     if resting is None:
         alarms = Alarms.of(loop, clock)
         kind = Resting if clock is time.monotonic else PureResting
-        resting = _RESTING[loop] = kind(alarms, clock, slept_through)
+        resting = _RESTING[loop] = kind(alarms, clock, asleep)
     return resting
 
 
