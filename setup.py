@@ -11,6 +11,7 @@ from setuptools import Extension, setup
 
 TWINS = {
     "heartline.client._lane": "src/heartline/client/_lane.pyx",
+    "heartline.core._figures": "src/heartline/core/_figures.pyx",
     "heartline.wire._plain": "src/heartline/wire/_plain.pyx",
     "heartline.wire._resting": "src/heartline/wire/_resting.pyx",
 }

@@ -26,6 +26,7 @@ from .events import ChannelRevived, ChannelStalled, GapFound
 from .feed_terms import FeedTerms as FeedTerms
 from .feed_terms import Numbered as Numbered
 from .fetches import Hosts
+from .figures import Take, Taking
 from .freshness import ChannelWatch
 from .gaps import Entry, Ledger
 from .items import Gap, Message
@@ -85,6 +86,7 @@ class Feed:
             self, terms.snapshots, hosts=hosts or Hosts(), draw=draw
         )
         self._bounds = ChannelBounds(self.watch)
+        self.take: Take = Taking(self._take).take
 
     @property
     def deadline(self) -> float:
@@ -181,7 +183,7 @@ class Feed:
         line.proof = self.mending.proofs.of(channel if wanted else None, rule)
         return line
 
-    def take(
+    def _take(
         self,
         line: Line,
         track: Hashable,
@@ -191,10 +193,7 @@ class Feed:
         anew: bool,
         now: float,
     ) -> list[FeedOutput] | None:
-        """Take one message of data; what it brings to light, if anything.
-
-        `last`, `prev`, `first`, `anew` as in `Tracker.feed`, `track` as its key.
-        """
+        """What `Taking` leaves to be taken."""
         line.account.received += 1
         out = None
         if last is not None and (tracker := line.tracker) is not None:
@@ -210,10 +209,10 @@ class Feed:
             silence = now - watched.data_at
             watched.data_at = now
             watched.count += 1
-            watch = self.watch
-            watched.all_at = watch.total = watch.total + 1
+            heard = watched.heard
+            watched.all_at = heard.total = heard.total + 1
             if silence > watched.alert:
-                change = watch.end_silence(watched, silence, now)
+                change = self.watch.end_silence(watched, silence, now)
         elif line.name is not None:
             change = self.watch.feed(line.name, now)
         if change is None and (line.is_live or line.name is None):

@@ -13,6 +13,7 @@ from math import inf
 from .channel import CHANNEL_PATIENCE
 from .contracts import Freshness
 from .excuses import Excuses
+from .figures import Total
 from .pace import Pace
 from .watched import Change, Outcome, Watched, Watching
 
@@ -39,7 +40,7 @@ class ChannelWatch:
         self.policy = policy or Watching()
         self.strays = 0
         """Messages of channels that are not watched."""
-        self.total = 0
+        self._heard = Total()
         self._watched: dict[str, Watched] = {}
         self._agenda: list[tuple[float, int, Watched]] = []
         self._turn = 0
@@ -66,7 +67,9 @@ class ChannelWatch:
         silence = now - watched.data_at
         watched.data_at = now
         watched.count += messages
-        watched.all_at = self.total = self.total + messages
+        heard = self._heard
+        heard.total += messages
+        watched.all_at = heard.total
         if silence > watched.alert:
             return self.end_silence(watched, silence, now)
         return None
@@ -99,6 +102,7 @@ class ChannelWatch:
         """Watch a channel. What was declared of it counts from now, the rest is learned
         from its first data on."""
         watched = self._watched[channel] = Watched(channel, contract, now=now)
+        watched.heard = self._heard
         watched.since_at = -inf
         if contract is not None:
             self._enter(watched, now + contract.every)
@@ -135,6 +139,11 @@ class ChannelWatch:
         heapify(self._agenda)
 
     # --- what is known ----------------------------------------------------------------
+
+    @property
+    def total(self) -> int:
+        """Messages of all channels."""
+        return self._heard.total
 
     def of(self, channel: str | None) -> Watched | None:
         """What is known of one channel; None if it is not watched."""

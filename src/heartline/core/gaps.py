@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from .figures import Tally
 from .holes import Holes
 from .items import Gap
 from .sequence import Anomaly, Disorder, Duplicate, Missing, Reset, Unreadable
@@ -64,7 +65,7 @@ class _Open:
         return self.filled
 
 
-class Account:
+class Account(Tally):
     """The totals of one channel, in messages. At any time
 
         sent + duplicated + unplaced == received + missing + recovered
@@ -81,7 +82,6 @@ class Account:
         "duplicated",
         "gaps",
         "missing",
-        "received",
         "recovered",
         "unknown",
         "unplaced",

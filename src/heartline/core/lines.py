@@ -5,61 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .feed_terms import Numbered
+from .figures import Line as Line
 from .gaps import Account, Ledger
-from .proving import Proof
-from .restore import Restore
 from .subscribing import Standing
 from .tracker import Tracker
-from .watched import Watched
 
 MOST_STRAYS = 16_384
 """Channels that are followed though nobody asked for them. Messages of more of them
 are passed on, and neither counted nor compared."""
-
-
-class Line:
-    """One channel under one rule, as its messages are read."""
-
-    __slots__ = (
-        "account",
-        "at",
-        "is_live",
-        "name",
-        "proof",
-        "reconnect",
-        "restore",
-        "resubscribe",
-        "tracker",
-        "watched",
-        "wounded",
-    )
-
-    def __init__(
-        self,
-        name: str | None,
-        account: Account,
-        tracker: Tracker | None,
-        *,
-        terms: Numbered | None = None,
-        now: float,
-    ) -> None:
-        self.name = name
-        """None: what counts over the whole link."""
-        self.account = account
-        self.tracker = tracker
-        self.resubscribe = terms is not None and terms.resubscribe
-        self.reconnect = terms is not None and terms.reconnect
-        self.at = now
-        """When its last message was read."""
-        self.restore: Restore | None = None
-        """Who takes its messages while its state is not known."""
-        self.watched: Watched | None = None
-        """Whose silence its messages end; None if that is to be looked up."""
-        self.proof: Proof | None = None
-        """Its book, where the venue proves it by checksums."""
-        self.is_live = False
-        self.wounded = True
-        """A gap or an outage may be open that a snapshot would close."""
 
 
 class Lines:

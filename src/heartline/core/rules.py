@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from .figures import CHAIN, MONOTONIC, STEP, UNNUMBERED
 from .sequence import Anomaly, Disorder, Duplicate, Missing, Numbering, Reset, Rule
 from .tracker import LIMIT_NUMBER, MOST_KEYS, Run, Tracker
 
 
 class Step(Tracker):
     """Each number is the one before it plus one; a message may hold several."""
+
+    GOOD = STEP
 
     def feed(
         self,
@@ -60,6 +63,8 @@ class Range(Step):
 
 class Chain(Tracker):
     """Each message names the one before it, by number or by text."""
+
+    GOOD = CHAIN
 
     def feed(
         self,
@@ -120,6 +125,8 @@ class Chain(Tracker):
 class Monotonic(Tracker):
     """Numbers never fall."""
 
+    GOOD = MONOTONIC
+
     def feed(
         self,
         key: Hashable,
@@ -151,6 +158,8 @@ class Monotonic(Tracker):
 
 class Unnumbered(Tracker):
     """There is nothing to compare."""
+
+    GOOD = UNNUMBERED
 
     def feed(
         self,

@@ -7,7 +7,10 @@ sends, nothing here raises: what cannot be read is counted, and told once.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import ClassVar
 
+from .figures import Run as Run
+from .figures import Runs
 from .holes import Holes
 from .sequence import (
     Anomaly,
@@ -29,27 +32,7 @@ RESTART_AFTER = 8
 """Messages below the last number that follow one another: the venue counts anew."""
 
 
-class Run:
-    """The numbering of one key. It grows only while something is wrong with it."""
-
-    __slots__ = ("back", "back_before", "back_run", "holes", "joining", "last", "start")
-
-    def __init__(
-        self, last: int, *, start: int | None = None, joining: int | None = None
-    ) -> None:
-        self.last = last
-        self.start = start
-        """Nothing is known of numbers up to here; None after a snapshot."""
-        self.joining = joining
-        """The number of a snapshot that the next message may overlap."""
-        self.holes: Holes | None = None
-        self.back = 0
-        """The last of `back_run` messages in a row that lay below `back_before`."""
-        self.back_before = 0
-        self.back_run = 0
-
-
-class Tracker:
+class Tracker(Runs):
     """The numberings of many keys under one rule; see `rules.tracker_of`.
 
     A key is what `Numbering.scope` says, as the caller names it: any one value for a
@@ -57,14 +40,18 @@ class Tracker:
     about a connection's numbers: do not report them as such.
     """
 
-    __slots__ = ("_runs", "_texts", "_told", "evicted", "numbering", "unread")
+    __slots__ = ("_texts", "_told", "evicted", "numbering", "unread")
+
+    GOOD: ClassVar[int] = 0
+    """The good case of `figures.Taking` that is that of `feed` as well."""
 
     def __init__(self, numbering: Numbering) -> None:
         self.numbering = numbering
         self.unread = 0
         """Messages whose numbers could not be read."""
         self.evicted = 0
-        self._runs: dict[Hashable, Run] = {}
+        self._runs = {}
+        self.good = self.GOOD
         self._texts: dict[Hashable, str] = {}
         self._told = False
 

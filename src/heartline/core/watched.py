@@ -11,6 +11,7 @@ from msgspec import Struct
 from heartline.errors import UsageError
 
 from .contracts import Freshness
+from .figures import Total, Voice
 from .pace import Pace
 
 YOUNG = 300.0
@@ -86,17 +87,13 @@ class Change(Struct, frozen=True):
     redial: bool = False
 
 
-class Watched:
+class Watched(Voice):
     """One channel; a few numbers."""
 
     __slots__ = (
-        "alert",
         "alike",
-        "all_at",
         "awaits_first",
         "contract",
-        "count",
-        "data_at",
         "former",
         "former_alike",
         "granted",
@@ -116,6 +113,8 @@ class Watched:
         self.data_at = now
         self.since_at = now
         self.count = 0
+        self.heard = Total()
+        """What all channels said, as its watch counts it."""
         self.all_at = 0
         """What all channels had said when this one last did."""
         self.longest = 0.0
