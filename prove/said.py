@@ -33,9 +33,9 @@ def is_json(data: Data) -> bool:
 
 
 def text_of(data: Data) -> str:
-    """What the simulated venue said: it is always text, in some envelope."""
+    """What the simulated venue said, out of its envelope; protobuf is no text."""
     plain = gunzipped(data) if data[:2] == b"\x1f\x8b" else data
-    return plain.decode() if isinstance(plain, bytes) else plain
+    return plain.decode(errors="replace") if isinstance(plain, bytes) else plain
 
 
 def json_of(data: Data) -> Any:

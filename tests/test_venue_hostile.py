@@ -41,6 +41,7 @@ PLACES = (
     "gate/spot",
     "htx/spot",
     "kucoin/spot",
+    "mexc/spot",
     "okx/public",
 )
 

@@ -18,6 +18,7 @@ import msgspec
 
 from heartline.errors import UsageError
 from heartline.venue.classify import Contract
+from heartline.venue.decode import envelope
 from heartline.venue.load import load
 from heartline.venue.naming import Names
 from heartline.venue.profile import Endpoint, Profile
@@ -42,8 +43,8 @@ class VenueServer:
     acknowledges and refuses, numbers and stamps its messages, and enforces limits, all
     as the profile says. What profiles do not describe is made up: `bids` and `asks`,
     each [price, size] with a size of 0 for a price that is gone (trades: `price`,
-    `size`, `side`), beside the number or the symbol. Venues that pack data as
-    protobuf get it as JSON. Where a close code is not known, it is 1008.
+    `size`, `side`), beside the number or the symbol. Data in protobuf has what the
+    profile describes and nothing made up. Where a close code is not known, it is 1008.
 
     Numbers belong to the venue and run on whoever listens, in bursts and silences as
     real feeds have them: each channel that was ever asked for in its turn, `rate`
@@ -107,6 +108,7 @@ class VenueServer:
         """
         profile = load(venue) if isinstance(venue, str) else venue
         self.endpoint: Endpoint = profile.endpoint(endpoint)
+        envelope(self.endpoint.decode)  # what it needs must be here
         self._names = Names(self.endpoint.subscribe)
         self._what = f"venue {profile.name}"
         if not 0 <= rate < 500:

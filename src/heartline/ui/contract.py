@@ -25,6 +25,7 @@ from heartline.ui.contract_words import (
     frame_text,
     json_text,
     match_text,
+    members,
     rate_text,
     sentence,
     span,
@@ -128,6 +129,9 @@ class _Teller:
     def messages(self) -> Iterator[str]:
         decode = self.endpoint.decode
         yield PAYLOADS[decode.payload]
+        if decode.message:
+            yield f"What is read of them: {members(decode.message)}."
+            yield "It needs pip install 'heartline[protobuf]'."
         if decode.deflate:
             yield "Compression (permessage-deflate) is worth offering."
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from heartline.observe.words import duration
 from heartline.venue.checksums import Checksum
+from heartline.venue.profile import Member
 from heartline.venue.vocabulary import Frame, Match, Rate
 
 CONFIDENCES: Final = {
@@ -155,3 +157,13 @@ def json_text(value: object) -> str:
 
 def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def members(message: Mapping[str, Member]) -> str:
+    """The members of a protobuf message, each with its number and type."""
+    told: list[str] = []
+    for name, member in message.items():
+        many = "repeated " if member.many else ""
+        inner = f"({members(member.message)})" if member.message else member.type
+        told.append(f"{name} = {member.number}, {many}{inner}")
+    return "; ".join(told)

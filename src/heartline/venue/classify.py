@@ -45,7 +45,7 @@ class Contract:
         self.control = Control(endpoint)
         self.entries = Entries(endpoint)
         self.names = Names(endpoint.subscribe)
-        self.envelope = envelope(endpoint.decode.payload)
+        self.envelope = envelope(endpoint.decode)
         self.dated = self.entries
         """Those that read the venue's time; `unstamped` has them too."""
         self.workshop = Workshop(self.entries, self.control)

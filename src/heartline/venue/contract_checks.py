@@ -5,7 +5,7 @@ Everything here raises UsageError whose field is the key in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import structs
@@ -18,9 +18,9 @@ from .channel_checks import (
     check_subscribe,
     check_timestamps,
 )
-from .field import parse_field
+from .field import MOST_STEPS, parse_field
 from .frame_checks import captured, check_expected, check_frame, check_variables
-from .profile import Bootstrap, Endpoint, Liveness
+from .profile import Bootstrap, Decode, Endpoint, Liveness, Member
 from .vocabulary import Beacon, Frame, Match, MsgIn, MsgOut, Sourced, WsPingOut
 
 FRESH: Final = frozenset({"id", "id_s", "uuid", "now_ms", "now_s"})
@@ -35,6 +35,7 @@ def check(endpoint: Endpoint, *, at: str) -> None:
     known = _variables(endpoint, at)
     _check_sources(endpoint, at)
     _check_address(endpoint, known, at)
+    _check_decode(endpoint.decode, f"{at}.decode")
     if endpoint.bootstrap is not None:
         _check_bootstrap(endpoint.bootstrap, known, f"{at}.bootstrap")
     for index, step in enumerate(endpoint.on_open.steps if endpoint.on_open else ()):
@@ -98,6 +99,30 @@ def _check_address(endpoint: Endpoint, known: frozenset[str], at: str) -> None:
             wanted = f"a URL that begins with {' or '.join(schemes[:2])}"
             raise UsageError(here, wanted=wanted, got=url)
         check_variables(url, known | {"symbol"}, here)
+
+
+def _check_decode(decode: Decode, at: str) -> None:
+    if (decode.payload == "protobuf") != bool(decode.message):
+        wanted = "the members of messages in protobuf, and of no others"
+        raise UsageError(f"{at}.message", wanted=wanted, got=list(decode.message))
+    _check_members(decode.message, f"{at}.message", depth=1)
+
+
+def _check_members(members: Mapping[str, Member], at: str, *, depth: int) -> None:
+    if depth > MOST_STEPS:
+        wanted = f"at most {MOST_STEPS} messages within each other"
+        raise UsageError(at, wanted=wanted, got="more")
+    numbers: set[int] = set()
+    for name, member in members.items():
+        here = f"{at}.{name}"
+        if (member.type is None) != bool(member.message):
+            raise UsageError(here, wanted="type or message", got=member.type)
+        # Numbers that protobuf keeps for itself.
+        if member.number in numbers or 19_000 <= member.number < 20_000:
+            wanted = "a number of its own, and not one of 19000 to 19999"
+            raise UsageError(f"{here}.number", wanted=wanted, got=member.number)
+        numbers.add(member.number)
+        _check_members(member.message, f"{here}.message", depth=depth + 1)
 
 
 def _check_bootstrap(bootstrap: Bootstrap, known: frozenset[str], at: str) -> None:

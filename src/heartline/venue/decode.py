@@ -1,6 +1,7 @@
-"""From the bytes of a message to what JSON is read from: gzip is undone here.
+"""From the bytes of a message to what JSON is read from.
 
-Text and UTF-8 in binary frames are read as they come: a JSON decoder takes both.
+Text and UTF-8 in binary frames are read as they come: a JSON decoder takes both. gzip
+is undone here, and what is protobuf is written as JSON.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from ..errors import UsageError
+from .profile import Decode
 
 Envelope: TypeAlias = Callable[[str | bytes], str | bytes]
 
@@ -50,26 +52,24 @@ def gunzipped(data: str | bytes) -> str | bytes:
     return plain
 
 
-def text_only(data: str | bytes) -> str | bytes:
-    """Let text pass; binary messages of such a venue hold protobuf, which is not read.
-
-    Raises Undecodable for them.
-    """
-    if isinstance(data, str):
-        return data
-    raise Undecodable("protobuf is not read: only the text messages of this venue are")
-
-
 _ENVELOPES: Final[dict[str, Envelope]] = {
     "text": opened,
     "utf8": opened,
     "gzip": gunzipped,
-    "protobuf": text_only,
 }
 
 
-def envelope(payload: str, *, field: str = "decode.payload") -> Envelope:
-    """The function that opens messages of a venue; raises UsageError for others."""
-    if payload not in _ENVELOPES:
-        raise UsageError(field, wanted=f"one of {', '.join(_ENVELOPES)}", got=payload)
-    return _ENVELOPES[payload]
+def envelope(decode: Decode) -> Envelope:
+    """The function that opens messages of a venue.
+
+    Raises UsageError where they are protobuf and the library that reads it is missing.
+    """
+    if decode.payload != "protobuf":
+        return _ENVELOPES[decode.payload]
+    try:
+        from .protobuf import Codec
+    except ImportError:
+        wanted = "protobuf, which `pip install 'heartline[protobuf]'` brings"
+        got = "a Python without it"
+        raise UsageError("decode.payload", wanted=wanted, got=got) from None
+    return Codec(decode.message).opened

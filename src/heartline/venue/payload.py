@@ -14,7 +14,7 @@ _document = msgspec.json.Decoder[object](object)
 
 
 class Payload:
-    """What one message carries, after decoding of the venue's envelope (gzip)."""
+    """What one message carries, after decoding of the venue's envelope."""
 
     __slots__ = ("_document", "_read", "_text", "data")
 

@@ -23,7 +23,7 @@ patterns in `vocabulary.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct, field, structs
 
@@ -50,6 +50,24 @@ from .vocabulary import (
 )
 
 Timed = TypeVar("Timed", bound=Struct)
+
+Scalar: TypeAlias = Literal[
+    "string",
+    "bool",
+    "float",
+    "double",
+    "int32",
+    "int64",
+    "uint32",
+    "uint64",
+    "sint32",
+    "sint64",
+    "fixed32",
+    "fixed64",
+    "sfixed32",
+    "sfixed64",
+]
+"""Types of protobuf that JSON has too."""
 
 _TIMERS = ("every_s", "idle_s", "deadline_s", "reply_within_s", "close_after_s")
 
@@ -82,6 +100,19 @@ class Variable(Sourced, frozen=True, kw_only=True):
     most: float | None = None
 
 
+class Member(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One field of a protobuf message: its `number`, and what stands there.
+
+    Exactly one of `type`, as .proto files name it, and `message`: its own members by
+    their names. `many` is `repeated` there.
+    """
+
+    number: Annotated[int, Meta(ge=1, le=2**29 - 1)]
+    type: Scalar | None = None
+    message: dict[str, Member] = field(default_factory=dict[str, "Member"])
+    many: bool = False
+
+
 class Decode(Sourced, frozen=True, kw_only=True):
     """How a frame becomes a message.
 
@@ -89,9 +120,14 @@ class Decode(Sourced, frozen=True, kw_only=True):
     when unpacked; what we send is plain text. protobuf: data in binary frames, control
     messages as JSON in text frames. `deflate`: whether permessage-deflate is worth
     offering; None where nobody says.
+
+    `message`: the members of a protobuf message that other facts of the profile speak
+    of, by the names they use; all others are passed over. A member that is not in the
+    message is missing, as a key of a JSON object is.
     """
 
     payload: Literal["text", "utf8", "gzip", "protobuf"]
+    message: dict[str, Member] = field(default_factory=dict[str, Member])
     deflate: bool | None = None
 
 

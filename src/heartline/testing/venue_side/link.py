@@ -301,7 +301,8 @@ class Link:
                 self._answer(Said("step", index, {}), "on_open", now)
 
     def _put(self, said: object, now: float, channel: str | None = None) -> None:
-        self._send(self.venue.speech.framed(said), now, channel)
+        frame = self.venue.speech.framed(said, is_data=channel is not None)
+        self._send(frame, now, channel)
 
     def _send(self, frame: Frame, now: float, channel: str | None) -> None:
         """Send a message, and put off the beats that are for silences."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import msgspec
 
@@ -46,6 +46,7 @@ class Speech:
         self._control = contract.control
         self._variables = variables
         self._payload = contract.endpoint.decode.payload
+        self._packed = _packer(contract)
         stamps = contract.endpoint.timestamps
         self._clocks: list[tuple[Steps, Unit]] = [
             (parse_field(each.field), each.unit)
@@ -53,8 +54,11 @@ class Speech:
             if each.of == "reply"
         ]
 
-    def framed(self, said: object) -> Frame:
-        """A message as a frame: text as it is, all else as JSON, gzip where usual."""
+    def framed(self, said: object, *, is_data: bool) -> Frame:
+        """A message as a frame: text as it is, all else as JSON, gzip where usual, and
+        data as protobuf where that is usual."""
+        if is_data and self._packed is not None:
+            return Frame(Opcode.BINARY, self._packed(cast("dict[str, object]", said)))
         text = said if isinstance(said, str) else None
         data = msgspec.json.encode(said) if text is None else text.encode()
         if self._payload == "gzip":
@@ -223,6 +227,15 @@ class Speech:
         draft, _ = made
         counted(draft)
         return draft.document()
+
+
+def _packer(contract: Contract) -> Callable[[Mapping[str, object]], bytes] | None:
+    decode = contract.endpoint.decode
+    if decode.payload != "protobuf":
+        return None
+    from heartline.venue.protobuf import Codec  # an extra brings what it needs
+
+    return Codec(decode.message).packed
 
 
 def _lists(key: object) -> bool:
