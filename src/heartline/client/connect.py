@@ -120,6 +120,8 @@ def _terms(
         beats=route.heartbeat.beats if route.heartbeat else None,
         syncs=route.syncs,
         lifetime=lifetime,
+        # What offsets resume loses nothing by an outage.
+        joins=route.contract is None,
     )
     terms = terms if route.venue is None else route.venue.heeded(terms)
     dialling = terms.dialling

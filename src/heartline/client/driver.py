@@ -28,7 +28,6 @@ from heartline.core.events import (
     Evidenced,
     Fact,
     GapFound,
-    Lost,
     Noticed,
     Output,
     Ping,
@@ -177,6 +176,8 @@ class Driver:
             return
         if beside:
             self.carriers[epoch] = carrier
+            if self.desk is None:
+                self.intake.begin_beside(epoch)
         else:
             self.carriers = {epoch: carrier}
             self.carrier = self.intake.carrier = carrier
@@ -248,8 +249,7 @@ class Driver:
         kept = self.desk is not None and self.desk.keeps(event)
         if isinstance(event, GapFound) and not kept:
             self.reader.note(event.gap)
-        if isinstance(event, Lost):
-            self.intake.early.clear()
+        between = self.intake.heed(event)
         if isinstance(event, TookOver):
             self.carrier = self.intake.carrier = self.carriers.get(event.epoch)
         if self.desk is not None:
@@ -267,6 +267,8 @@ class Driver:
             if not self.closed.done():
                 self.closed.set_result(None)
         self._observers.tell(event)
+        if between is not None:
+            self._observers.tell(between)
 
     def _settle(self) -> None:
         """After a fact that changed something: let the stream say how it stands."""

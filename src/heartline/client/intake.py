@@ -6,21 +6,29 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import cast
 
+from heartline.core.channel_events import TookOver
 from heartline.core.events import (
     Answered,
     CaughtUp,
+    DialLost,
+    Event,
+    GapFound,
     Joined,
+    Lost,
     Overflowed,
     Paused,
     Resumed,
+    RoundTripMeasured,
     Synced,
 )
 from heartline.core.inbox import Inbox, Overflow
 from heartline.core.items import Condition, Gap, Message, Phase
+from heartline.core.rollover import Lifetime
 from heartline.core.session import Session
 from heartline.wire.carrier import Carrier
 from heartline.wire.pump import Pump
 
+from .abreast import Abreast
 from .callables import careful
 from .desk import Desk
 from .early import Early
@@ -45,6 +53,8 @@ class Intake:
         self.carrier: Carrier | None = None
         self.desk: Desk | None = None
         self.paused = False
+        self.abreast: Abreast | None = None
+        """While two links of a plain URL are there, or may bring the same."""
         recogniser = heartbeat.recogniser() if heartbeat else None
         self.is_answer: Callable[[str | bytes], bool] | None = (
             careful("Heartbeat.answer", recogniser, bool) if recogniser else None
@@ -81,6 +91,9 @@ class Intake:
             messages = list(
                 map(Message, data, repeat(now), _NO_CHANNEL, repeat(epoch), ages)
             )
+            if self.abreast is not None:
+                self._take_abreast(self.abreast, epoch, messages, size_bytes)
+                return
             if not (calm and self.reader.hand(messages, size_bytes)):
                 self._put(messages, size_bytes)
         # Last of all: the reader's own code may run inside this call.
@@ -122,10 +135,70 @@ class Intake:
         if dropped or self.reader.buffer.full:
             self._overflow(dropped)
 
+    # --- two links of a plain URL ---------------------------------------------------
+
+    def begin_beside(self, epoch: int) -> None:
+        """A link of a plain URL was accepted beside the one that delivers."""
+        pump, terms = self.pump, self.session.terms
+        assert pump is not None
+        lifetime = terms.lifetime or Lifetime()
+        self.abreast = Abreast(
+            self.session.epoch,
+            epoch,
+            overlap=lifetime.overlap,
+            close=terms.dialling.close,
+            now=pump.clock(),
+        )
+        self.reader.hold_lane()
+
+    def heed(self, event: Event) -> GapFound | None:
+        """What the session tells of its links; what may be missing between two."""
+        abreast = self.abreast
+        if isinstance(event, Lost):
+            self.early.clear()
+        if abreast is None:
+            return None
+        match event:
+            case RoundTripMeasured(at=at, round_trip=took):
+                abreast.answered(event.epoch, asked_at=at - took)
+            case TookOver() if event.epoch == abreast.new:
+                held, gap = abreast.take_over(self.session.ledger, now=event.at)
+                self.deliver([*held] if gap is None else [gap, *held])
+                if gap is not None:
+                    return GapFound(at=event.at, epoch=event.epoch, gap=gap)
+            case DialLost() if event.epoch == abreast.new and abreast.both:
+                self._end_abreast()
+            case Lost():
+                self._end_abreast()
+            case _:
+                pass
+        return None
+
+    def _take_abreast(
+        self, abreast: Abreast, epoch: int, messages: list[Message], size_bytes: int
+    ) -> None:
+        assert self.pump is not None
+        now = self.pump.clock()
+        passed = abreast.read(epoch, messages, now=now)
+        if passed:
+            self._put(passed, size_bytes)
+        if abreast.over(now=now):
+            self._end_abreast()
+        self.look_joined()
+        self.reader.wake(at_once=True)
+
+    def _end_abreast(self) -> None:
+        self.abreast = None
+        self.reader.free_lane()
+
     def look_joined(self) -> None:
         """Whether a link beside the delivering one has all that it has."""
+        if self.pump is None:
+            return
         joined = None if self.desk is None else self.desk.joined
-        if joined is not None and self.pump is not None:
+        if self.abreast is not None and self.abreast.complete(now=self.pump.clock()):
+            joined = self.abreast.new
+        if joined is not None:
             self.pump.feed(Joined(joined))
 
     def sort(self, items: list[Message | Gap], size_bytes: int) -> None:

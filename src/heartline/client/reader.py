@@ -37,6 +37,7 @@ class Reader:
         self._relieve = relieve
         self._lane: PureLane | None = None
         self._error: BaseException | None = None
+        self._holds_lane = False
 
     def open(
         self, loop: asyncio.AbstractEventLoop, pulse: Pulse | None = None
@@ -88,6 +89,14 @@ class Reader:
         self._close_lane()
         self.wake()
 
+    def hold_lane(self) -> None:
+        """Each read is to be looked at: none goes by the lane, until `free_lane`."""
+        self._holds_lane = True
+        self._close_lane()
+
+    def free_lane(self) -> None:
+        self._holds_lane = False
+
     def _close_lane(self) -> None:
         if self._lane is not None:
             self._lane.idle = False
@@ -114,7 +123,7 @@ class Reader:
         buffer, lane = self.buffer, self._lane
         assert lane is not None
         batch = None if buffer.empty else buffer.take(TAKE)
-        lane.idle = buffer.empty and not self.ended
+        lane.idle = buffer.empty and not self.ended and not self._holds_lane
         if batch is not None:
             first = batch[0]
             if isinstance(first, Message):
