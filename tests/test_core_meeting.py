@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from heartline.core.meeting import MOST_HELD, Meeting
+from heartline.core.meeting import MOST_HELD, MOST_HELD_BYTES, Meeting
 
 OVERLAP = 10.0
 
@@ -238,3 +238,10 @@ def test_a_flood_is_held_in_bounds_and_said_not_to_be_whole() -> None:
     held, met = meeting.take_over(now=OVERLAP)
     assert not met
     assert len(held) <= 1
+
+
+def test_large_messages_are_held_in_bounds_too() -> None:
+    meeting = Meeting[int](overlap=OVERLAP, now=0.0)
+    for n in range(90):
+        meeting.new(n, n, size_bytes=MOST_HELD_BYTES // 80, now=n / 10)
+    assert meeting.take_over(now=OVERLAP) == (list(range(10, 90)), False)

@@ -29,7 +29,8 @@ class Abreast:
         if epoch == self.new:
             passed: list[Message] = []
             for each in messages:
-                passed += meeting.new(hash(each.data), each, now=now)
+                data = each.data
+                passed += meeting.new(hash(data), each, size_bytes=len(data), now=now)
             return passed
         for each in messages:
             meeting.old(hash(each.data), now=now)

@@ -20,6 +20,7 @@ _Counted: TypeAlias = dict[int, tuple[int, float]]
 MOST_HELD = 1 << 15
 """Messages of the new link held back; with more in one overlap, the latest, and the two
 are not laid side by side. Of the old one's twice as many are known."""
+MOST_HELD_BYTES = 64 << 20
 WORDS = (1, 4, 16)
 """So many messages in a row are looked for in both: the shortest that are unique."""
 
@@ -47,6 +48,7 @@ class Meeting(Generic[M]):
         "_alive_at",
         "_alone",
         "_began_at",
+        "_held_bytes",
         "_look_at",
         "_new",
         "_old",
@@ -61,6 +63,7 @@ class Meeting(Generic[M]):
         self._began_at = self._alive_at = now
         self._look_at = now + 2.5 * self.settle
         self._over_at = inf
+        self._held_bytes = 0
         self._old: deque[tuple[int, float]] = deque(maxlen=2 * MOST_HELD)
         self._new: deque[tuple[int, float, M]] = deque(maxlen=MOST_HELD)
         self._ahead: deque[int] = deque()
@@ -79,10 +82,14 @@ class Meeting(Generic[M]):
         self._old.append((mark, now))
         self._alive_at = now
 
-    def new(self, mark: int, message: M, *, now: float) -> list[M]:
+    def new(self, mark: int, message: M, *, size_bytes: int = 0, now: float) -> list[M]:
         """What to pass on now that the new link brought a message."""
         if not self._alone:
+            self._held_bytes += size_bytes
             self._new.append((mark, now, message))
+            if self._floods:
+                # The oldest is what the old one is most likely to have brought.
+                self._new.popleft()
             return []
         if mark not in self._ahead:
             return [message]
@@ -113,9 +120,13 @@ class Meeting(Generic[M]):
 
     def met(self, *, now: float) -> Met | None:
         """How they lie side by side; None if that cannot be shown."""
-        if not self._old or not 0 < len(self._new) < MOST_HELD:
+        if not self._old or not 0 < len(self._new) < MOST_HELD or self._floods:
             return None
         return self._one_by_one(now) or self._in_order(now)
+
+    @property
+    def _floods(self) -> bool:
+        return self._held_bytes > MOST_HELD_BYTES
 
     def _shows(self, old_at: float, new_at: float) -> bool:
         """Whether a message seen then on each may be shown to be the same one: were it

@@ -22,7 +22,9 @@ class Lifetime:
     `max_age`: it ends every link that old; None: it does not. A new link is dialled
     `lead` before that, earlier by up to `spread`, so that the links of one process do
     not all go at once. `overlap` bounds how long both may live: past it the new one
-    takes over whatever it has. `retry_after`: pause between failed dials.
+    takes over whatever it has. `retry_after`: pause between failed dials. Links of a
+    plain URL are joined by content alone, if both bring the same within a quarter of
+    `overlap` of each other.
     """
 
     max_age: float | None = None
