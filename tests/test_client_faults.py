@@ -110,7 +110,9 @@ async def fed(**options: Any) -> AsyncIterator[tuple[FaultyServer, Watched]]:
 
 async def dead_path(*, inbound: bool, outbound: bool, where: str) -> None:
     async with fed() as (server, w):
-        promised = w.stream.status.bounds.path
+        bounds = w.stream.status.bounds
+        # Where only our way out is dead it is answers that are missed.
+        promised = bounds.path if inbound else max(bounds.path, bounds.peer)
         at = time.monotonic()
         if inbound:
             sock = w.stream.socket
