@@ -167,6 +167,36 @@ def test_a_cut_while_both_live_costs_nothing_or_is_told(
     stream.assert_adds_up()
 
 
+class Hasty(PlainVenue):
+    """Says what there is to say on a link before the client knows that it has one."""
+
+    async def dial(self, driver: Any, epoch: int) -> None:
+        self.dials += 1
+        wire = Wire(epoch, driver, self)
+        wire.delay = 0.001 if self.dials == 1 else 0.2
+        self.wires.append(wire)
+        if self.dials > 1:
+            wire.channels.add("")
+            await asyncio.sleep(0.15)
+        driver.on_carried(wire)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_link_is_sent_before_it_is_known_to_be_accepted_is_not_doubled(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    venue = Hasty(seed=seed, every=0.01)
+    stream = Plain(venue, monkeypatch, lifetime=LIFETIME)
+
+    async def story() -> None:
+        await stream.until(lambda: bool(stream.of(TookOver)))
+        await asyncio.sleep(10.0)
+
+    stream.run(story)
+    assert stream.gaps == stream.of(Lost) == []
+    assert stream.texts == venue.told
+
+
 def test_a_next_link_that_fails_costs_nothing_and_is_dialled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

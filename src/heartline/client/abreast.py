@@ -8,7 +8,9 @@ from heartline.core.meeting import Meeting
 
 
 class Abreast:
-    """The overlap of the links `old` and `new`; `close` bounds the end of the old one.
+    """The overlap of the links `old` and `new`, from the dial of the new one on: it is
+    sent what the old one brings before we know that it was accepted. `close` bounds
+    the end of the old one.
 
     Of a plain URL nothing says which messages belong together but what is in them.
     """
@@ -22,6 +24,10 @@ class Abreast:
         self._meeting = Meeting[Message](overlap=overlap, now=now)
         self._close = close
         self._closed_at = now
+
+    def opened(self, *, now: float) -> None:
+        """The new link was accepted."""
+        self._meeting.opened(now=now)
 
     def read(self, epoch: int, messages: list[Message], *, now: float) -> list[Message]:
         """The messages of one read of one link that the consumer is to be given."""

@@ -176,8 +176,7 @@ class Driver:
             return
         if beside:
             self.carriers[epoch] = carrier
-            if self.desk is None:
-                self.intake.begin_beside(epoch)
+            self.intake.opened_beside()
         else:
             self.carriers = {epoch: carrier}
             self.carrier = self.intake.carrier = carrier
@@ -221,6 +220,7 @@ class Driver:
         carrier, attempts = self.carriers.get(command.epoch), self._attempts
         match command:
             case Dial():
+                self.intake.dialling(command.epoch)
                 self._errands.run("dial", command.epoch, attempts.dial(command.epoch))
             case Sync():
                 self._errands.run("sync", command.epoch, attempts.sync(command.epoch))

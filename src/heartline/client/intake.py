@@ -137,9 +137,16 @@ class Intake:
 
     # --- two links of a plain URL ---------------------------------------------------
 
-    def begin_beside(self, epoch: int) -> None:
-        """A link of a plain URL was accepted beside the one that delivers."""
+    def opened_beside(self) -> None:
+        """A link was accepted beside the one that delivers."""
+        if self.abreast is not None and self.pump is not None:
+            self.abreast.opened(now=self.pump.clock())
+
+    def dialling(self, epoch: int) -> None:
+        """A link is dialled, maybe beside the one that delivers."""
         pump, terms = self.pump, self.session.terms
+        if self.desk is not None or epoch == self.session.epoch:
+            return
         assert pump is not None
         lifetime = terms.lifetime or Lifetime()
         self.abreast = Abreast(

@@ -75,6 +75,10 @@ class Meeting(Generic[M]):
     def began_at(self) -> float:
         return self._began_at
 
+    def opened(self, *, now: float) -> None:
+        """The new link was accepted; the other end may have spoken on it before."""
+        self._look_at = now + 2.5 * self.settle
+
     # --- what comes -----------------------------------------------------------------
 
     def old(self, mark: int, *, now: float) -> None:
