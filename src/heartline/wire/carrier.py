@@ -188,8 +188,10 @@ class Carrier:
         if self._eyes is None:
             return Evidence()
         evidence = self._eyes.read()
-        if not self._reads and self._transport is not None and self._eyes.was_reset():
-            # A transport that does not read would not find out before it writes.
+        blind = not self._reads or evidence.kernel is None
+        if blind and self._transport is not None and self._eyes.was_reset():
+            # A transport that does not read would not find out before it writes, and
+            # uvloop's does not either, in one of some thirty resets on a busy machine.
             self._transport.underlying_transport.abort()
         waiting = self.outbox.waiting if self.outbox else 0
         if waiting:
