@@ -103,8 +103,12 @@ async def _try(
         tried, repeats=repeats, seed=seed, side_by_side=at_once
     ) as series:
         left = {row.name: repeats for row in tried}
+        every = max(1, len(tried) * repeats // 20)
         async for outcome in series.outcomes():
             outcomes.append(outcome)
+            if len(outcomes) % every == 0:
+                # The rows go side by side and end late; a silence is no progress.
+                _say(f"lab: {len(outcomes)} of {len(tried) * repeats} trials")
             left[outcome.row] -= 1
             if not left[outcome.row]:
                 mine = [it for it in outcomes if it.row == outcome.row]
