@@ -31,8 +31,14 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
-BUSY = 2.0
-"""Seconds that a machine which others use as well may take for what takes none."""
+
+def crowding() -> float:
+    """How many times longer anything may take: programs that want a core, for each.
+
+    1 on a machine that is ours, so that there a second is a second.
+    """
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
 
 both_loops = pytest.mark.parametrize("loop", sorted(LOOPS))
 

@@ -37,7 +37,7 @@ from heartline.cli.watch import split_header, tell_lines
 from heartline.core.items import Bounds, Gap, Message, Phase, Status, Verdict
 from heartline.testing import SAMPLE, Replay, read_capture, serve_capture
 from heartline.ui.letters import big
-from loopback import BUSY
+from loopback import crowding
 
 COMMAND = (sys.executable, "-m", "heartline")
 DEADLINE = 20.0
@@ -146,7 +146,7 @@ def test_a_signal_ends_it_within_a_second(
         started = time.monotonic()
         process.send_signal(number)
         assert process.wait(DEADLINE) == status
-        assert time.monotonic() - started < 1.0 + BUSY
+        assert time.monotonic() - started < 1.0 * crowding()
         assert process.stderr is not None
         assert process.stderr.read() == b""
 
@@ -161,7 +161,7 @@ def test_a_signal_ends_it_though_nobody_reads_the_full_pipe(busy: str) -> None:
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE) == 130
-        assert time.monotonic() - started < 1.0 + BUSY
+        assert time.monotonic() - started < 1.0 * crowding()
 
 
 def test_it_ends_quietly_when_its_reader_goes_away(busy: str) -> None:
@@ -435,7 +435,7 @@ def test_a_slow_reader_blocks_neither_the_loop_nor_the_end() -> None:
     started = time.monotonic()
     asyncio.run(main())
     assert turns == 100
-    assert time.monotonic() - started < 1.0 + BUSY
+    assert time.monotonic() - started < 1.0 * crowding()
     os.close(reader)  # ends the thread, with EPIPE; only then is the other end unused
     until(lambda: threading.active_count() == threads, "the end of the thread")
     os.close(writer)

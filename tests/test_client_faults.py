@@ -33,7 +33,7 @@ from heartline.core.events import (
 from heartline.errors import WireError
 from heartline.testing import FaultyServer
 from heartline.testing.halfopen import drop_inbound
-from loopback import BUSY, both_loops
+from loopback import both_loops, crowding
 from stream_kit import (
     Watched,
     check_ledger,
@@ -44,9 +44,7 @@ from stream_kit import (
     watching,
 )
 
-SLACK = 0.5
-"""A look that comes up to 0.1 s late is no stall that is reported, and on a busy
-machine each of the four looks that make a verdict, one after the other, may be."""
+SLACK = 0.2
 TOLD_WITHIN = 0.1
 """What the end of a connection, told by the peer's kernel, may take."""
 
@@ -54,7 +52,7 @@ TOLD_WITHIN = 0.1
 async def lost_since(w: Watched, at: float, bound: float) -> Lost:
     """The loss that began at that instant; it was told within the bound."""
     lost = await w.told(Lost, within=bound + 10)
-    assert lost.at - at <= bound + SLACK + w.late()
+    assert lost.at - at <= bound + SLACK * crowding() + w.late()
     return lost
 
 
@@ -195,7 +193,7 @@ async def test_a_mute_channel_is_told_while_the_link_lives() -> None:
         await server.do("mute")
         at = w.messages[-1].received_at
         stalled = await w.told(ChannelStalled)
-        assert stalled.at - at <= promised + SLACK + w.late()
+        assert stalled.at - at <= promised + SLACK * crowding() + w.late()
         status = w.stream.status
         assert (status.verdict, status.live) == (Verdict.ALIVE, False)
         assert status.cause is Cause.CHANNEL_STALLED
@@ -397,7 +395,7 @@ async def test_an_upgrade_that_hangs_has_a_deadline() -> None:
             assert failed.cause is Cause.HANDSHAKE_TIMEOUT
             assert "upgrading" in failed.reason
             took = failed.at - w.of(Connecting)[0].at
-            assert 0.3 <= took <= 0.3 + BUSY + w.late()
+            assert 0.3 <= took <= 0.3 + SLACK * crowding() + w.late()
             await server.do("restore")
             await w.fed()  # of whichever attempt
             assert w.gaps == []  # there was nothing before
@@ -441,7 +439,7 @@ async def test_a_name_service_that_hangs_has_a_deadline() -> None:
         failed = await w.told(DialLost)
         assert failed.cause is Cause.NAME_RESOLUTION
         took = failed.at - w.of(Connecting)[0].at
-        assert 0.2 <= took <= 0.2 + BUSY + w.late()
+        assert 0.2 <= took <= 0.2 + SLACK * crowding() + w.late()
         await w.told(DialLost, nth=3)
         assert resolver.under_way <= 1
     assert resolver.under_way == 0

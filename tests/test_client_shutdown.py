@@ -21,12 +21,11 @@ from heartline import Phase
 from heartline.core.events import Stopped
 from heartline.testing import FaultyServer
 from heartline.testing.halfopen import available
-from loopback import BUSY, both_loops, clients_of, open_sockets, until
+from loopback import both_loops, clients_of, crowding, open_sockets, until
 from stream_kit import FAST, fill, in_loop
 from stream_phases import PHASES, address, enter, stubborn
 
-AT_ONCE = 1.0 + BUSY
-"""A second is the promise, and all of it that can go wrong takes many."""
+AT_ONCE = 1.0
 HERE = Path(__file__).resolve().parent
 
 UNAVAILABLE = {"connecting"} if available() is not None else set()
@@ -95,13 +94,13 @@ async def test_it_ends_at_once_in_every_phase(phase: str, way: str) -> None:
         began = time.monotonic()
         if way == "aclose":
             await stream.aclose()
-            assert time.monotonic() - began < AT_ONCE
+            assert time.monotonic() - began < AT_ONCE * crowding()
         if way == "cancel":
             task.cancel()
         else:
             leave.set()
         await asyncio.wait([task])
-        assert time.monotonic() - began < AT_ONCE
+        assert time.monotonic() - began < AT_ONCE * crowding()
         assert stream.status.phase is Phase.CLOSED
         if way == "cancel":
             assert task.cancelled()
@@ -125,7 +124,7 @@ async def test_a_frozen_peer_holds_up_no_end(loop: str) -> None:
             began = time.monotonic()
             await stream.aclose()
             await first
-            assert time.monotonic() - began < AT_ONCE
+            assert time.monotonic() - began < AT_ONCE * crowding()
             assert stream.status.phase is Phase.CLOSED
             assert stream.status.counts.unsent > 0
             await stream.aclose()
@@ -141,7 +140,7 @@ async def test_a_close_that_is_cancelled_drops_the_link_and_ends_every_reader() 
             if isinstance(event, Stopped):
                 stopped.append(event)
 
-        dialling = heartline.Dialling(close=10 * AT_ONCE)
+        dialling = heartline.Dialling(close=60 * AT_ONCE)
         stream = heartline.connect(server.url, on_event=on_event, dialling=dialling)
         async with stream:
             await stream.wait_live(5)
@@ -153,10 +152,10 @@ async def test_a_close_that_is_cancelled_drops_the_link_and_ends_every_reader() 
             closing.cancel()
             await asyncio.wait([closing])
             assert closing.cancelled()
-            await asyncio.wait_for(reader, AT_ONCE)
+            await asyncio.wait_for(reader, AT_ONCE * crowding())
             assert stream.status.phase is Phase.CLOSED
             # The time of the closing handshake was not left to it.
-            assert time.monotonic() - began < AT_ONCE
+            assert time.monotonic() - began < AT_ONCE * crowding()
             await stream.aclose()
         assert len(stopped) == 1
         server.thaw()
@@ -174,7 +173,10 @@ async def test_a_callable_that_takes_no_cancellation_holds_up_no_end() -> None:
             await until(lambda: stream.status.phase is Phase.SYNCING, "SYNCING")
             await asyncio.sleep(0)
             began = time.monotonic()
-        assert time.monotonic() - began < 2 * heartline.Dialling().close + BUSY
+        assert (
+            time.monotonic() - began
+            < (2 * heartline.Dialling().close + 0.2) * crowding()
+        )
         (left,) = asyncio.all_tasks() - tasks
         while not left.done():
             left.cancel()
@@ -190,18 +192,18 @@ async def test_it_ends_after_giving_up_and_while_it_backs_off() -> None:
                 await read(stream)
             began = time.monotonic()
             await stream.aclose()
-        assert time.monotonic() - began < AT_ONCE
+        assert time.monotonic() - began < AT_ONCE * crowding()
 
 
 @in_loop
 async def test_the_peer_is_told_goodbye_and_nothing_lingers() -> None:
     async with FaultyServer(rate=200) as server, nothing_left():
-        dialling = heartline.Dialling(close=10 * AT_ONCE)
+        dialling = heartline.Dialling(close=60 * AT_ONCE)
         async with heartline.connect(server.url, dialling=dialling) as stream:
             await stream.wait_live(5)
             began = time.monotonic()
         # A peer that answers the close frame ends it long before the deadline.
-        assert time.monotonic() - began < AT_ONCE
+        assert time.monotonic() - began < AT_ONCE * crowding()
         counts = await server.until(lambda c: c.open == 0)
         assert counts.closes == 1
         assert counts.violations == 0
@@ -267,7 +269,7 @@ async def test_a_signal_ends_streams_in_all_phases_at_once(
             async with asyncio.timeout(10):
                 out, err = await child.communicate()
             # The interpreter's own way out is in it.
-            assert time.monotonic() - began < AT_ONCE + 0.5
+            assert time.monotonic() - began < (AT_ONCE + 0.5) * crowding()
         finally:
             if child.returncode is None:
                 child.kill()

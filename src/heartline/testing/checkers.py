@@ -33,6 +33,8 @@ Checker: TypeAlias = Callable[[Simulation], list[str]]
 GRAIN = 0.001
 SHADOW = 1.0
 """Seconds after a fault in which another one is not judged by itself."""
+DOUBT_AGAIN = 0.5
+"""What a doubt costs that is begun anew: three probes on a usual path, seconds."""
 LOST_TWICE = 1.2
 """A ping that is lost, and lost again when the kernel resends it, takes this longer
 to prove the peer's kernel: round trips of 0.2 s, resent after 0.4 and 0.8 s."""
@@ -110,8 +112,7 @@ def _outbound_bound(sim: Simulation, episode: Episode, lost: Lost) -> float:
 
     The other end resends, at doubling intervals: the path's silence begins later than
     the fault, and the bound that counts is the one that was held then. Where it is
-    frames that are missed, the peer's bound counts, as it is published: a resend that
-    comes in the middle of a doubt of the path ends that doubt.
+    frames that are missed, and nothing misses them before, the peer's bound counts.
 
     A kernel that asks seldom lets those resends put the path's clock off, until they
     are further apart than its questions: a known weakness of a raised interval.
@@ -122,7 +123,11 @@ def _outbound_bound(sim: Simulation, episode: Episode, lost: Lost) -> float:
         return peer + 2 * sim.terms.liveness.kernel_interval
     if lost.where is not Where.OUTBOUND:
         return lost.bound or 0.0
-    return peer
+    if not (mark.missed_soon and episode.misses_soon):
+        return peer
+    # A resend that comes in the middle of a doubt of the path ends that doubt, once.
+    path = max(mark.bounds.path, settled.path if settled else 0.0)
+    return min(peer, path + DOUBT_AGAIN)
 
 
 def _is_plain(reading: Reading, episode: Episode, until: float) -> bool:

@@ -53,6 +53,9 @@ class Mark(NamedTuple):
     phase: Phase
     bounds: Bounds
     stalled: float
+    missed_soon: bool = False
+    """Whether data had a rhythm so fast that its absence is noticed before the
+    kernel's silence is."""
 
 
 class Settled(NamedTuple):
@@ -60,6 +63,7 @@ class Settled(NamedTuple):
 
     name: str
     bounds: Bounds
+    missed_soon: bool = False
 
 
 Entry: TypeAlias = tuple[float, str, object]
@@ -74,6 +78,8 @@ class Episode:
     from_at: float
     until_at: float = inf
     settled: Bounds | None = None
+    misses_soon: bool = True
+    """Whether data is missed soon, also when what was on its way had arrived."""
 
     @property
     def name(self) -> str:
@@ -130,6 +136,7 @@ def read(history: list[Entry]) -> Reading:
                 for episode in reading.episodes:
                     if episode.name == value.name:
                         episode.settled = value.bounds
+                        episode.misses_soon = value.missed_soon
             case Truth():
                 truth = value
             case Lost():
