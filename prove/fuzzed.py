@@ -37,7 +37,7 @@ from heartline.venue.payload import Payload
 from heartline.venue.reading import Malformed, Update
 
 from .hostile import Data, closed, hostile, hostile_answer
-from .jumping import Loop
+from .jumping import StrictLoop
 from .owner import Broken, Owner
 from .said import (
     channels_of,
@@ -68,7 +68,7 @@ class World:
     ) -> None:
         self.place, self.dice = place, dice
         name, _, endpoint = place.partition("/")
-        self.loop = Loop()
+        self.loop = StrictLoop()
         self.owner = Owner(self.loop)
         contract = Contract(load(name).endpoint(endpoint))
         self.payload = contract.endpoint.decode.payload

@@ -15,7 +15,7 @@ from heartline.core.events import Event, GapFound
 from heartline.core.items import Cause, Gap
 from heartline.observe.words import in_words
 
-from .jumping import Loop
+from .jumping import StrictLoop
 
 
 class Broken(AssertionError):
@@ -26,7 +26,7 @@ class Broken(AssertionError):
 class Owner:
     """Drives a desk, and keeps what it says."""
 
-    loop: Loop
+    loop: StrictLoop
     posted: list[str | bytes] = field(default_factory=list[str | bytes])
     gave_up: bool = False
     heard: float = 0.0

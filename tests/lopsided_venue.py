@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from prove.jumping import VirtualLoop
+
 from heartline.client.ages import Ages
 from heartline.client.contract import Venue
 from heartline.client.desk import Desk
@@ -24,7 +26,6 @@ from heartline.core.latency import MaxAge
 from heartline.testing.rfc6455 import Frame, Opcode
 from heartline.testing.venue_side import Cut, Options
 from heartline.testing.venue_side import Venue as Exchange
-from virtual_loop import VirtualLoop
 
 UNIX = 1_767_225_600.0
 ROUNDING = 1e-5

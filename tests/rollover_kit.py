@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from prove.jumping import VirtualLoop
+
 from heartline.client.connect import connect
 from heartline.client.contract import Venue
 from heartline.client.driver import Driver
@@ -27,7 +29,6 @@ from heartline.core.evidence import Evidence
 from heartline.core.items import Cause, Message
 from heartline.core.neighbours import DialBudget, Neighbours
 from heartline.wire.pulse import Pulse
-from virtual_loop import VirtualLoop
 
 
 class Still(Pulse):

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prove.jumping import VirtualLoop
 from prove.venue_books import Book
 
 from heartline import Gap, Message, Snapshots, Venue
@@ -28,7 +29,6 @@ from heartline.testing.venue_side import Cut, Link, Options
 from heartline.testing.venue_side import Venue as House
 from heartline.testing.venue_side.http import answered
 from rollover_kit import Still, retimed
-from virtual_loop import VirtualLoop
 
 
 class Wire:

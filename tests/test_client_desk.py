@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.venues import SOURCES, in_turn, made
+from prove.jumping import VirtualLoop
 
 from heartline.client.contract import Venue
 from heartline.client.desk import Desk
@@ -20,7 +21,6 @@ from heartline.core.events import (
 )
 from heartline.core.gaps import Ledger
 from heartline.core.items import Condition
-from virtual_loop import VirtualLoop
 
 CHANNELS = 4
 EVERY = 0.02

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prove import fuzzed
 from prove.fuzz import one_life
-from prove.jumping import Loop
+from prove.jumping import StrictLoop
 from prove.owner import Broken, Owner
 
 from heartline.client.contract import Venue
@@ -110,7 +110,7 @@ def test_a_planted_fault_is_found(
 
 def test_numbers_of_the_link_in_a_beacon_leave_no_gap() -> None:
     """Coinbase counts its heartbeats among all other messages of the link."""
-    loop = Loop()
+    loop = StrictLoop()
     owner = Owner(loop)
     venue = Venue(name="coinbase", endpoint="advanced", channels=["heartbeats"])
     desk = Desk(venue, owner, ledger=Ledger(), loop=loop, clock=loop.time)

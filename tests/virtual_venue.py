@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import msgspec
+from prove.jumping import VirtualLoop
 
 from heartline import Liveness, Venue
 from heartline.client.desk import Desk
@@ -44,7 +45,6 @@ from heartline.testing.venue_side import Cut, Link, Options
 from heartline.testing.venue_side import Venue as House
 from heartline.testing.venue_side.http import answered
 from heartline.venue.bootstrap import extracted
-from virtual_loop import VirtualLoop
 
 T = TypeVar("T")
 

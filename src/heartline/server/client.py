@@ -6,7 +6,6 @@ It has no timer: its server looks at it when it asks to be looked at.
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from math import inf
@@ -19,10 +18,10 @@ from heartline.core.events import Event, Lost
 from heartline.core.inbox import Inbox
 from heartline.core.items import Bounds, Cause, Message
 from heartline.errors import UsageError
-from heartline.wire.carrier import LINGER, NO_CLOSE_FRAME, RESET_ON_CLOSE
+from heartline.wire.carrier import LINGER, NO_CLOSE_FRAME
 from heartline.wire.deflate import Inflater
 from heartline.wire.frames import FrameListener
-from heartline.wire.kernel import KernelEyes, duplicate, harden
+from heartline.wire.kernel import KernelEyes, drop, harden
 from heartline.wire.outbox import HIGH_WATER_BYTES
 from heartline.wire.resume import BEAT
 
@@ -398,13 +397,7 @@ class Client:
         self._release()
         if self._transport is None or self._transport.is_disconnected:
             return
-        underlying = self._transport.underlying_transport
-        with (
-            contextlib.suppress(OSError),
-            duplicate(underlying.get_extra_info("socket")) as sock,
-        ):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        underlying.abort()
+        drop(self._transport.underlying_transport)
 
     def _release(self) -> None:
         self._abort_at = inf

@@ -19,9 +19,9 @@ from typing import cast
 from .faults import Options
 from .halfopen import drop_inbound, restore_inbound
 from .rfc6455 import (
-    MAX_HEAD_BYTES,
     Frame,
     FrameReader,
+    HeadReader,
     Opcode,
     Violation,
     acceptance,
@@ -69,7 +69,7 @@ class FaultyLink(asyncio.Protocol):
         self.state = State.UPGRADING
         self.active: dict[str, Options] = {}
         self._house = house
-        self._head = bytearray()
+        self._head = HeadReader()
         self._reader = FrameReader()
         self._dripping: bytearray | None = None
         self._held = bytearray()
@@ -160,13 +160,11 @@ class FaultyLink(asyncio.Protocol):
     # --- upgrade ------------------------------------------------------------------
 
     def _upgrade(self, data: bytes) -> None:
-        self._head += data
-        head, blank, rest = self._head.partition(b"\r\n\r\n")
-        if not blank:
-            if len(self._head) > MAX_HEAD_BYTES:
-                raise Violation(400, f"head: wanted at most {MAX_HEAD_BYTES} bytes")
+        whole = self._head.feed(data)
+        if whole is None:
             return
-        request = parse_request(bytes(head))
+        head, rest = whole
+        request = parse_request(head)
         self._house.requests.append(
             {"path": request.path, "headers": dict(request.headers)}
         )
@@ -184,7 +182,7 @@ class FaultyLink(asyncio.Protocol):
         self._transport.write(acceptance(request))
         self._apply_following()
         if rest:
-            self.data_received(bytes(rest))
+            self.data_received(rest)
 
     def _apply_following(self) -> None:
         """Begin what was ordered before this connection came."""

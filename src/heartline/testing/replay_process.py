@@ -15,9 +15,9 @@ from typing import Any, cast
 from .capture import Capture, read_capture
 from .orders import Handler, run
 from .rfc6455 import (
-    MAX_HEAD_BYTES,
     Frame,
     FrameReader,
+    HeadReader,
     Opcode,
     Violation,
     acceptance,
@@ -64,7 +64,7 @@ class Player(asyncio.Protocol):
         self._tape = tape
         self._counts = counts
         self._lateness = lateness
-        self._head = bytearray()
+        self._head = HeadReader()
         self._reader: FrameReader | None = None
         self._next = 0
         self._started_at = 0.0
@@ -151,18 +151,16 @@ class Player(asyncio.Protocol):
     # --- in -----------------------------------------------------------------------
 
     def _upgrade(self, data: bytes) -> None:
-        self._head += data
-        head, blank, rest = self._head.partition(b"\r\n\r\n")
-        if not blank:
-            if len(self._head) > MAX_HEAD_BYTES:
-                raise Violation(400, f"head: wanted at most {MAX_HEAD_BYTES} bytes")
+        whole = self._head.feed(data)
+        if whole is None:
             return
-        self._transport.write(acceptance(parse_request(bytes(head))))
+        head, rest = whole
+        self._transport.write(acceptance(parse_request(head)))
         self._reader = FrameReader()
         self._started_at = asyncio.get_running_loop().time()
         self._play()
         if rest:
-            self.data_received(bytes(rest))
+            self.data_received(rest)
 
     def _take(self, one: Frame) -> None:
         match one.opcode:

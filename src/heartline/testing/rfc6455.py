@@ -58,6 +58,26 @@ class Violation(Exception):
 # --- upgrade ----------------------------------------------------------------------
 
 
+class HeadReader:
+    """Collects a request's head, however it was cut on its way."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Add what came: the head and what followed it, or None while it is not whole.
+
+        Raises `Violation` with code 400 for a head above `MAX_HEAD_BYTES`.
+        """
+        self._bytes += data
+        head, blank, rest = bytes(self._bytes).partition(b"\r\n\r\n")
+        if blank:
+            return head, rest
+        if len(self._bytes) > MAX_HEAD_BYTES:
+            raise Violation(400, f"head: wanted at most {MAX_HEAD_BYTES} bytes")
+        return None
+
+
 def parse_request(head: bytes) -> Request:
     """Read an upgrade request up to its blank line; insist on RFC 6455 section 4.1.
 

@@ -150,15 +150,6 @@ class Client:
         self.pump.flush()
         return snapshot(self.session, now=self.host.now).bounds
 
-    @property
-    def misses_soon(self) -> bool:
-        """Whether absent data is noticed before the kernel's silence is."""
-        link = self.session.link
-        silence = None if link is None else link.clocks.path_silence
-        return (
-            link is not None and silence is not None and silence <= link.path.patience
-        )
-
     def feed(self, fact: Fact) -> None:
         self.pump.feed(fact)
 

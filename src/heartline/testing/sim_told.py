@@ -37,6 +37,15 @@ class Told:
     def epoch(self) -> int:
         return self._session.epoch
 
+    @property
+    def misses_soon(self) -> bool:
+        """Whether absent data is noticed before the kernel's silence is."""
+        link = self._session.link
+        silence = None if link is None else link.clocks.path_silence
+        return (
+            link is not None and silence is not None and silence <= link.path.patience
+        )
+
     def put_off(self, data_at: float, *, now: float) -> None:
         self._session.put_off(data_at, now=now)
         self.deadline = self._session.deadline

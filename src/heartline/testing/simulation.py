@@ -132,7 +132,7 @@ class Simulation:
         self.clock.at(settled_at, lambda _: self._note_bounds(name))
 
     def _note_bounds(self, name: str) -> None:
-        settled = Settled(name, self.client.bounds(), self.client.misses_soon)
+        settled = Settled(name, self.client.bounds(), self.client.told.misses_soon)
         entry = (self.clock.now, "bounds", settled)
         self.history.append(entry)
 
@@ -150,7 +150,7 @@ class Simulation:
             session.phase,
             self.client.bounds(),
             self.client.loop.stood_still,
-            self.client.misses_soon,
+            self.client.told.misses_soon,
         )
         self.history.append((self.clock.now, "fault", mark))
 

@@ -19,9 +19,9 @@ from heartline.venue.profile import Endpoint
 from .capture import read_capture
 from .orders import Handler
 from .rfc6455 import (
-    MAX_HEAD_BYTES,
     Frame,
     FrameReader,
+    HeadReader,
     Opcode,
     Violation,
     acceptance,
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._head = bytearray()
+        self._head = HeadReader()
         self._reader: FrameReader | None = None
         self._link: Link | None = None
         self._is_over = False
@@ -115,16 +115,14 @@ class Connection(asyncio.Protocol):
     # --- the beginning ------------------------------------------------------------
 
     def _begin(self, data: bytes) -> None:
-        self._head += data
-        head, blank, rest = self._head.partition(b"\r\n\r\n")
-        if not blank:
-            if len(self._head) > MAX_HEAD_BYTES:
-                raise Violation(400, f"head: wanted at most {MAX_HEAD_BYTES} bytes")
+        whole = self._head.feed(data)
+        if whole is None:
             return
-        if b"\nupgrade:" not in bytes(head).lower():
-            self._call(bytes(head))
+        head, rest = whole
+        if b"\nupgrade:" not in head.lower():
+            self._call(head)
             return
-        request = parse_request(bytes(head))
+        request = parse_request(head)
         house = self._house
         if house.refusing is not None:
             house.venue.counts["refused"] += 1
@@ -134,7 +132,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader()
         self._link = house.venue.connect(now=house.now())
         house.connections[self._link] = self
-        self._take(self._reader.feed(bytes(rest)))
+        self._take(self._reader.feed(rest))
 
     def _call(self, head: bytes) -> None:
         """Answer a call beside the socket; a body it may have is not looked at."""

@@ -7,9 +7,6 @@ never waits: every command returns at once, whatever the peer does.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from typing import Protocol
 
 from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -20,7 +17,7 @@ from heartline.core.items import Cause
 
 from .deflate import Deflater, Inflater, negotiate
 from .frames import FrameListener
-from .kernel import KernelEyes, SocketLike, duplicate, harden
+from .kernel import KernelEyes, SocketLike, drop, harden
 from .outbox import Outbox
 from .plain import Fast
 
@@ -29,8 +26,6 @@ NO_CLOSE_FRAME = 1006
 LINGER = 0.25
 """After the closing handshake the transport gets this long to flush; then it is
 aborted. Off the critical path: the end has been told before."""
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class CarrierOwner(Protocol):
@@ -163,16 +158,7 @@ class Carrier:
         self._release()
         if self._transport is None or self._transport.is_disconnected:
             return
-        underlying = self._transport.underlying_transport
-        # Without this the kernel would go on for minutes, trying to deliver what it
-        # still holds to a peer that is gone.
-        # The transport may have closed it, untold as yet.
-        with (
-            contextlib.suppress(OSError),
-            duplicate(underlying.get_extra_info("socket")) as sock,
-        ):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        underlying.abort()
+        drop(self._transport.underlying_transport)
 
     @property
     def unsent(self) -> int:

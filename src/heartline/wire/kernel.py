@@ -6,11 +6,13 @@ there is no kernel evidence. No option used here needs a privilege.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import struct
 import sys
 from array import array
 from collections.abc import Callable
-from struct import Struct
 from typing import Final, Protocol, TypeAlias
 
 from heartline.core.evidence import Evidence, Kernel
@@ -27,7 +29,7 @@ USER_TIMEOUT: Final = 30.0
 """Seconds the kernel keeps trying to deliver. A backstop only: with it near the
 keepalive interval, one lost probe kills an idle link."""
 
-_TCP_INFO: Final = Struct("=BxBB20xI24xII8xII24xI16xQQ4xIII76xI")
+_TCP_INFO: Final = struct.Struct("=BxBB20xI24xII8xII24xI16xQQ4xIII76xI")
 """The fields we use of struct tcp_info (linux/tcp.h), which only ever grows:
 0 state, 2 retransmits, 3 probes, 24 unacked, 52 last_data_recv and 56 last_ack_recv
 (ms), 68 rtt and 72 rttvar (us), 100 total_retrans, 120 bytes_acked,
@@ -130,11 +132,26 @@ class KernelEyes:
 
 
 _NOTHING: Final = Evidence()
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def duplicate(sock: SocketLike) -> socket.socket:
     """Make a plain socket object of our own for the same connection."""
     return socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+
+def drop(transport: asyncio.WriteTransport) -> None:
+    """Abort the connection with a RST, also when it is closed already, untold as yet.
+
+    Without the RST the kernel would go on for minutes, trying to deliver what it still
+    holds to a peer that is gone.
+    """
+    with (
+        contextlib.suppress(OSError),
+        duplicate(transport.get_extra_info("socket")) as sock,
+    ):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 def is_connected(sock: socket.socket) -> bool:
