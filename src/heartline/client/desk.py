@@ -158,7 +158,7 @@ class Desk:
             await link.answers.wait("settled", SETTLE, required=False)
         joining = self._joining
         if joining is not None and joining.new is link:
-            joining.synced_at = self._clock()
+            joining.synced(now=self._clock())
             # Its answer comes after all that only the old link was sent.
             self._owner.prove(self._link.epoch)
         return sent

@@ -16,6 +16,7 @@ from heartline.core.items import Message
 from heartline.core.lines import Line
 from heartline.core.overlap import Overlap, Place
 from heartline.venue.reading import Update
+from heartline.venue.sameness import Sameness
 
 from .ages import Ages
 from .contract import Venue
@@ -63,9 +64,12 @@ class Joining:
         self.synced_at: float | None = None
         """When all had been asked for on the new link: what the venue says from then on
         comes on both."""
+        self.all_settled = False
+        """Whether all of it had been answered by then."""
         self.proven = False
         """Whether the old link has brought all that was said before that."""
         self._feed = feed
+        self._sameness = Sameness(venue.contract)
         self._ages = ages
         self._looks = False
         """Whether the ages of what is read now are wanted."""
@@ -77,11 +81,17 @@ class Joining:
         """Whether the new link may take over, and nothing is lost or doubled."""
         return self.both and self.proven and self.overlap.complete
 
+    def synced(self, *, now: float) -> None:
+        """All was asked for on the new link."""
+        self.synced_at, self.all_settled = now, self.overlap.settled
+
     def answered(self, *, asked_at: float) -> None:
         """The old link answered what it was asked then; whatever the venue had said
         before that came before the answer."""
         if self.synced_at is not None and asked_at >= self.synced_at:
             self.proven = True
+            if self.all_settled:
+                self.overlap.seam.still()
 
     def over(self, *, now: float) -> bool:
         """Whether one link is gone, and what the other brings need not be compared."""
@@ -121,7 +131,8 @@ class Joining:
         talk.count_links(reading, items, now)
         piece = Piece(talk, data, reading, line, now, age)
         place = _place(reading, source.rule, is_new=talk is self.new)
-        passed, told = self.overlap.came(line, place, hash(data), piece, now=now)
+        mark = self._sameness.mark(data)
+        passed, told = self.overlap.came(line, place, mark, piece, now=now)
         self._owner.obey(told, items)
         self._pass(passed, items, now)
 
@@ -176,7 +187,7 @@ class Joining:
 def _place(reading: Update, rule: int | None, *, is_new: bool) -> Place:
     first, last, prev = reading.first, reading.last, reading.prev
     if not isinstance(last, int):
-        return Place(is_new=is_new)
+        return Place(is_new=is_new, whole=reading.restarts)
     low = prev if isinstance(prev, int) else None
     if low is None and isinstance(first, int):
         low = first - 1

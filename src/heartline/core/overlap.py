@@ -102,6 +102,7 @@ class Overlap(Generic[M]):
         return self.subscriptions.standing(channel)
 
     def begin(self, epoch: int, *, now: float) -> list[FeedOutput]:
+        self.seam.begin()
         return list(self.subscriptions.open(epoch, now=now))
 
     def acked(
@@ -228,7 +229,8 @@ class Overlap(Generic[M]):
         if rule is None or not self._common[rule] or low is None or high is None:
             key = (None, line.name)
             self._keyed[key] = line
-            return self.seam.alike(key, mark, message, is_new=place.is_new), told
+            whole, is_new = place.whole, place.is_new
+            return self.seam.alike(key, mark, message, is_new=is_new, whole=whole), told
         self._keyed[key] = line
         if place.is_new:
             whole = place.whole

@@ -47,12 +47,18 @@ class _Likeness(Generic[M]):
     __slots__ = ("ahead", "held", "is_new_ahead", "joined")
 
     def __init__(self) -> None:
-        self.held: deque[tuple[int, M]] = deque()
+        self.held: deque[tuple[int | None, M]] = deque()
+        """With its mark, but what the new link alone was sent: a snapshot."""
         self.joined = False
         self.ahead: deque[int] = deque(maxlen=MOST_HELD)
         """Joined: what the faster link passed on and the other has not brought yet.
         Before: what the old link has brought."""
         self.is_new_ahead = False
+
+    @property
+    def is_still(self) -> bool:
+        """Whether neither link has brought what both will."""
+        return not self.ahead and all(mark is None for mark, _ in self.held)
 
 
 class Seam(Generic[K, M]):
@@ -62,7 +68,10 @@ class Seam(Generic[K, M]):
     A piece is the numbers above `low`, up to and with `high`: see `Numbering`.
     """
 
-    __slots__ = ("_alike", "_alone", "_edges", "_open", "doubled", "doubtful", "held")
+    __slots__ = (
+        *("_alike", "_alone", "_edges", "_open", "_still"),
+        *("doubled", "doubtful", "held"),
+    )
 
     def __init__(self, keys: Iterable[tuple[K, int | None]]) -> None:
         self._edges: dict[K, _Edge[M]] = {k: _Edge(last) for k, last in keys}
@@ -70,6 +79,8 @@ class Seam(Generic[K, M]):
         self._open = len(self._edges)
         self._alone = False
         """One link is gone; what the other brings is only compared with what passed."""
+        self._still = False
+        """See `still`."""
         self.doubled = 0
         """Messages that were not passed on: the other link had brought them."""
         self.held = 0
@@ -191,9 +202,31 @@ class Seam(Generic[K, M]):
 
     # --- told by content --------------------------------------------------------------
 
-    def alike(self, key: K, mark: int, message: M, *, is_new: bool) -> list[M]:
+    def begin(self) -> None:
+        """The new link is asked for everything; what the other brought before will not
+        come on it."""
+        for edge in self._alike.values():
+            if not edge.joined:
+                edge.ahead.clear()
+
+    def still(self) -> None:
+        """The old link has brought all that was said before the new one was sent
+        everything: where there was nothing since, nothing lies between the two."""
+        self._still = True
+        for edge in self._alike.values():
+            self._join_still(edge)
+
+    def _join_still(self, edge: _Likeness[M]) -> None:
+        if not edge.joined and edge.is_still:
+            self._forget(edge, len(edge.held))
+            self._set_joined(edge, is_new_ahead=False)
+
+    def alike(
+        self, key: K, mark: int, message: M, *, is_new: bool, whole: bool = False
+    ) -> list[M]:
         """What to pass on of messages without common numbers; equal ones have equal
-        marks. The links join where one brings what the other has brought."""
+        marks. The links join where one brings what the other has brought. `whole`: a
+        snapshot, which the other is not sent."""
         edge = self._alike.get(key)
         if edge is None:
             if self._alone:
@@ -203,13 +236,16 @@ class Seam(Generic[K, M]):
         if edge.joined:
             return self._match(key, edge, mark, message, is_new)
         if is_new:
-            return self._meet_old(edge, mark, message)
+            passed = self._meet_old(edge, None if whole else mark, message)
+            if whole and self._still:
+                self._join_still(edge)
+            return passed
         edge.ahead.append(mark)
         return [message, *self._meet_new(edge, mark)]
 
-    def _meet_old(self, edge: _Likeness[M], mark: int, message: M) -> list[M]:
+    def _meet_old(self, edge: _Likeness[M], mark: int | None, message: M) -> list[M]:
         """The new link brought something: has the old one, before?"""
-        if mark in edge.ahead:
+        if mark is not None and mark in edge.ahead:
             # All that the new link brought before it lies further back.
             self._forget(edge, len(edge.held))
             while edge.ahead.popleft() != mark:
@@ -231,7 +267,7 @@ class Seam(Generic[K, M]):
         self._forget(edge, marks.index(mark) + 1)
         self._set_joined(edge, is_new_ahead=True)
         edge.ahead.clear()
-        edge.ahead.extend(held for held, _ in edge.held)
+        edge.ahead.extend(held for held, _ in edge.held if held is not None)
         return self._empty(edge)
 
     def _match(

@@ -1,0 +1,67 @@
+"""What of a message of data is the same on every link that the venue sends it on.
+
+A number that counts over one link, and the one by which a link's acknowledgement calls
+a channel, belong to that link alone.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from .classify import Contract
+from .field import EACH, MEMBERS, Steps
+
+
+class Sameness:
+    """Of one endpoint; shared by all links to it."""
+
+    __slots__ = ("_fields", "_open")
+
+    def __init__(self, contract: Contract) -> None:
+        entries = contract.entries
+        own: dict[Steps, None] = {}
+        for entry in entries.all:
+            if entry.bound is not None:
+                own[entry.bound] = None
+            for rule in entries.numbering.rules(entry.body):
+                if rule.scope == "connection" and rule.numbered:
+                    own |= dict.fromkeys(f for f in rule.fields if f is not None)
+        self._fields = tuple(own)
+        self._open = contract.envelope
+
+    def mark(self, data: str | bytes) -> int:
+        """Equal for what is the same message; `data` was read as data before."""
+        if not self._fields:
+            return hash(data)
+        document = msgspec.json.decode(self._open(data))
+        for steps in self._fields:
+            _blank(document, steps)
+        return hash(msgspec.json.encode(document))
+
+
+def _blank(value: object, steps: Steps) -> None:
+    """Put null in the place of what is there, if anything is."""
+    step, rest = steps[0], steps[1:]
+    places: list[str | int] = []
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        if step is EACH:
+            places += range(len(items))
+        elif isinstance(step, int) and -len(items) <= step < len(items):
+            places.append(step)
+    elif isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        if step is MEMBERS:
+            # Of a member itself: its `key` names it, `value` leads on.
+            places += members if rest[:1] == ("value",) else ()
+            rest = rest[1:]
+        elif isinstance(step, str) and step in members:
+            places.append(step)
+    held = cast("dict[str | int, object]", value)
+    for place in places:
+        if rest:
+            _blank(held[place], rest)
+        else:
+            held[place] = None
