@@ -70,27 +70,36 @@ def test_how_a_link_stands_is_its_verdict_its_stall_and_its_channels() -> None:
     assert world.link.standing == (Verdict.ALIVE, False, True)
     world.tick(late=1.0)
     assert world.link.standing == (Verdict.ALIVE, True, True)
-    assert not world.link.lull
+    assert not world.link.lull(now=world.now)
 
 
 def test_a_link_is_calm_until_something_hangs_on_the_next_frame() -> None:
     world = quiet()
-    assert world.link.lull == LULL_UNLEARNED
     alive(world, HEARD + 9.9)
-    assert world.link.lull
+    assert world.link.lull(now=world.now)
     alive(world, HEARD + 10.0)
-    assert not world.link.lull
+    assert not world.link.lull(now=world.now)
     doubted = quiet()
     doubted.run(until=HEARD + 1.07)
-    assert not doubted.link.lull
+    assert not doubted.link.lull(now=doubted.now)
     learned = quiet()
     feed(learned, HEARD + 20.0)
-    assert learned.link.lull == LULL
+    assert learned.link.lull(now=learned.now) == LULL
     contracted = quiet(freshness=Freshness(every=2.0))
     alive(contracted, HEARD + 1.9)
-    assert contracted.link.lull
+    assert contracted.link.lull(now=contracted.now)
     alive(contracted, HEARD + 2.0)
-    assert not contracted.link.lull
+    assert not contracted.link.lull(now=contracted.now)
+
+
+def test_reads_go_untold_until_a_rhythm_could_be_learned_from_them() -> None:
+    world = quiet()
+    opened_at = world.link.opened_at
+    for age in (0.0, 1.0, 4.0):
+        left = world.link.lull(now=opened_at + age)
+        assert left == pytest.approx(Arrivals.WARM_UP - age)
+    for age in (Arrivals.WARM_UP - 0.01, Arrivals.WARM_UP, 60.0):
+        assert world.link.lull(now=opened_at + age) == LULL_UNLEARNED
 
 
 def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:

@@ -411,7 +411,7 @@ def test_what_waited_out_a_stall_proves_nothing_and_tells_its_age() -> None:
     frame_at = world.link.peer.frame_at
     world.hear()
     world.tick(late=5.0)
-    assert not world.link.lull
+    assert not world.link.lull(now=world.now)
     world.read(data=3)
     assert world.link.peer.frame_at == frame_at
     assert world.link.channel.count == 3

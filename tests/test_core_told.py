@@ -206,16 +206,16 @@ def test_drops_are_announced_by_the_clock_when_nothing_else_happens() -> None:
 
 def test_a_session_is_calm_only_while_it_is_open() -> None:
     stream = Stream(syncs=True)
-    assert not stream.session.lull
+    assert not stream.session.lull(now=stream.now)
     stream.connect()
     stream.pong()
     assert stream.session.phase is Phase.SYNCING
-    assert not stream.session.lull
+    assert not stream.session.lull(now=stream.now)
     opened = Stream()
     opened.connect()
-    assert not opened.session.lull
+    assert not opened.session.lull(now=opened.now)
     opened.pong()
-    assert opened.session.lull
+    assert opened.session.lull(now=opened.now)
 
 
 def test_a_link_that_ends_takes_its_conditions_along_and_leaves_a_gap() -> None:

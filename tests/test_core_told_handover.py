@@ -139,7 +139,7 @@ def test_a_link_is_replaced_before_its_age_and_the_stream_never_ceases_to_be_liv
     [planned] = [o for o in stream.told if isinstance(o, EndPlanned)]
     assert (planned.epoch, planned.cause) == (1, Cause.AGE)
     assert planned.ends_at == pytest.approx(stream.opened_at + 1000.0)
-    assert not stream.session.lull
+    assert not stream.session.lull(now=stream.now)
     stream.feed(DialSucceeded(2, "a:2", Evidence()), after=0.5)
     stream.feed(Synced(2, 1), after=0.1)
     joined_at = stream.now

@@ -68,13 +68,16 @@ class Machine:
 
     def __init__(self) -> None:
         self.deadline = INF
-        self.lull = LULL
+        self.calm_for = LULL
         self.epoch = 1
         self.put_off_to = -INF
         self.given: list[tuple[float, Fact]] = []
         self.answers: dict[type, list[Output]] = {}
         self.fails_on: type | None = None
         self.next_deadline: Callable[[float], float] = lambda now: self.deadline
+
+    def lull(self, *, now: float) -> float:
+        return self.calm_for
 
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         self.given.append((now, fact))
@@ -336,7 +339,7 @@ def test_a_read_is_told_no_later_than_the_next_after_a_while(rig: Rig) -> None:
 def test_a_machine_that_still_learns_is_told_of_reads_as_soon_as_it_wants(
     rig: Rig,
 ) -> None:
-    rig.machine.lull = 0.02
+    rig.machine.calm_for = 0.02
     assert not hear(rig, 1)
     rig.world.now += 0.01
     assert hear(rig, 2)
@@ -356,15 +359,15 @@ def test_what_was_heard_is_told_before_any_other_fact(rig: Rig) -> None:
 
 
 def test_in_doubt_every_read_is_told_at_once(rig: Rig) -> None:
-    rig.machine.lull = 0.0
+    rig.machine.calm_for = 0.0
     for frames in (1, 2, 3):
         assert not hear(rig, frames)
         assert told(rig)[-1] == (1, frames)
-    rig.machine.lull = LULL
+    rig.machine.calm_for = LULL
     assert not hear(rig, 4)
     assert hear(rig, 5)
     # A doubt that arises finds all that was read before it.
-    rig.machine.lull = 0.0
+    rig.machine.calm_for = 0.0
     rig.pump.feed(Answered(1))
     assert told(rig) == [(1, n) for n in (1, 2, 3, 4, 5)]
     assert rig.machine.facts[-1] == Answered(1)

@@ -121,6 +121,11 @@ class Arrivals:
         """Up to the highest bin that is not empty; none above it costs anything."""
         self._seen = 0
 
+    @property
+    def concludes_at(self) -> float:
+        """Before this no silence is called rare."""
+        return self._began_at + self.WARM_UP
+
     def count(self, reads: int = 1) -> None:
         """So many reads brought data."""
         self._seen += reads
@@ -139,9 +144,9 @@ class Arrivals:
 
         None while unknown. Errs on the side of longer: a bin's upper edge is used.
         """
-        elapsed = now - self._began_at
-        if elapsed < self.WARM_UP or self._seen < self.WARM_UP_READS:
+        if now < self.concludes_at or self._seen < self.WARM_UP_READS:
             return None
+        elapsed = now - self._began_at
         self._decay(now)
         ln2 = 0.6931471805599453
         effective = DATA_HALF_LIFE / ln2 * (1 - 2.0 ** (-elapsed / DATA_HALF_LIFE))

@@ -83,6 +83,11 @@ class ChannelClock:
         self._from_at = now
         self._gap_is_ours = True
 
+    @property
+    def learns_at(self) -> float:
+        """Before this nothing is concluded from what data came when."""
+        return self._arrivals.concludes_at
+
     def rare_silence(self, *, per_minute: float, now: float) -> float | None:
         return self._arrivals.rare_silence(per_minute=per_minute, now=now)
 

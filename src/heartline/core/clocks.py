@@ -33,7 +33,8 @@ LULL = 5.0
 """Seconds that frames of a known rhythm may go untold: each telling costs as much as a
 read of some messages costs their reader."""
 LULL_UNLEARNED = 0.02
-"""The same where the next frames may teach a rhythm, whose silence is due at once."""
+"""The same where the next frames may teach a rhythm, whose silence is due at once. In
+the first seconds of a link none can."""
 
 
 class Clocks:
@@ -100,12 +101,13 @@ class Clocks:
             and not self.asked
         )
 
-    @property
-    def lull(self) -> float:
+    def lull(self, *, now: float) -> float:
         """Seconds that frames may go untold: nothing hangs on them before."""
         if not self.calm:
             return 0.0
-        return LULL_UNLEARNED if self.busy_silence is None else LULL
+        if self.busy_silence is not None:
+            return LULL
+        return max(LULL_UNLEARNED, min(LULL, self.channel.learns_at - now))
 
     @property
     def asked(self) -> bool:

@@ -148,12 +148,11 @@ class Link:
         """The evidence of the last tick that was not just another look at rest."""
         return self.clocks.kernel
 
-    @property
-    def lull(self) -> float:
+    def lull(self, *, now: float) -> float:
         """Seconds that frames may go untold; 0 while a doubt or stall hangs on them."""
         if self.lateness.unproven_since is not None or self.lateness.draining:
             return 0.0
-        return self.clocks.lull
+        return self.clocks.lull(now=now)
 
     @property
     def standing(self) -> tuple[Verdict, bool, bool]:

@@ -98,15 +98,14 @@ class Session:
         self.slow = SlowConsumer()
         self.past = Past()
 
-    @property
-    def lull(self) -> float:
+    def lull(self, *, now: float) -> float:
         """Seconds for which the next frames change nothing that anybody waits for."""
         opened = self.phase is Phase.OPEN and self.handover.successor is None
-        return self.link.lull if opened and self.link is not None else 0.0
+        return self.link.lull(now=now) if opened and self.link is not None else 0.0
 
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` where data read at `data_at` does; see `Link.put_off`."""
-        if self.link is not None and self.lull:
+        if self.link is not None and self.lull(now=now):
             self.link.put_off(data_at, now=now)
             self.deadline = self._next_deadline()
 

@@ -180,7 +180,7 @@ class Watch:
         self._frames += frames
         self._data += data
         self._size_bytes += size_bytes
-        if self._pongs is None and now < self._tell_at and link.lull:
+        if self._pongs is None and now < self._tell_at and link.lull(now=now):
             return False
         self._tell(link)
         self._tell_at = now + HEARD_EVERY
@@ -309,7 +309,7 @@ class Watch:
     def _may_relax(self, link: Link, now: float) -> bool:
         """Whether the link has nothing left to say, and learned nothing to keep."""
         return (
-            link.lull > 0
+            link.lull(now=now) > 0
             and not self.paused
             and not len(link.pings)
             and link.clocks.no_pong_at is None

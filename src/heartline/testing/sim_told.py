@@ -29,9 +29,8 @@ class Told:
         self._history = history
         self._phase = session.phase
 
-    @property
-    def lull(self) -> float:
-        return self._session.lull
+    def lull(self, *, now: float) -> float:
+        return self._session.lull(now=now)
 
     @property
     def epoch(self) -> int:

@@ -93,8 +93,7 @@ class Machine(Protocol):
         """The link whose frames may find it calm."""
         ...
 
-    @property
-    def lull(self) -> float:
+    def lull(self, *, now: float) -> float:
         """Seconds that frames may go untold: they are one more sign of life."""
         ...
 
@@ -252,10 +251,10 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            machine = self.machine
-            lull = machine.lull
+            machine, now = self.machine, self.clock()
+            lull = machine.lull(now=now)
             if lull and machine.epoch == self._heard.epoch:
-                self._tell_by = self.clock() + lull
+                self._tell_by = now + lull
                 self._heard.until_at = min(machine.deadline, self._tell_by)
             self._arm(least_delay)
         if told:
