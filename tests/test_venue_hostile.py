@@ -28,7 +28,7 @@ from heartline.errors import UsageError, WireError
 from heartline.venue.bootstrap import extracted
 from heartline.venue.classify import Classifier, Contract
 from heartline.venue.load import load
-from heartline.venue.reading import Probe
+from heartline.venue.reading import Probe, Update
 from heartline.venue.stamps import unix_seconds
 from heartline.venue.writer import Writer
 from heartline.wire.resume import decode_client, decode_server
@@ -126,6 +126,21 @@ def test_numbers_of_the_link_in_a_beacon_leave_no_gap() -> None:
     assert [(gap.first, gap.last) for gap in owner.gaps] == [(6, 7)]
     desk.alarm.stop()
     loop.close()
+
+
+@pytest.mark.parametrize("full", ["1", "1.0", '"true"', "null", "[true]", "false"])
+def test_what_only_equals_true_marks_no_snapshot_at_the_second_look_either(
+    full: str,
+) -> None:
+    said = (
+        '{"time_ms":1,"channel":"futures.obu","event":"update",'
+        '"result":{"full":%s,"t":1,"s":"ob.BTC_USDT.400","U":4,"u":6}}'
+    )
+    classifier = Classifier(load("gate").endpoint("futures"))
+    for first, anew in (("true", True), (full, False), ("true", True)):
+        read = classifier.read(said % first)
+        assert isinstance(read, Update)
+        assert read.restarts is anew
 
 
 @pytest.mark.parametrize(

@@ -198,8 +198,11 @@ class Readers:
             raise Undecided
         if len(when.fields) == 1 and isinstance(when.wants[0], Literal):
             wanted = when.wants[0].value
-            if isinstance(wanted, str | int):
-                get = self._shape.getter(when.fields)
+            get = self._shape.getter(when.fields)
+            if isinstance(wanted, bool):
+                # 1 equals true, and is not what the venue promises.
+                return lambda frame: get(frame) is wanted
+            if isinstance(wanted, str):
                 return lambda frame: bool(get(frame) == wanted)
         reads = [self._shape.reader(steps) for steps in when.fields]
         return lambda frame: when.holds([read(frame) for read in reads])
