@@ -204,6 +204,43 @@ def test_numbers_of_a_link_that_jump_are_a_gap_and_a_new_link_heals_it() -> None
     live(work, COINBASE)
 
 
+@pytest.mark.parametrize("which", ["l2_data", "heartbeats"])
+def test_one_lost_message_is_one_gap_though_two_rules_count_it(which: str) -> None:
+    """Coinbase numbers all that it sends, and its heartbeats once more."""
+
+    async def run() -> None:
+        name, endpoint, channel = COINBASE
+        one = Client(
+            Venue(name=name, endpoint=endpoint, channels=[channel, "heartbeats"])
+        )
+        await one.live_for(5)
+        assert one.link is not None
+        drain, lost = one.link.drain, list[Any]()
+
+        def losing() -> list[Any]:
+            out = drain()
+            fit = [f for f in out if which.encode() in getattr(f, "payload", b"")]
+            lost.extend(fit[: 1 - len(lost)])
+            return [each for each in out if each not in lost]
+
+        one.link.drain = losing  # type: ignore[method-assign]
+        numbers = one.link.service._counts
+        send(one, channel, 3)
+        while len(gaps(one)) == 0:
+            assert one.loop.time() < 60
+            await one.live_for(0.5)
+        assert len(lost) == 1
+        (gap,) = gaps(one)
+        assert (gap.reason, gap.channel, gap.missing) == ("sequence", None, 1)
+        ledger = one.session.ledger
+        assert (ledger.gaps, ledger.missing) == (1, 1)
+        (account,) = [each for each in ledger.accounts if each.channel is None]
+        assert account.sent == account.received + 1 == numbers[0] + 1
+        one.stop()
+
+    virtual(run)
+
+
 def test_a_link_that_loses_for_ever_is_not_dialled_for_ever() -> None:
     async def work(one: Client, channel: str) -> None:
         for _ in range(900):

@@ -202,7 +202,17 @@ class Numbering:
         return None
 
     def links(self, key: str | None, body: Steps = ()) -> tuple[RuleFields, ...]:
-        """The rules that count this message beside others of its link."""
+        """The rules by which a loss on the link shows in this message.
+
+        One that counts all messages tells each loss: what another counts of them (the
+        heartbeats of Coinbase) would tell it twice.
+        """
+        rules = self.counts(key, body)
+        whole = [rule for rule in rules if rule.fits(None) and rule.rule.certain]
+        return tuple(whole[:1]) or rules
+
+    def counts(self, key: str | None, body: Steps = ()) -> tuple[RuleFields, ...]:
+        """The rules that number this message beside others of its link."""
         return tuple(
             fields
             for fields in self.rules(body)

@@ -80,7 +80,7 @@ class Shape:
                 continue
             self.own, self.sums = own, sums
             self.entry, self._alternative, self._signs = entry, alternative, signs
-            self.links = numbering.links(channel.key, entry.body)
+            self.links = numbering.counts(channel.key, entry.body)
             self._stamps = numbering.stamps(entry.body, key=channel.key)
             self._draft = draft
             self._name_symbol()
