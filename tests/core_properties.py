@@ -259,6 +259,15 @@ def without_pongs_there_is_no_verdict_and_hardly_a_question(
     assert [lost.cause for lost in told(sim, Lost)] == [Cause.PEER_FROZEN]
 
 
+def a_lossy_path_makes_no_peer_one_that_does_not_answer(dice: random.Random) -> None:
+    """What is resent comes late, and the pong behind it: data does not prove more."""
+    sim = stream(dice, traffic=Traffic.STEADY, rate=dice.choice((5.0, 20.0, 50.0)))
+    sim.run(3.0)
+    sim.venue.towards.loss = sim.venue.back.loss = dice.choice((0.05, 0.1, 0.2))
+    sim.run(25.0)
+    assert told(sim, ConditionBegan) == []
+
+
 def an_unanswered_heartbeat_blames_the_venue(dice: random.Random) -> None:
     """Pongs may come from a proxy: without data, only the declared answer counts."""
     every = dice.uniform(1.0, 15.0)
@@ -462,6 +471,7 @@ SIMULATED: tuple[Property, ...] = (
     an_unanswered_heartbeat_blames_the_venue,
     an_unanswered_heartbeat_beside_data_is_a_condition,
     without_pongs_there_is_no_verdict_and_hardly_a_question,
+    a_lossy_path_makes_no_peer_one_that_does_not_answer,
     a_late_tick_judges_nothing,
     a_stall_of_ours_kills_no_healthy_link,
     a_path_that_came_back_is_no_frozen_peer,

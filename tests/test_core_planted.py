@@ -13,8 +13,8 @@ import core_properties as simulated
 import core_pure_properties as pure
 from core_properties import SIMULATED, Property
 from core_pure_properties import PURE
+from heartline.core import channel, losses, promises, snapshot
 from heartline.core import inbox as inboxes
-from heartline.core import losses, promises, snapshot
 from heartline.core import session as sessions
 from heartline.core.backoff import Backoff
 from heartline.core.beats import BeatClock
@@ -184,6 +184,12 @@ PLANTED: tuple[Planted, ...] = (
         Clocks,
         "no_pong_due",
         returns(inf),
+    ),
+    (
+        simulated.a_lossy_path_makes_no_peer_one_that_does_not_answer,
+        channel,
+        "INTERRUPTED",
+        inf,
     ),
     (
         simulated.an_unanswered_heartbeat_blames_the_venue,

@@ -263,6 +263,44 @@ def test_data_without_pongs_is_a_condition_after_the_peers_time() -> None:
     assert ended.after == pytest.approx(world.now - told_at)
 
 
+def test_data_after_an_interruption_is_no_proof_that_an_answer_is_missing() -> None:
+    """What is resent comes late, and a pong behind it later still."""
+    world = quiet()
+    feed(world, BEGAN + 20.0)
+    last_at = world.now
+    alive(world, last_at + 1.5)
+    asked_at = world.times(Ping, since=last_at)[0]
+    feed(world, BEGAN + 40.0)
+    assert world.only(ConditionBegan).condition is Condition.NO_PONG
+    [told_at] = world.times(ConditionBegan)
+    # Late for as long as nothing came, and only then is the peer's time counted.
+    flowed_at = last_at + 2 * 1.5
+    assert flowed_at + 3.0 <= told_at <= flowed_at + 3.4
+    assert told_at > asked_at + 3.0 + 1.0
+
+
+def test_a_short_interruption_puts_nothing_off() -> None:
+    world = quiet()
+    feed(world, BEGAN + 20.0)
+    last_at = world.now
+    alive(world, last_at + 0.9)
+    asked_at = world.times(Ping, since=last_at)[0]
+    feed(world, BEGAN + 40.0)
+    [told_at] = world.times(ConditionBegan)
+    assert asked_at + 3.0 <= told_at <= asked_at + 3.2
+
+
+def test_who_answered_once_and_speaks_seldom_is_known_after_one_more_measure() -> None:
+    world = quiet()
+    for nth in range(1, 40):
+        alive(world, HEARD + 2.0 * nth)
+        world.now = HEARD + 2.0 * nth
+        world.read(data=1)
+    asked_at = world.times(Ping)[1]
+    [told_at] = world.times(ConditionBegan)
+    assert asked_at + 30.0 <= told_at <= asked_at + 32.1
+
+
 def test_a_busy_link_is_measured_every_half_minute() -> None:
     world = quiet()
     for _ in range(3):

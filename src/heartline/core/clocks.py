@@ -343,6 +343,11 @@ class Clocks:
             return inf
         delivered = oldest.acked or self.kernel is None
         fed_at, due = self.channel.fresh_at, oldest.sent_at + self.policy.peer_idle
+        if self.pings.answered:
+            # It does answer: what a lossy path holds up is not what is never sent.
+            flowed_at = self.channel.flows_since + self.policy.peer_idle
+            asked_long_at = oldest.sent_at + self.policy.measure_every
+            due = max(due, min(flowed_at, asked_long_at))
         # Data soon after the ping may have been on its way before the peer froze.
         if not delivered or fed_at is None or fed_at < due:
             return inf
