@@ -75,7 +75,7 @@ async def watch(name: str, url: str, seconds: float) -> dict[str, Any]:
     }
 
 
-async def calm(seconds: float, seed: int) -> dict[str, Any]:
+async def calming(seconds: float, seed: int) -> dict[str, Any]:
     """All recordings at once, each from a process of its own, for `seconds`."""
     context = multiprocessing.get_context("spawn")
     loops = [
@@ -111,3 +111,22 @@ async def calm(seconds: float, seed: int) -> dict[str, Any]:
         "messages": sum(row["messages"] for row in rows),
         "false_alarms": sum(len(row["false_alarms"]) for row in rows),
     }
+
+
+def run(seconds: float, seed: int) -> dict[str, Any]:
+    """Run it and say what was found."""
+    found = asyncio.run(calming(seconds, seed))
+    alarms = found["false_alarms"]
+    found["broken"] = [f"calm: {alarms} false alarms"] if alarms else []
+    print(told(found), flush=True)
+    return found
+
+
+def told(found: dict[str, Any]) -> str:
+    """One line."""
+    return (
+        f"Calm: {found['messages']:,} messages, {len(found['streams'])} streams at"
+        f" {found['speed']:g}x in {found['seconds']:g} s beside"
+        f" {found['busy_loops']} busy loops (seed {found['seed']}):"
+        f" {found['false_alarms']} false alarms."
+    )

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,8 +22,8 @@ from heartline.testing.lab.series import Series, places
 from heartline.testing.lab.tally import Line, broken, judged, line
 
 from . import rivals
+from .tree import RESULTS
 
-RESULTS = Path(__file__).resolve().parent / "results"
 HOW = """\
 Every trial has a client, a router and a venue in network namespaces of their own; the
 router drops, loses and forgets, the venue's process is stopped and killed. Times count
@@ -78,7 +76,6 @@ async def prove_lab(
     head = {
         "machine": machine,
         "versions": versions(),
-        "commit": commit(),
         "seed": seed,
         "repeats": repeats,
         "side_by_side": at_once,
@@ -200,17 +197,6 @@ def _write(
 
 def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
-
-
-def commit() -> str:
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=RESULTS,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return asked.stdout.strip()
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from heartline.testing.halfopen import drop_inbound
-from heartline.wire.carrier import RESET_ON_CLOSE
+from heartline.wire.kernel import RESET_ON_CLOSE
 
 from .serving_child import be_child, orders, tell
 from .serving_peer import TEXT, Peer, close_frame, frame

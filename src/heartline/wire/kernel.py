@@ -132,7 +132,7 @@ class KernelEyes:
 
 
 _NOTHING: Final = Evidence()
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def duplicate(sock: SocketLike) -> socket.socket:
@@ -150,7 +150,7 @@ def drop(transport: asyncio.WriteTransport) -> None:
         contextlib.suppress(OSError),
         duplicate(transport.get_extra_info("socket")) as sock,
     ):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     transport.abort()
 
 
