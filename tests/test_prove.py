@@ -41,5 +41,5 @@ def test_a_proof_that_breaks_is_told_and_its_result_names_machine_and_code(
     assert kept["relay"] == {"kept": True}
     assert kept["calm"]["broken"] == found["broken"]
     page = (tmp_path / "prove.md").read_text()
-    assert "it is seen" in page
+    assert found["text"] in page
     assert kept["calm"]["where"]["python"] in page
