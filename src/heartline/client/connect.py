@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from types import NoneType
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from heartline.core.backoff import Backoff
+from heartline.core.demands import Kinds, demand_kinds
 from heartline.core.detector import Liveness
 from heartline.core.events import Event
 from heartline.core.inbox import Inbox
@@ -35,6 +38,27 @@ from .stream import Stream
 PROXY_SCHEMES = ("http", "https", "socks4", "socks5")
 LOOPBACK_PER_SECOND = 50.0
 """Dials of one port of this host: hundreds of readers of a relay are back at once."""
+KINDS: Kinds = {
+    "headers": ("a mapping, a callable or None", (Mapping, Callable, NoneType)),
+    "on_open": ("a sequence of messages or a callable", (Sequence, Callable)),
+    "heartbeat": ("a Heartbeat or None", (Heartbeat, NoneType)),
+    "liveness": ("a Liveness or None", (Liveness, NoneType)),
+    "freshness": ("a Freshness or None", (Freshness, NoneType)),
+    "backoff": ("a Backoff or None", (Backoff, NoneType)),
+    "dialling": ("a Dialling or None", (Dialling, NoneType)),
+    "lifetime": ("a Lifetime or None", (Lifetime, NoneType)),
+    "inbox": ("an Inbox or None", (Inbox, NoneType)),
+    "proxy": ("a URL or None", (str, NoneType)),
+    "ssl_context": ("an ssl.SSLContext or None", (ssl.SSLContext, NoneType)),
+    "compression": ("True or False", (bool,)),
+    "on_event": ("a callable or None", (Callable, NoneType)),
+    "journal": ("a path or None", (str, os.PathLike, NoneType)),
+    "metrics": ("a CollectorRegistry or None", (CollectorRegistry, NoneType)),
+    "name": ("a text or None", (str, NoneType)),
+    "venue": ("a Venue, its name or None", (Venue, str, NoneType)),
+    "channels": ("a sequence of names", (Sequence,)),
+    "url": ("a URL, a venue's name or a callable", (str, Callable)),
+}
 _RESOLVER = SystemResolver()
 
 
@@ -69,8 +93,7 @@ def connect(
 
         async with serve_capture(SAMPLE) as venue:         # of heartline.testing
             async with heartline.connect(venue.url) as stream:
-                async for item in stream:                  # Message | Gap | Status
-                    break
+                async for item in stream: break            # Message | Gap | Status
 
     `url`, `headers` and `on_open` (sent before OPEN) may be (async) callables, asked at
     each dial. `on_event` is given every event, not blocking. `journal` is a file of
@@ -79,13 +102,14 @@ def connect(
     are kept, LATE over `max_age` seconds, those of a plain URL resumed by offset: its
     server must speak `heartline.v1`. `restore`, `lifetime`: see `Outage`, `Lifetime`.
     """
+    demand_kinds(KINDS, locals())
     url, host, contract = _contract(url, venue, channels, heartbeat)
     route = Route(
         url=url,
-        headers=headers or {},
+        headers={} if headers is None else headers,
         on_open=on_open,
         heartbeat=heartbeat,
-        resolver=resolver or _RESOLVER,
+        resolver=_RESOLVER if resolver is None else resolver,
         proxy=proxy,
         ssl_context=ssl_context,
         compression=compression,
@@ -179,12 +203,17 @@ def _venue_of(url: Url) -> str:
 
 def _authority(field: str, url: str, schemes: tuple[str, ...]) -> str:
     wanted = f"a URL with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    # The URL itself may hold a token: of it only the scheme is told.
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except (ValueError, AttributeError, TypeError):
-        raise UsageError(field, wanted=wanted, got="no URL") from None
-    if parts.scheme not in schemes or not parts.hostname:
-        # The URL itself may hold a token: only its scheme is told.
+    except ValueError:
+        raise UsageError(field, wanted=wanted, got="what cannot be read") from None
+    if parts.scheme not in schemes:
         raise UsageError(field, wanted=wanted, got=f"{parts.scheme or 'no'} scheme")
+    try:
+        port = parts.port
+    except ValueError:
+        raise UsageError(field, wanted="a port of 0 to 65535", got="another") from None
+    if not parts.hostname:
+        raise UsageError(field, wanted=f"a host, as in {wanted}", got="none")
     return f"{parts.hostname}:{port or parts.scheme}"

@@ -8,6 +8,7 @@ from math import ceil
 
 from heartline.core.budget import Rate
 from heartline.core.contracts import Freshness
+from heartline.core.demands import demand_declared
 from heartline.core.detector import Liveness
 from heartline.core.feed import FeedTerms
 from heartline.core.fetches import Snapshots
@@ -43,9 +44,12 @@ class Venue:
     name: str
     endpoint: str | None = None
     variant: str | None = None
-    variables: Mapping[str, object] = field(default_factory=dict[str, object])
+    variables: Mapping[str, object] = field(
+        default_factory=dict[str, object], repr=False
+    )
+    """Keys and tokens may be among them: they are never shown."""
     channels: Sequence[str] = ()
-    token_url: str | None = None
+    token_url: str | None = field(default=None, repr=False)
     """Where the profile's call before the dial goes instead."""
     snapshots: Snapshots | None = field(default_factory=Snapshots)
     """How the state of those channels is fetched that send nothing but changes; None:
@@ -57,12 +61,16 @@ class Venue:
     books: Books = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         endpoint = load(self.name).endpoint(self.endpoint)
         object.__setattr__(self, "contract", Contract(endpoint))
         object.__setattr__(self, "books", Books(self.contract))
         if isinstance(self.channels, str):
             raise UsageError("channels", wanted="a sequence of names", got="one text")
         for channel in self.channels:
+            if not isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                got = type(channel).__name__
+                raise UsageError("channels", wanted="names of str", got=got)
             self.contract.names.read(channel)
         limits = self.profile.limits
         most = limits.subscriptions if limits else None

@@ -88,6 +88,7 @@ class Driver:
         self._clock = clock
         self._terms = terms
         self._observers = observers
+        self.name = observers.name
         self.secrets: frozenset[str] = frozenset()
         self._inbox = with_careful_key(inbox)
         self.session = Session(

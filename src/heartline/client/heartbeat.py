@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from heartline.core.demands import demand_declared
 from heartline.core.subscriptions import Beats
 from heartline.errors import UsageError
 
@@ -31,6 +32,7 @@ class Heartbeat:
     answer: Answer | None = None
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         Beats(every=self.every, answered=self.answer is not None)
         made = callable(self.send)
         if not made and not isinstance(self.send, str | bytes):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import TypeAlias, TypeVar, cast
 
+from heartline.core.demands import demand_whole
 from heartline.core.items import Cause
 from heartline.core.latency import MaxAge
 from heartline.errors import HeartlineError, UsageError, WireError
@@ -35,12 +37,12 @@ Opening: TypeAlias = (
 class Route:
     """The other end, as the user described it."""
 
-    url: Url
-    headers: Headers
-    on_open: Opening
+    url: Url = field(repr=False)
+    headers: Headers = field(repr=False)
+    on_open: Opening = field(repr=False)
     heartbeat: Heartbeat | None
     resolver: Resolver
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     ssl_context: SSLContext | None
     compression: bool
     max_message_bytes: int
@@ -52,8 +54,17 @@ class Route:
 
     def __post_init__(self) -> None:
         for name in ("outbox_limit_bytes", "max_message_bytes"):
-            if getattr(self, name) < 1:
-                raise UsageError(name, wanted="at least 1", got=getattr(self, name))
+            value = getattr(self, name)
+            demand_whole(name, value)
+            if value < 1:
+                raise UsageError(name, wanted="at least 1", got=value)
+        if not callable(getattr(self.resolver, "resolve", None)):
+            got = type(self.resolver).__name__
+            raise UsageError("resolver", wanted="a Resolver or None", got=got)
+        if not callable(self.on_open):
+            _check_opening(self.on_open)
+        if not callable(self.headers):
+            _check_headers(self.headers)
 
     @property
     def syncs(self) -> bool:
@@ -83,6 +94,7 @@ class Route:
                 url, self.venue, proxy=self.proxy, ssl_context=self.ssl_context
             )
         headers = await _fresh("headers", self.headers)
+        _check_headers(headers)
         if self.resumes is not None:
             url = self.resumes.moved(url, carries_headers=bool(headers))
             headers = self.resumes.offering(headers)
@@ -99,9 +111,30 @@ class Route:
     async def opening(self) -> Sequence[str | bytes]:
         """What to send on open; raises `WireError`."""
         messages = await _fresh("on_open", self.on_open)
-        if isinstance(messages, str | bytes):
-            raise UsageError("on_open", wanted="a sequence of messages", got="one")
+        _check_opening(messages)
         return messages
+
+
+def _check_headers(headers: object) -> None:
+    if not isinstance(headers, Mapping):
+        got = type(headers).__name__
+        raise UsageError("headers", wanted="a mapping", got=got)
+    for part in itertools.chain(*cast("Mapping[object, object]", headers).items()):
+        if not isinstance(part, str):
+            got = type(part).__name__
+            raise UsageError("headers", wanted="names and values of str", got=got)
+
+
+def _check_opening(messages: object) -> None:
+    wanted = "a sequence of messages"
+    if isinstance(messages, str | bytes):
+        raise UsageError("on_open", wanted=wanted, got="one")
+    if not isinstance(messages, Sequence):
+        raise UsageError("on_open", wanted=wanted, got=type(messages).__name__)
+    for message in cast("Sequence[object]", messages):
+        if not isinstance(message, str | bytes):
+            got = type(message).__name__
+            raise UsageError("on_open", wanted="messages of str or bytes", got=got)
 
 
 async def _fresh(name: str, source: T | Callable[[], T | Awaitable[T]]) -> T:

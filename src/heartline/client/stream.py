@@ -29,6 +29,12 @@ class Stream:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
+    def __repr__(self) -> str:
+        """Its name, phase and verdict: never the URL, which may hold a token."""
+        status = self._driver.snapshot()
+        stands = f"{status.phase.value} {status.verdict.value}"
+        return f"<heartline.Stream {self._driver.name} {stands}>"
+
     async def __aenter__(self) -> Self:
         if self._driver.pump is not None:
             raise UsageError("stream", wanted="one use of `async with`", got="another")

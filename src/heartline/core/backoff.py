@@ -7,6 +7,7 @@ from math import inf
 
 from heartline.errors import UsageError
 
+from .demands import demand_declared
 from .items import Cause
 
 _REFUSED_FOR_GOOD = frozenset({401, 403, 407})
@@ -38,6 +39,7 @@ class Backoff:
     """Give up when this long without an OPEN link; None is never."""
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in ("base", "cap", "gentle_base", "retry_after_cap", "useful_uptime"):
             if not 0 < getattr(self, name) < inf:
                 raise UsageError(
@@ -48,6 +50,10 @@ class Backoff:
         if self.base > self.cap:
             raise UsageError(
                 "Backoff.base", wanted=f"at most cap ({self.cap})", got=self.base
+            )
+        if not self.quiet_uptime > 0:
+            raise UsageError(
+                "Backoff.quiet_uptime", wanted="more than 0", got=self.quiet_uptime
             )
         if self.give_up_after is not None and not self.give_up_after > 0:
             raise UsageError(

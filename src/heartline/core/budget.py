@@ -9,6 +9,8 @@ from math import inf
 
 from heartline.errors import UsageError
 
+from .demands import demand_declared
+
 SQUEEZE = 0.05
 """Added to each window, as a share of it: what we send evenly may arrive closer."""
 
@@ -21,6 +23,7 @@ class Rate:
     per: float
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in ("count", "per"):
             if not getattr(self, name) > 0:
                 raise UsageError(

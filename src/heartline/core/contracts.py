@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from heartline.errors import UsageError
 
+from .demands import demand_declared
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
@@ -20,6 +22,7 @@ class Freshness:
     redial: bool = True
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         if not self.every > 0:
             raise UsageError("Freshness.every", wanted="more than 0", got=self.every)
 

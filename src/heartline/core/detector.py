@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from heartline.errors import UsageError
 
 from .adaptive import PROBE_TIMEOUT_CAP, HealedSilence, probe_timeout
+from .demands import demand_declared
 from .evidence import Kernel
 from .items import Where
 
@@ -20,6 +21,8 @@ DELAYED_ACK = 0.050
 KEEPALIVE_GRACE = 0.040
 """The kernel's own keepalive of interval 1 s is answered 1.024 s after the last
 segment on a path without delay (measured, HZ=250): timer wheel and two ticks."""
+MOST_KEEPALIVE = 32_767
+"""Seconds; Linux refuses more for TCP_KEEPIDLE and TCP_KEEPINTVL (`net/ipv4/tcp.c`)."""
 LOCAL_AFTER = 0.150
 """Our own interface is blamed after this long with its signature (measured)."""
 OUTBOUND_RETRANSMITS = 2
@@ -74,16 +77,16 @@ class Liveness:
     """A timer later than this was our own stall; nothing is judged on it."""
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if not value > 0:
                 raise UsageError(f"Liveness.{name}", wanted="more than 0", got=value)
-        if self.kernel_interval != int(self.kernel_interval):
-            raise UsageError(
-                "Liveness.kernel_interval",
-                wanted="whole seconds",
-                got=self.kernel_interval,
-            )
+        interval: object = self.kernel_interval
+        # The kernel is given it as it is: it takes no float, and no more than this.
+        if isinstance(interval, float) or self.kernel_interval > MOST_KEEPALIVE:
+            wanted = f"whole seconds, an int up to {MOST_KEEPALIVE}"
+            raise UsageError("Liveness.kernel_interval", wanted=wanted, got=interval)
         for low, high in (
             ("ride_through", "ride_through_max"),
             ("peer_busy", "peer_idle"),

@@ -12,6 +12,7 @@ from heartline.errors import UsageError
 
 from .backoff import Backoff
 from .budget import Budget, Rate
+from .demands import demand_declared
 from .timers import Timers
 
 GRACE = 1.0
@@ -39,6 +40,7 @@ class Snapshots:
     keep_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in ("within", "at_once", "keep", "keep_bytes"):
             if not 0 < getattr(self, name) < inf:
                 wanted, got = "more than 0, and finite", getattr(self, name)

@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 
 from heartline.errors import UsageError
 
+from .demands import demand_declared
 from .items import Gap, Item, Message, Status
 
 KEPT_NOTES = 64
@@ -46,6 +47,7 @@ class Inbox:
     key: Callable[[Message], Hashable] | None = None
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         try:
             object.__setattr__(self, "policy", Overflow(self.policy))
         except ValueError:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from heartline.errors import UsageError
 
+from .demands import demand_declared
 from .offset import Age, ClockOffset
 
 KEPT = 256
@@ -33,6 +34,7 @@ class MaxAge:
     hold: float = 1.0
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         if not self.limit > 0:
             raise UsageError("MaxAge.limit", wanted="more than 0", got=self.limit)
         if not 0 < self.clear <= 1:

@@ -12,6 +12,7 @@ from math import inf
 from heartline.errors import UsageError
 
 from .channel_events import ChannelOutput, EndPlanned, Replace, Retire, TookOver
+from .demands import demand_declared
 from .items import Cause
 
 
@@ -34,6 +35,7 @@ class Lifetime:
     retry_after: float = 5.0
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in ("lead", "overlap", "retry_after"):
             if not getattr(self, name) > 0:
                 raise UsageError(

@@ -8,6 +8,7 @@ from math import inf
 from heartline.errors import UsageError
 
 from .backoff import Backoff
+from .demands import demand_declared
 from .detector import Liveness
 from .evidence import Evidence
 from .items import Cause, Where
@@ -39,6 +40,7 @@ class Dialling:
     per_second: float | None = None
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in ("resolve", "connect", "sync", "restore", "close"):
             if not getattr(self, name) > 0:
                 raise UsageError(

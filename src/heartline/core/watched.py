@@ -11,6 +11,7 @@ from msgspec import Struct
 from heartline.errors import UsageError
 
 from .contracts import Freshness
+from .demands import demand_declared
 from .figures import Total, Voice
 from .pace import Pace
 
@@ -58,6 +59,7 @@ class Watching:
     warm_up_messages: int = 50
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if not value > 0:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from heartline.core.demands import demand_declared
 from heartline.errors import UsageError
 from heartline.observe.redact import redact_url
 
@@ -43,6 +44,7 @@ class BusTerms:
     duplicates: float = 120.0
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for url in self.urls:
             parts = urlsplit(url)
             if parts.scheme not in SCHEMES or not parts.hostname:

@@ -28,12 +28,12 @@ _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An upgrade request. Its headers may hold a token: do not log them."""
+    """An upgrade request. Its query and headers may hold a token: do not log them."""
 
     path: str
     """Without query."""
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     """Names in any case."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from heartline.core.demands import demand_declared
 from heartline.errors import UsageError
 
 try:
@@ -41,6 +42,7 @@ class Limits:
     close: float = 0.5
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 
+from heartline.core.demands import Kinds, demand_kinds, demand_whole
 from heartline.core.detector import Liveness
 from heartline.core.inbox import Inbox, Overflow
 from heartline.errors import UsageError
@@ -21,6 +23,21 @@ LIVENESS = Liveness(kernel_interval=10, ping_every=10.0, stall_after=0.5)
 client does with its one venue, would wake it ten times as often."""
 
 SLOW = Inbox(limit=1024, limit_bytes=1 << 20, policy=Overflow.DROP_OLDEST)
+
+KINDS: Kinds = {
+    "program": ("a coroutine function, a Hub or None", (Callable, Hub, NoneType)),
+    "host": ("an address, or several", (str, Sequence)),
+    "liveness": ("a Liveness", (Liveness,)),
+    "limits": ("a Limits or None", (Limits, NoneType)),
+    "slow": ("an Inbox or a callable", (Inbox, Callable)),
+    "resume": ("a Resume or None", (Resume, NoneType)),
+    "origins": ("a list of origins or None", (Sequence, NoneType)),
+    "authorize": ("a callable or None", (Callable, NoneType)),
+    "pages": ("a mapping or None", (Mapping, NoneType)),
+    "ssl_context": ("an ssl.SSLContext or None", (ssl.SSLContext, NoneType)),
+    "compression": ("True or False", (bool,)),
+    "on_event": ("a callable or None", (Callable, NoneType)),
+}
 
 
 def serve(
@@ -55,12 +72,12 @@ def serve(
     it must not wait. `pages` answer plain HTTP. `compression`: clients may compress
     what they send. `on_event` is given every client's events. Raises `UsageError`.
     """
+    demand_kinds(KINDS, locals())
+    _demand_port(port)
     if isinstance(slow, Inbox) and slow.policy is Overflow.BLOCK:
         raise UsageError(
             "slow.policy", wanted="drop_oldest, conflate or disconnect", got="block"
         )
-    if not 0 <= port < 1 << 16:
-        raise UsageError("port", wanted="0 to 65535", got=port)
     hosts = [host] if isinstance(host, str) else host
     gate = Gate(
         origins=origins,
@@ -83,6 +100,12 @@ def serve(
             on_event=on_event,
         )
     )
+
+
+def _demand_port(port: int) -> None:
+    demand_whole("port", port)
+    if not 0 <= port < 1 << 16:
+        raise UsageError("port", wanted="0 to 65535", got=port)
 
 
 def _hub(program: Handler | Hub | None) -> Hub:

@@ -79,6 +79,11 @@ class Server:
             )
         )
 
+    def __repr__(self) -> str:
+        listens = self._server is not None and bool(self._server.sockets)
+        where = self.url if listens else "closed"
+        return f"<heartline.Server {where} {len(self._clients)} clients>"
+
     # --- its life -----------------------------------------------------------------
 
     async def __aenter__(self) -> Self:

@@ -16,6 +16,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from heartline.core.demands import demand_declared
 from heartline.core.items import Cause
 from heartline.errors import UsageError, WireError
 
@@ -39,6 +40,7 @@ class Resume:
     size_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
+        demand_declared(self)
         for name, least in (("window", 0), ("messages", 0), ("size_bytes", 0)):
             if not getattr(self, name) >= least:
                 raise UsageError(

@@ -1,0 +1,227 @@
+"""What a user gets who gives the wrong thing: the field, what was wanted, what came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import timedelta
+from math import nan
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import heartline
+from heartline import UsageError, connect, serve
+from heartline.core.budget import Rate
+
+POLICIES = (
+    heartline.Backoff,
+    heartline.Dialling,
+    heartline.Freshness,
+    heartline.Inbox,
+    heartline.Lifetime,
+    heartline.Limits,
+    heartline.Liveness,
+    heartline.MaxAge,
+    heartline.Resume,
+    heartline.Snapshots,
+    Rate,
+)
+NEEDED: dict[type[Any], dict[str, Any]] = {
+    heartline.Freshness: {"every": 1.0},
+    heartline.MaxAge: {"limit": 1.0},
+    Rate: {"count": 1, "per": 1.0},
+}
+NUMBERS = [
+    pytest.param(policy, field.name, id=f"{policy.__name__}.{field.name}")
+    for policy in POLICIES
+    for field in fields(policy)
+    if str(field.type).removesuffix(" | None") in ("int", "float")
+]
+no_numbers = st.one_of(
+    st.text(max_size=8),
+    st.binary(max_size=8),
+    st.booleans(),
+    st.timedeltas(),
+    st.lists(st.integers(), max_size=2),
+    st.complex_numbers(),
+)
+
+
+@pytest.mark.parametrize(("policy", "field"), NUMBERS)
+@settings(max_examples=12)
+@given(got=no_numbers)
+def test_what_is_no_number_is_refused_by_its_field(
+    policy: type[Any], field: str, got: object
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        policy(**NEEDED.get(policy, {}) | {field: got})
+    assert refused.value.field == f"{policy.__name__}.{field}"
+    assert "number" in refused.value.wanted
+
+
+@pytest.mark.parametrize(("policy", "field"), NUMBERS)
+def test_a_number_that_is_none_is_refused(policy: type[Any], field: str) -> None:
+    with pytest.raises(UsageError, match=rf"{policy.__name__}\.{field}: wanted .+ nan"):
+        policy(**NEEDED.get(policy, {}) | {field: nan})
+
+
+@pytest.mark.parametrize("got", [1.5, 2.0001])
+def test_probes_are_counted_in_whole_numbers(got: float) -> None:
+    with pytest.raises(UsageError, match=r"Liveness\.pings: wanted a whole number"):
+        heartline.Liveness(pings=got)  # type: ignore[arg-type]
+
+
+ARGUMENTS = [
+    "headers",
+    "on_open",
+    "heartbeat",
+    "liveness",
+    "freshness",
+    "backoff",
+    "dialling",
+    "lifetime",
+    "inbox",
+    "outbox_limit_bytes",
+    "max_message_bytes",
+    "proxy",
+    "ssl_context",
+    "compression",
+    "resolver",
+    "on_event",
+    "journal",
+    "metrics",
+    "name",
+    "venue",
+    "channels",
+    "restore",
+]
+
+
+@pytest.mark.parametrize(
+    "got", [0, 0.5, timedelta(1), object()], ids=("zero", "half", "day", "object")
+)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_connect_refuses_what_is_of_another_kind(name: str, got: object) -> None:
+    given: dict[str, Any] = {name: got}
+    with pytest.raises(UsageError) as refused:
+        connect("ws://127.0.0.1:1", **given)
+    assert refused.value.field == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "program",
+        "host",
+        "port",
+        "liveness",
+        "limits",
+        "slow",
+        "resume",
+        "origins",
+        "authorize",
+        "pages",
+        "ssl_context",
+        "compression",
+        "on_event",
+    ],
+)
+def test_serve_refuses_what_is_of_another_kind(name: str) -> None:
+    given: dict[str, Any] = {name: 0.5}
+    with pytest.raises(UsageError) as refused:
+        serve(**given)
+    assert refused.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (None, "url: wanted a URL, a venue's name or a callable, got 'NoneType'"),
+        (b"ws://a", "url: wanted a URL, a venue's name or a callable, got 'bytes'"),
+        ("ws://a:99999", "url: wanted a port of 0 to 65535, got 'another'"),
+        ("ws://a:b", "url: wanted a port of 0 to 65535, got 'another'"),
+        ("ws:///x", "url: wanted a host, as in a URL with ws:// or wss://, got 'none'"),
+        ("http://a", "url: wanted a URL with ws:// or wss://, got 'http scheme'"),
+    ],
+)
+def test_an_address_is_refused_for_what_is_wrong_with_it(url: Any, told: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        connect(url)
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [
+        ({"headers": {"a": 1}}, "headers: wanted names and values of str, got 'int'"),
+        ({"headers": {1: "a"}}, "headers: wanted names and values of str, got 'int'"),
+        ({"on_open": [{"op": "x"}]}, "on_open: wanted messages of str or bytes"),
+        ({"on_open": "x"}, "on_open: wanted a sequence of messages, got 'one'"),
+        ({"channels": [1]}, "channels: wanted names of 1 to"),
+        ({"venue": "deribit", "channels": [1]}, "channels: wanted names of str"),
+    ],
+    ids=str,
+)
+def test_what_is_said_on_a_link_is_checked_before_any(
+    say: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        connect("ws://127.0.0.1:1", **say)
+    assert str(refused.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [
+        ({"headers": lambda: ["a"]}, "headers: wanted a mapping, got 'list'"),
+        ({"headers": lambda: {"a": 1}}, "headers: wanted names and values of str"),
+        ({"url": lambda: 5}, "url: wanted str, got 'int'"),
+    ],
+    ids=["a list", "a number", "no URL"],
+)
+def test_what_a_callable_answers_is_checked_too(
+    say: dict[str, Callable[[], Any]], told: str
+) -> None:
+    async def dialled() -> None:
+        url = say.get("url", "ws://127.0.0.1:1")
+        headers: Any = say.get("headers")
+        async with connect(url, headers=headers) as stream:  # type: ignore[arg-type]
+            async for _ in stream:
+                pass
+
+    with pytest.raises(UsageError) as refused:
+        asyncio.run(dialled())
+    assert str(refused.value).startswith(told)
+
+
+def test_no_repr_of_what_a_user_holds_shows_a_secret() -> None:
+    secret = "hunter2hunter2"
+    stream = connect(
+        f"wss://me:{secret}@venue.example/{secret}?token={secret}",
+        headers={"Authorization": secret},
+        on_open=[secret],
+        proxy=f"http://me:{secret}@127.0.0.1:1",
+    )
+    assert repr(stream) == "<heartline.Stream venue.example:wss IDLE SUSPECT>"
+    venue = heartline.Venue(
+        name="deribit", variables={"key": secret}, token_url=f"https://a/{secret}"
+    )
+    request = heartline.Request("/", {"token": secret}, {"Cookie": secret})
+    for held in (stream, stream._driver._route, venue, request):
+        assert secret not in repr(held)
+
+
+async def _shown() -> tuple[str, str]:
+    server = serve()
+    async with server:
+        return repr(server), f"<heartline.Server {server.url} 0 clients>"
+
+
+def test_a_server_shows_where_it_listens() -> None:
+    shown, expected = asyncio.run(_shown())
+    assert shown == expected
+    assert repr(serve()) == "<heartline.Server closed 0 clients>"
