@@ -28,7 +28,7 @@ from heartline.errors import UsageError, WireError
 from heartline.venue.bootstrap import extracted
 from heartline.venue.classify import Classifier, Contract
 from heartline.venue.load import load
-from heartline.venue.reading import Probe, Update
+from heartline.venue.reading import Beacon, Probe, Update
 from heartline.venue.stamps import unix_seconds
 from heartline.venue.writer import Writer
 from heartline.wire.resume import decode_client, decode_server
@@ -126,6 +126,19 @@ def test_numbers_of_the_link_in_a_beacon_leave_no_gap() -> None:
     assert [(gap.first, gap.last) for gap in owner.gaps] == [(6, 7)]
     desk.alarm.stop()
     loop.close()
+
+
+@pytest.mark.parametrize("first", ['"x":1', '"heartbeat_counter":"?"'])
+def test_a_sign_of_life_that_lacked_its_count_is_no_rule_for_the_next(
+    first: str,
+) -> None:
+    said = '{"channel":"heartbeats","sequence_num":1,"events":[{%s}]}'
+    classifier = Classifier(load("coinbase").endpoint("advanced"))
+    for events in (first, first, '"heartbeat_counter":7', first):
+        read = classifier.read(said % events)
+        assert type(read) is type(classifier.decide(said % events))
+        count = read.counter if isinstance(read, Beacon) else None
+        assert count == (7 if "7" in events else None)
 
 
 @pytest.mark.parametrize("full", ["1", "1.0", '"true"', "null", "[true]", "false"])

@@ -91,7 +91,7 @@ class Control:
             (at, compile_match(each.match, field=f"liveness.beacon[{at}].match"))
             for at, each in enumerate(live.beacon)
         )
-        self._counters = tuple(
+        self.counters = tuple(
             parse_field(each.counter.field) if each.counter is not None else None
             for each in live.beacon
         )
@@ -181,7 +181,7 @@ class Control:
         for index, matcher in self.beacons:
             captures = matcher.captures(payload)
             if captures is not None:
-                steps = self._counters[index]
+                steps = self.counters[index]
                 count = None if steps is None else find(payload.document, steps)
                 return Beacon(index, whole(count), captures=captures)
         return None

@@ -36,7 +36,7 @@ class Workshop:
             for alternative in matcher.alternatives
             if alternative.text is None
         )
-        self.beacons = control.beacons
+        self.beacons, self.counters = control.beacons, control.counters
         self.entries = entries
         planned = [entry for entry in entries.all if _through(entry) is not None]
         self.selectors = tuple(
@@ -105,7 +105,7 @@ class Workshop:
         for rule in links:
             if rule.index not in counted:
                 guard.without(rule.fields[2] or ())
-        self._beacon(found, guard)
+        self._beacon(found, document, guard)
         implied = self._implied(found, guard)
         for term in found.alternative.terms:
             guard.require(term, implied)
@@ -141,11 +141,15 @@ class Workshop:
         for steps in found.stamps.fields[: found.stamp]:
             if way and not lead(steps) and steps[: len(way)] == way:
                 continue  # an object's field, where there is a list
-            if find(document, steps) is not UNSET:
-                raise Undecided
-            guard.without(steps)
+            self._absent(steps, document, guard)
 
-    def _beacon(self, found: Found, guard: Guard) -> None:
+    def _absent(self, steps: Steps, document: object, guard: Guard) -> None:
+        """This field is not there, and such messages are without it again."""
+        if find(document, steps) is not UNSET:
+            raise Undecided
+        guard.without(steps)
+
+    def _beacon(self, found: Found, document: object, guard: Guard) -> None:
         """Beacons that are data as well: the same one again, and no other."""
         beacon = found.update.source.beacon
         for index, matcher in self.beacons:
@@ -153,6 +157,9 @@ class Workshop:
                 if index == beacon and guard.holds(alternative):
                     for term in alternative.terms:
                         guard.require(term, None)
+                    counter = self.counters[index]
+                    if counter is not None:
+                        self._absent(counter, document, guard)
                     return
                 guard.exclude(alternative, None)
 
@@ -167,6 +174,7 @@ class Workshop:
         for alternative in alternatives:
             yield from (t.steps for t in alternative.terms if readable(t.steps))
         yield from (steps for _, steps in self.before if steps and readable(steps))
+        yield from (steps for steps in self.counters if steps and readable(steps))
         bodies = dict.fromkeys([(), *(entry.body for entry in self.entries.all)])
         for entry in self.entries.all:
             yield from (steps for steps in entry.naming if readable(steps))
