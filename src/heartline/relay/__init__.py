@@ -1,6 +1,7 @@
 """One upstream stream, many local readers: `Relay`, and what it says of it: notes."""
 
 from .notes import (
+    Binary,
     ChannelNote,
     ClosedNote,
     GapNote,
@@ -14,6 +15,7 @@ from .relay import Relay
 from .terms import BusStatus, BusTerms
 
 __all__ = [
+    "Binary",
     "BusStatus",
     "BusTerms",
     "ChannelNote",

@@ -83,6 +83,12 @@ class ClosedNote(_Noted, frozen=True, kw_only=True, tag="closed"):
     last: int | None = None
 
 
+class Binary(Struct, frozen=True):
+    """A message of the upstream that is no text; in JSON as base64."""
+
+    base64: bytes
+
+
 class StateNote(_Noted, frozen=True, kw_only=True, tag="state"):
     """What a late reader starts from, told to it alone before `subscribed`.
 
@@ -93,7 +99,7 @@ class StateNote(_Noted, frozen=True, kw_only=True, tag="state"):
 
     channel: str
     offset: int
-    messages: tuple[str, ...] = ()
+    messages: tuple[str | Binary, ...] = ()
     fetched: bool = False
 
 

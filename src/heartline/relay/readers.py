@@ -17,7 +17,7 @@ from msgspec import Raw
 from heartline.core.events import Lost
 from heartline.server import Answer, Client, Hub, Request, Server
 
-from .notes import Note, StateNote, encode
+from .notes import Binary, Note, StateNote, encode
 
 CHANNELS, NOTES = "channels", "notes"
 """What the query of a plain client's address may say."""
@@ -84,7 +84,10 @@ class Readers(Hub):
                     client.send(_text(note))
                 elif isinstance(note, StateNote):
                     for message in note.messages:
-                        client.send(message)
+                        if isinstance(message, Binary):
+                            client.send(message.base64)
+                        else:
+                            client.send(message)
 
     def on_leave(self, client: Client, lost: Lost) -> None:
         self._plain.pop(client, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,7 +39,7 @@ from heartline.wire.resume import LONGEST_NAME, Resume
 
 from . import notes, pages
 from .bus import Bus
-from .notes import Note, SnapshotNote, StateNote, StatusNote
+from .notes import Binary, Note, SnapshotNote, StateNote, StatusNote
 from .pages import Account
 from .readers import Readers
 from .state import States
@@ -93,7 +94,8 @@ class Relay:
         drain: float = 0.3,
     ) -> None:
         url, self._venue = _upstream(source, venue, channels)
-        self._accounts = {name: Account() for name in (STREAM, *channels)}
+        asked = self._venue.channels if self._venue else ()
+        self._accounts = {name: Account() for name in (STREAM, *asked)}
         self._most = min(most_channels, _most_there(self._venue) or most_channels)
         self._drain = drain
         self._states = States(self._venue.contract if self._venue else None)
@@ -299,9 +301,10 @@ class Relay:
         if state is not None:
             offset = self._accounts[channel].offset
             fetched = self._states.is_fetched(channel)
+            kept = tuple(m if isinstance(m, str) else Binary(m) for m in state)
             told.append(
                 StateNote(
-                    channel=channel, offset=offset, messages=state, fetched=fetched
+                    channel=channel, offset=offset, messages=kept, fetched=fetched
                 )
             )
         return told
@@ -345,19 +348,24 @@ class Relay:
 def _upstream(
     source: str, venue: Venue | str | None, channels: Sequence[str]
 ) -> tuple[str, Venue | None]:
-    """The URL, and whose contract holds there."""
-    for name in channels:
+    """The URL, and whose contract holds there with all channels that are asked for."""
+    url = source
+    if isinstance(venue, str):
+        venue = Venue(name=venue, channels=channels)
+    elif venue is not None:
+        if channels:
+            both = dict.fromkeys((*venue.channels, *channels))
+            venue = replace(venue, channels=tuple(both))
+    elif "://" not in source:
+        venue = Venue(name=source, channels=channels)
+        url = venue.url
+    elif channels:
+        raise UsageError("channels", wanted="a venue that has channels", got="a URL")
+    for name in venue.channels if venue else ():
         if not 0 < len(name) <= LONGEST_NAME or name == STREAM or "," in name:
             wanted = f"1 to {LONGEST_NAME} characters, no comma, not {STREAM!r}"
             raise UsageError("channels", wanted=wanted, got=name)
-    if isinstance(venue, str):
-        return source, Venue(name=venue, channels=channels)
-    if venue is None and "://" not in source:
-        venue = Venue(name=source, channels=channels)
-        return venue.url, venue
-    if channels:
-        raise UsageError("channels", wanted="a venue that has channels", got="a URL")
-    return source, venue
+    return url, venue
 
 
 def _name_there(venue: Venue | None, source: str) -> str:

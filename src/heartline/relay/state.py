@@ -13,6 +13,7 @@ import msgspec
 from heartline.errors import UsageError
 from heartline.venue.channels import Rule
 from heartline.venue.classify import Classifier, Contract
+from heartline.venue.decode import Undecodable
 from heartline.venue.field import find
 from heartline.venue.payload import NOT_JSON
 from heartline.venue.reading import Acked, Beacon, Update
@@ -38,7 +39,7 @@ class _Kept:
         self.kind = kind
         self.fetched = False
         """Whether the first of them did not come on the stream."""
-        self.messages: list[str] | None = None
+        self.messages: list[str | bytes] | None = None
         self.size_bytes = 0
 
 
@@ -56,7 +57,7 @@ class Reader:
         self._known: dict[str, str] = {}
         """By name, the keys of channels that were seen."""
 
-    def update(self, channel: str, data: str) -> Update | None:
+    def update(self, channel: str, data: str | bytes) -> Update | None:
         """The data of `channel` in a message of it; None if there is none."""
         if channel not in self._known and not self._want(channel):
             return None
@@ -65,7 +66,7 @@ class Reader:
             update = self._read(data) if self._bind(channel, data) else update
         return update if update is not None and update.channel == channel else None
 
-    def _read(self, data: str) -> Update | None:
+    def _read(self, data: str | bytes) -> Update | None:
         reading = self._classifier.read(data)
         held = reading.update if isinstance(reading, Acked | Beacon) else reading
         return held if isinstance(held, Update) else None
@@ -79,13 +80,13 @@ class Reader:
             return False
         return True
 
-    def _bind(self, channel: str, data: str) -> bool:
+    def _bind(self, channel: str, data: str | bytes) -> bool:
         """Learn from this message what the venue calls the channel, if it does."""
         if not self._bound:
             return False
         try:
-            document = msgspec.json.decode(data)
-        except NOT_JSON:
+            document = msgspec.json.decode(self._contract.envelope(data))
+        except (Undecodable, *NOT_JSON):
             return False
         for steps in self._bound:
             value = find(document, steps)
@@ -111,7 +112,7 @@ class States:
         `is_whole`: a snapshot that was fetched; the profile's words are not for it.
         """
         kept = self._kept.get(channel)
-        if self._reader is None or isinstance(data, bytes):
+        if self._reader is None:
             return
         if is_whole:
             kept = self._kept[channel] = _Kept(_Kind.CHANGES)
@@ -141,7 +142,7 @@ class States:
         if kept is not None and kept.kind is _Kind.CHANGES:
             kept.messages = None
 
-    def of(self, channel: str) -> tuple[str, ...] | None:
+    def of(self, channel: str) -> tuple[str | bytes, ...] | None:
         """The snapshot and what followed; empty if it is not whole, None if there is
         no such thing in this channel, or nothing of it came yet."""
         kept = self._kept.get(channel)
