@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from heartline.client.contract import Venue
-from heartline.client.conversation import MOST_LINES, Read
+from heartline.client.conversation import Read
 from heartline.client.desk import Desk
 from heartline.core.events import Connected, Lost
 from heartline.core.fetches import Snapshots
@@ -365,7 +365,6 @@ class World:
             "troubles": (len(feed.troubles), wanted),
             "watched": (len(feed.watch._watched), wanted),
             "lines": (len(feed._lines), (MOST_STRAYS + wanted) * rules),
-            "lines of a link": (len(link._lines), MOST_LINES),
             "requests of a link": (len(link._requests), 2000),
             "accounts": (len(ledger._accounts), MOST_STRAYS + wanted + 1),
             "outages": (len(ledger._outages), MOST_OUTAGES),

@@ -42,7 +42,6 @@ from .contract import SETTLE, Venue, rhythms
 Read: TypeAlias = Message | Gap
 Channels: TypeAlias = Feed | Overlap[Any]
 
-MOST_LINES = 65_536
 MOST_REQUESTS = 2048
 """Frames of requests whose answers can still be told from each other."""
 
@@ -99,7 +98,6 @@ class Conversation:
             variables=self._variables,
             seed=f"{epoch}",
         )
-        self._lines: dict[Source, Line] = {}
         self._requests: dict[int | None, int] = {}
         self._ages = ages
         self._asked = Asked(ages)
@@ -163,11 +161,9 @@ class Conversation:
     def want(self, names: list[str]) -> None:
         """Raises `UsageError` over a name of no form, and takes none of them."""
         self._classifier.want(names)
-        self._lines.clear()
 
     def unwant(self, names: list[str]) -> None:
         self._classifier.unwant(names)
-        self._lines.clear()
 
     # --- what comes ---------------------------------------------------------------
 
@@ -175,7 +171,7 @@ class Conversation:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
         append, classify, take = items.append, self.classify, self.feed.take
-        lines, epoch, ages = self._lines, self.epoch, self._ages
+        epoch, ages = self.epoch, self._ages
         note = ages.note if now >= ages.wanted_at else None
         for each in data:
             reading = classify(each)
@@ -185,10 +181,7 @@ class Conversation:
                     append(Message(each, now, shown, epoch, age))
                 continue
             source = reading.source
-            try:
-                line = lines[source]
-            except KeyError:
-                line = self.line(source, now)
+            line: Line = source.line or self.line(source, now)
             if passes := line.restore is None:
                 told = take(
                     line,
@@ -218,11 +211,7 @@ class Conversation:
         return items
 
     def line(self, source: Source, now: float) -> Line:
-        if len(self._lines) >= MOST_LINES:
-            self._lines.clear()
-        line = self._lines[source] = self.feed.line(
-            source.channel, source.rule, now=now
-        )
+        line = source.line = self.feed.line(source.channel, source.rule, now=now)
         return line
 
     def prove(

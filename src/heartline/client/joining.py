@@ -127,7 +127,7 @@ class Joining:
         now: float,
     ) -> None:
         source = reading.source
-        line = talk.line(source, now)
+        line: Line = source.line or talk.line(source, now)
         talk.count_links(reading, items, now)
         piece = Piece(talk, data, reading, line, now, age)
         place = _place(reading, source.rule, is_new=talk is self.new)

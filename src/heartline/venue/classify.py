@@ -19,7 +19,7 @@ from .decode import Undecodable, envelope, opened
 from .entries import Entries, Found
 from .field import TooManyRows
 from .guards import SCALARS, Undecided
-from .inline import Own, Plan, Unlike, Writing
+from .inline import Plan, Unlike, Writing
 from .naming import Book, Names
 from .numbering import Misfit
 from .payload import NOT_JSON, Payload
@@ -227,8 +227,7 @@ class Classifier:
             more = None if self._select_more is None else self._select_more(frame)
             if not _lasting(key) or not _lasting(more):
                 return
-            read, own = plan
-            if read(frame, own) != found.update:
+            if plan[0](frame, plan) != found.update:
                 return
         except (Undecided, Unlike, AttributeError, TypeError, *NOT_JSON):
             return
@@ -238,11 +237,13 @@ class Classifier:
         if not alone:
             # The first selectors do not tell this kind of message from another.
             self._more_plans[more] = plan
-            plan = self._second_look, ()
+            plan = (self._second_look,)
         plans = self._plans
         for value in path[:-1]:
             plans = plans.setdefault(value, {})
-        plans[path[-1]] = plan
+        name = found.update.channel
+        # One text, where they are the same, is less to touch for each message.
+        plans[name if path[-1] == name else path[-1]] = plan
 
     def _knows(self, path: list[Any]) -> bool:
         plans: Any = self._plans
@@ -252,10 +253,10 @@ class Classifier:
                 return False
         return True
 
-    def _second_look(self, frame: Any, own: Own) -> Update:
+    def _second_look(self, frame: Any, _: Plan) -> Update:
         assert self._select_more is not None
-        read, own = self._more_plans[self._select_more(frame)]
-        update: Update = read(frame, own)
+        plan = self._more_plans[self._select_more(frame)]
+        update: Update = plan[0](frame, plan)
         return update
 
     def _forget(self) -> None:

@@ -167,6 +167,9 @@ class Entries:
         updates: list[Update] = []
         read_by: list[tuple[RuleFields | None, StampFields, int | None]] = []
         for key in keys:
+            name = None if key is None else book.name(key)
+            # One text, where they are the same, is less to touch for each message.
+            key = name if name == key else key
             own = self.numbering.own(key, entry.body)
             stamps = self.numbering.stamps(entry.body, key=key)
             elements = [
@@ -177,7 +180,7 @@ class Entries:
             ]
             stamp = next((e.stamp for e in elements if e.stamp is not None), None)
             source = Source(
-                channel=None if key is None else book.name(key),
+                channel=name,
                 key=key,
                 rule=None if own is None else own.index,
                 stamp=None if stamp is None else stamps.indexes[stamp],

@@ -21,12 +21,10 @@ from .shape import Read, Shape
 MOST_TEXTS: Final = 4096
 """Compiled texts that are remembered; seventeen recordings together need 73."""
 
-Own: TypeAlias = tuple[Any, ...]
-"""The values by which one channel's plan differs from those of others."""
-
-Plan: TypeAlias = tuple[Callable[[Any, Own], Any], Own]
-"""How to read a frame: a function of it, which all channels of a kind share, and what
-else to hand it."""
+Plan: TypeAlias = tuple[Any, ...]
+"""How to read a frame: a function of it and of this plan, which all channels of a kind
+share, and the values by which the plans of these channels differ. There may be ten
+thousand, so that each is in one piece."""
 
 
 class Unlike(Exception):
@@ -103,11 +101,11 @@ class Writing:
 
     def plan(self) -> Plan:
         """The same, with what is this channel's own apart."""
-        own = "".join(f"{name}, " for name in self._own)
-        lines = [f"{own.rstrip()} = own" if own else "", *self._lines]
-        body = ("def read(frame, own):", *_deeper(filter(None, lines)))
+        own = "".join(f", {name}" for name in self._own)
+        lines = [f"_{own} = plan" if own else "", *self._lines]
+        body = ("def read(frame, plan):", *_deeper(filter(None, lines)))
         text = _text(self._given, body, "read")
-        return _shared(text, *self._given.values()), tuple(self._own.values())
+        return _shared(text, *self._given.values()), *self._own.values()
 
     def chooser(
         self,
@@ -134,8 +132,8 @@ class Writing:
             *(["data = unpack(data)"] if unpack is not None else []),
             "frame = decode(data)",
             *self._lines,
-            f"follow, own = plans{chosen or '[None]'}",
-            "return follow(frame, own)",
+            f"plan = plans{chosen or '[None]'}",
+            "return plan[0](frame, plan)",
         ]
         body = ["try:", *_deeper(lines), "except odd as error:"]
         body += _deeper(["return otherwise(data, error)"])

@@ -7,7 +7,7 @@ speak of is `Unknown`.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -21,15 +21,17 @@ Track: TypeAlias = str | int | tuple[str | int | None, ...] | None
 """Whose numbers follow one another: a channel, a symbol in it, or a rule's link."""
 
 
-class Source(Struct, frozen=True, eq=False):
+class Source(Struct, eq=False):
     """What all updates of one channel have in common; made once, compared by identity.
 
     `channel` is the name that was subscribed, or the key where none was. `rule`,
-    `stamp` and `beacon` are places in the profile's lists.
+    `stamp` and `beacon` are places in the profile's lists. `line` is its reader's:
+    where the messages are taken, so that it is not to be looked up for each.
     """
 
     channel: str | None
     key: str | None
+    line: Any = None
     rule: int | None = None
     stamp: int | None = None
     unit: Unit | None = None
