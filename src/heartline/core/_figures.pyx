@@ -3,8 +3,16 @@
 
 Numbers lie in their objects, not beside them, and a message in order changes them
 without any Python. What is not in order changes nothing here.
+
+What a message in order changes of its channel lies in the channel's `Line`, together:
+there may be ten thousand, and each other object is one more that the processor has to
+fetch. So the line that spoke last keeps the numbers of its `Voice`, its `Tally` and its
+`Run`, which reach for them there; it is kept as long as they are. These three are not
+cleared with a cycle that they are part of, as they would then point to nothing: the
+line is, and that is enough.
 """
 
+cimport cython
 from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport PyObject
 
@@ -18,25 +26,95 @@ cdef enum:
     MONOTONIC = 3
     UNNUMBERED = 4
 
+cdef struct Spoken:
+    double alert, data_at
+    long long count, all_at
+
 
 cdef class Total:
     cdef public long long total
 
 
+@cython.no_gc_clear
 cdef class Voice:
-    cdef public double alert, data_at
-    cdef public long long count, all_at
-    cdef public Total heard
+    cdef Spoken _own
+    cdef Spoken *_spoken
+    cdef Line _host
+    cdef Total _heard
+
+    def __cinit__(self):
+        self._spoken = &self._own
+
+    @property
+    def heard(self):
+        return self._heard
+
+    @heard.setter
+    def heard(self, Total heard):
+        _take_back_voice(self)
+        self._heard = heard
+
+    @property
+    def alert(self):
+        return self._spoken.alert
+
+    @alert.setter
+    def alert(self, double alert):
+        self._spoken.alert = alert
+
+    @property
+    def data_at(self):
+        return self._spoken.data_at
+
+    @data_at.setter
+    def data_at(self, double data_at):
+        self._spoken.data_at = data_at
+
+    @property
+    def count(self):
+        return self._spoken.count
+
+    @count.setter
+    def count(self, long long count):
+        self._spoken.count = count
+
+    @property
+    def all_at(self):
+        return self._spoken.all_at
+
+    @all_at.setter
+    def all_at(self, long long all_at):
+        self._spoken.all_at = all_at
 
 
+@cython.no_gc_clear
 cdef class Tally:
-    cdef public long long received
+    cdef long long _own
+    cdef long long *_received
+    cdef Line _host
+
+    def __cinit__(self):
+        self._received = &self._own
+
+    @property
+    def received(self):
+        return self._received[0]
+
+    @received.setter
+    def received(self, long long received):
+        self._received[0] = received
 
 
+@cython.no_gc_clear
 cdef class Run:
-    cdef long long _last
+    cdef long long _own
+    cdef long long *_last
+    cdef Line _host
     cdef object _large
     cdef public object start, joining, holes, back, back_before, back_run
+
+    def __cinit__(self, *_, **__):
+        self._last = &self._own
 
     def __init__(self, object last, *, object start=None, object joining=None):
         self.last = last
@@ -46,14 +124,25 @@ cdef class Run:
 
     @property
     def last(self):
-        return self._last if self._large is None else self._large
+        return self._last[0] if self._large is None else self._large
 
     @last.setter
     def last(self, number):
         cdef int overflow = 0
         cdef long long last = PyLong_AsLongLongAndOverflow(number, &overflow)
+        if overflow:
+            self.leave()
         self._large = number if overflow else None
-        self._last = 0 if overflow else last
+        self._last[0] = 0 if overflow else last
+
+    def leave(self):
+        cdef Line host = self._host
+        if host is not None:
+            self._own = host._last
+            self._last = &self._own
+            host._track = None
+            host._follows = False
+            self._host = None
 
 
 cdef class Runs:
@@ -63,22 +152,103 @@ cdef class Runs:
 
 cdef class Line:
     cdef public double at
-    cdef public bint is_live, wounded
-    cdef public bint resubscribe, reconnect
-    cdef public object name
-    cdef public Tally account
-    cdef public Runs tracker
-    cdef public Voice watched
+    cdef Spoken _spoken
+    cdef long long _received, _last
+    cdef bint _speaks, _counts, _follows
+    """Whether the numbers of `_watched`, `_account` and of a run are here."""
+    cdef public bint is_live
+    cdef readonly object name
+    cdef readonly Tally account
+    cdef Voice _watched
+    cdef Runs _tracker
+    cdef Total _heard
+    cdef object _track
+    """Whose run it is that is here."""
     cdef public object restore, proof
+    cdef public bint wounded, resubscribe, reconnect
+    cdef Run _run
 
     def __init__(self, name, account, tracker, *, terms=None, double now):
         self.name = name
         self.account = account
-        self.tracker = tracker
+        self._tracker = tracker
         self.resubscribe = terms is not None and terms.resubscribe
         self.reconnect = terms is not None and terms.reconnect
         self.at = now
         self.wounded = True
+
+    @property
+    def tracker(self):
+        return self._tracker
+
+    @tracker.setter
+    def tracker(self, Runs tracker):
+        if tracker is not self._tracker and self._follows:
+            self._run.leave()
+        self._tracker = tracker
+
+    @property
+    def watched(self):
+        return self._watched
+
+    @watched.setter
+    def watched(self, Voice watched):
+        if watched is not self._watched and self._speaks:
+            _take_back_voice(self._watched)
+        self._watched = watched
+
+
+cdef void _take_back_voice(Voice voice):
+    cdef Line host = voice._host
+    if host is not None:
+        voice._own = host._spoken
+        voice._spoken = &voice._own
+        host._speaks = False
+        host._heard = None
+        voice._host = None
+
+
+cdef void _bring_voice(Line line):
+    cdef Voice voice = line._watched
+    _take_back_voice(voice)
+    line._spoken = voice._own
+    voice._spoken = &line._spoken
+    line._heard = voice._heard
+    line._speaks = True
+    voice._host = line
+
+
+cdef void _bring_tally(Line line):
+    cdef Tally tally = line.account
+    if tally._host is not None:
+        tally._own = tally._host._received
+        tally._host._counts = False
+    line._received = tally._own
+    tally._received = &line._received
+    line._counts = True
+    tally._host = line
+
+
+cdef bint _bring_run(Line line, object track) except -1:
+    """Whether the numbers of `track` are known, and of 63 bits."""
+    cdef PyObject *known = PyDict_GetItemWithError(line._tracker._runs, track)
+    cdef Run run
+    if known is NULL:
+        return False
+    run = <Run> <object> known
+    if run._large is not None:
+        return False
+    if run._host is not line:
+        if line._follows:
+            line._run.leave()
+        run.leave()
+        line._last = run._own
+        run._last = &line._last
+        line._run = run
+        line._follows = True
+        run._host = line
+    line._track = track
+    return True
 
 
 cdef bint _number(object value, long long *number):
@@ -99,44 +269,46 @@ cdef class Taking:
     def take(
         self, Line line not None, track, last, prev, first, anew, double now
     ):
-        cdef Voice watched = line.watched
-        cdef Runs tracker = line.tracker
-        cdef Run run = None
-        cdef PyObject *known
         cdef long long number = 0, other = 0
+        cdef bint is_numbered = False
         cdef bint good = anew is False
-        if watched is None:
+        cdef int way
+        if line._watched is None:
             good = good and line.name is None
         elif not line.is_live and line.name is not None:
             good = False
-        elif now - watched.data_at > watched.alert:
-            good = False
-        if good and last is not None and tracker is not None:
-            if tracker.good != UNNUMBERED:
-                known = PyDict_GetItemWithError(tracker._runs, track)
-                good = known is not NULL and _number(last, &number)
-                if good:
-                    run = <Run> <object> known
-                    good = run._large is None
+        elif good:
+            if not line._speaks:
+                _bring_voice(line)
+            good = not now - line._spoken.data_at > line._spoken.alert
+        if good and last is not None and line._tracker is not None:
+            way = line._tracker.good
+            if way != UNNUMBERED:
+                is_numbered = True
+                good = _number(last, &number)
+                if good and not (line._follows and line._track is track):
+                    good = _bring_run(line, track)
                 if not good:
                     pass
-                elif tracker.good == STEP:
+                elif way == STEP:
                     other = number
                     good = first is None or _number(first, &other)
-                    good = good and other - 1 == run._last and number > run._last
-                elif tracker.good == CHAIN:
-                    good = _number(prev, &other) and other == run._last <= number
+                    good = good and other - 1 == line._last and number > line._last
+                elif way == CHAIN:
+                    good = _number(prev, &other) and other == line._last <= number
                 else:
-                    good = tracker.good == MONOTONIC and number >= run._last
+                    good = way == MONOTONIC and number >= line._last
         if not good:
             return self._otherwise(line, track, last, prev, first, anew, now)
-        line.account.received += 1
-        if run is not None:
-            run._last = number
+        if not line._counts:
+            _bring_tally(line)
+        line._received += 1
+        if is_numbered:
+            line._last = number
         line.at = now
-        if watched is not None:
-            watched.data_at = now
-            watched.count += 1
-            watched.heard.total += 1
-            watched.all_at = watched.heard.total
+        if line._speaks:
+            line._spoken.data_at = now
+            line._spoken.count += 1
+            line._heard.total += 1
+            line._spoken.all_at = line._heard.total
         return None

@@ -78,6 +78,9 @@ class PureRun:
         self.back_before = 0
         self.back_run = 0
 
+    def leave(self) -> None:
+        """It is no longer that of its key: whoever kept it at hand looks it up."""
+
 
 class PureRuns:
     """The numberings of many keys; see `tracker.Tracker`."""

@@ -92,12 +92,16 @@ class Tracker(Runs):
         """A new link: its numbers start anew, unless they survive."""
         self._told = False
         if not self.numbering.survives:
+            for run in self._runs.values():
+                run.leave()
             self._runs.clear()
             self._texts.clear()
 
     def forget(self, key: Hashable) -> None:
         """What comes next of `key` is its first message, as after a resubscription."""
-        self._runs.pop(key, None)
+        run = self._runs.pop(key, None)
+        if run is not None:
+            run.leave()
         self._texts.pop(key, None)
 
     def restore(self, key: Hashable, number: int) -> None:
@@ -221,7 +225,10 @@ class Tracker(Runs):
         return Duplicate(key, first, high)
 
     def _set(self, key: Hashable, run: Run) -> None:
-        if key not in self._runs and len(self._runs) >= MOST_KEYS:
-            del self._runs[next(iter(self._runs))]
+        former = self._runs.get(key)
+        if former is not None:
+            former.leave()
+        elif len(self._runs) >= MOST_KEYS:
+            self._runs.pop(next(iter(self._runs))).leave()
             self.evicted += 1
         self._runs[key] = run
