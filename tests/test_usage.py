@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
+from http import HTTPStatus
 from math import nan
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 import heartline
 from heartline import UsageError, connect, serve
 from heartline.core.budget import Rate
+from loopback import until
+from server_kit import in_loop
 
 POLICIES = (
     heartline.Backoff,
@@ -225,3 +228,84 @@ def test_a_server_shows_where_it_listens() -> None:
     shown, expected = asyncio.run(_shown())
     assert shown == expected
     assert repr(serve()) == "<heartline.Server closed 0 clients>"
+
+
+# --- what is called must not wait ---------------------------------------------------
+
+
+async def waits(*_: object) -> Any:
+    return True
+
+
+class _Waits(heartline.Hub):
+    async def may_subscribe(  # type: ignore[override]
+        self, client: heartline.Client, channel: str
+    ) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: connect("ws://a", on_event=waits), "on_event"),
+        (lambda: serve(on_event=waits), "on_event"),
+        (lambda: serve(authorize=waits), "authorize"),
+        (lambda: serve(slow=waits), "slow"),
+        (lambda: serve(pages={"/x": waits}), "pages['/x']"),
+        (lambda: serve(_Waits()), "_Waits.may_subscribe"),
+        (lambda: heartline.Heartbeat(send=waits), "Heartbeat.send"),
+        (lambda: heartline.Heartbeat(send="x", answer=waits), "Heartbeat.answer"),
+        (lambda: heartline.Inbox(policy="conflate", key=waits), "Inbox.key"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_coroutine_function_is_refused_where_nobody_awaits_it(
+    make: Callable[[], object], field: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        make()
+    assert refused.value.field == field
+    assert refused.value.got == "a coroutine function"
+
+
+@in_loop
+async def test_an_answer_that_is_neither_yes_nor_no_lets_nobody_in() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+
+    class Later(heartline.Hub):
+        def may_subscribe(self, client: heartline.Client, channel: str) -> bool:
+            # True to Python, as a coroutine behind a decorator is.
+            later: Any = asyncio.get_running_loop().create_future()
+            return later  # type: ignore[no-any-return]
+
+    async with serve(Later()) as server:
+        server.publish("secret", "x")
+        async with connect(server.url, channels=["secret"]) as stream:
+            await until(lambda: bool(told), "the program's fault", 15.0)
+            assert stream.status.counts.messages == 0
+        assert [len(channel.audience) for channel in server._channels.values()] == [0]
+    assert "may_subscribe: wanted True or False" in str(told[0]["exception"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        (heartline.Inbox(policy="block"), "slow.policy: wanted drop_oldest"),
+        (None, "slow: wanted an Inbox, got 'NoneType'"),
+    ],
+    ids=["block", "nothing"],
+)
+@in_loop
+async def test_no_client_is_given_an_inbox_without_a_bound(
+    chosen: Any, told: str
+) -> None:
+    raised: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, what: raised.append(str(what["exception"]))
+    )
+    async with serve(slow=lambda _: chosen) as server, connect(server.url) as stream:
+        refusal = HTTPStatus.INTERNAL_SERVER_ERROR
+        await until(lambda: stream.status.status == refusal, "a refusal", 15.0)
+        assert server.status.clients == 0
+    assert raised[0].startswith(told)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from heartline.core.demands import demand_declared
+from heartline.core.demands import demand_declared, demand_prompt
 from heartline.core.subscriptions import Beats
 from heartline.errors import UsageError
 
@@ -34,6 +34,8 @@ class Heartbeat:
     def __post_init__(self) -> None:
         demand_declared(self)
         Beats(every=self.every, answered=self.answer is not None)
+        demand_prompt("Heartbeat.send", self.send)
+        demand_prompt("Heartbeat.answer", self.answer)
         made = callable(self.send)
         if not made and not isinstance(self.send, str | bytes):
             raise UsageError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from heartline.core.demands import demand_prompt
 from heartline.core.events import Event
 from heartline.core.items import Status
 from heartline.core.latency import Latency
@@ -26,6 +27,7 @@ class Observers:
         journal: Path | str | None,
         metrics: CollectorRegistry | None,
     ) -> None:
+        demand_prompt("on_event", on_event)
         self.name = name
         self._on_event = on_event
         self._path = journal

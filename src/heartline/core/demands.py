@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from numbers import Real
 from typing import Any, Final, TypeAlias
 
@@ -71,6 +72,16 @@ def demand_kinds(kinds: Kinds, given: Mapping[str, object]) -> None:
     for name, (wanted, right) in kinds.items():
         if not isinstance(given[name], right):
             raise UsageError(name, wanted=wanted, got=type(given[name]).__name__)
+
+
+def demand_prompt(name: str, function: object) -> None:
+    """Raise over a coroutine function where what is called must not wait.
+
+    Nobody would await what it makes: it would never run, or be taken for an answer.
+    """
+    if iscoroutinefunction(function):
+        wanted = "a function that does not wait"
+        raise UsageError(name, wanted=wanted, got="a coroutine function")
 
 
 def _shown(value: object) -> object:

@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 
 from heartline.errors import UsageError
 
-from .demands import demand_declared
+from .demands import demand_declared, demand_prompt
 from .items import Gap, Item, Message, Status
 
 KEPT_NOTES = 64
@@ -59,6 +59,7 @@ class Inbox:
                 raise UsageError(
                     f"Inbox.{name}", wanted="at least 1", got=getattr(self, name)
                 )
+        demand_prompt("Inbox.key", self.key)
         if (self.policy is Overflow.CONFLATE) != (self.key is not None):
             raise UsageError(
                 "Inbox.key", wanted="a key exactly with policy conflate", got=self.key

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from picows import WSUpgradeRequest, WSUpgradeResponse
 
+from heartline.core.demands import demand_prompt
 from heartline.errors import UsageError
 from heartline.wire.deflate import Inflater
 from heartline.wire.resume import SUBPROTOCOL
@@ -79,6 +80,9 @@ class Gate:
     """Whether only this machine reaches it, and without TLS."""
 
     def __post_init__(self) -> None:
+        demand_prompt("authorize", self.authorize)
+        for path, page in self.pages.items():
+            demand_prompt(f"pages[{path!r}]", page)
         if isinstance(self.origins, str):
             raise UsageError("origins", wanted="a list of origins", got=self.origins)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from heartline.core.events import Lost
 from heartline.core.items import Message
@@ -24,6 +24,14 @@ class Hub:
     What it raises goes to the loop's exception handler and costs that client its
     connection (1011), no other.
     """
+
+    CALLED: ClassVar = (
+        "on_join",
+        "on_message",
+        "on_leave",
+        "may_subscribe",
+        "on_subscribe",
+    )
 
     def on_join(self, client: Client) -> None:
         """A client is connected: send to it, subscribe it, remember it."""

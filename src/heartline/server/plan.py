@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from heartline.core.demands import demand_prompt
 from heartline.core.detector import Liveness
 from heartline.core.events import Event
-from heartline.core.inbox import Inbox
+from heartline.core.inbox import Inbox, Overflow
 from heartline.core.items import Cause
+from heartline.errors import UsageError
 from heartline.wire.resume import Resume
 
 from .client import Client
@@ -36,6 +38,30 @@ class Plan:
     gate: Gate
     ssl_context: ssl.SSLContext | None
     on_event: Watcher | None
+
+    def __post_init__(self) -> None:
+        demand_prompt("on_event", self.on_event)
+        if isinstance(self.slow, Inbox):
+            _demand_bounded(self.slow)
+        else:
+            demand_prompt("slow", self.slow)
+
+    def slow_for(self, request: Request) -> Inbox:
+        """What happens to a client that came with this request, if it is slow."""
+        if isinstance(self.slow, Inbox):
+            return self.slow
+        chosen = self.slow(request)
+        _demand_bounded(chosen)
+        return chosen
+
+
+def _demand_bounded(slow: object) -> None:
+    """Raise over what would let messages wait for a slow client without end."""
+    if not isinstance(slow, Inbox):
+        raise UsageError("slow", wanted="an Inbox", got=type(slow).__name__)
+    if slow.policy is Overflow.BLOCK:
+        wanted = "drop_oldest, conflate or disconnect"
+        raise UsageError("slow.policy", wanted=wanted, got="block")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

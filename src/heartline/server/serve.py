@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 
-from heartline.core.demands import Kinds, demand_kinds, demand_whole
+from heartline.core.demands import Kinds, demand_kinds, demand_prompt, demand_whole
 from heartline.core.detector import Liveness
 from heartline.core.inbox import Inbox, Overflow
 from heartline.errors import UsageError
@@ -74,10 +74,6 @@ def serve(
     """
     demand_kinds(KINDS, locals())
     _demand_port(port)
-    if isinstance(slow, Inbox) and slow.policy is Overflow.BLOCK:
-        raise UsageError(
-            "slow.policy", wanted="drop_oldest, conflate or disconnect", got="block"
-        )
     hosts = [host] if isinstance(host, str) else host
     gate = Gate(
         origins=origins,
@@ -111,4 +107,8 @@ def _demand_port(port: int) -> None:
 def _hub(program: Handler | Hub | None) -> Hub:
     if program is None:
         return Hub()
-    return program if isinstance(program, Hub) else Handlers(program)
+    if not isinstance(program, Hub):
+        return Handlers(program)
+    for name in Hub.CALLED:
+        demand_prompt(f"{type(program).__name__}.{name}", getattr(program, name))
+    return program

@@ -21,7 +21,6 @@ import picows
 from picows import WSListener, WSUpgradeRequest, WSUpgradeResponseWithListener
 
 from heartline.core.events import Event, Lost
-from heartline.core.inbox import Inbox
 from heartline.core.items import Cause, Message
 from heartline.errors import UsageError
 from heartline.wire.kernel import harden
@@ -271,7 +270,12 @@ class Server:
 
     def may_subscribe(self, client: Client, channel: str) -> bool:
         try:
-            return self.plan.hub.may_subscribe(client, channel)
+            verdict: object = self.plan.hub.may_subscribe(client, channel)
+            if not isinstance(verdict, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+                # A coroutine that nobody awaited is true, and would let all in.
+                got = type(verdict).__name__
+                raise UsageError("may_subscribe", wanted="True or False", got=got)
+            return verdict
         except Exception as error:
             self._failed(client, error)
             return False
@@ -361,14 +365,14 @@ class Server:
         passed = self.plan.gate.judge(upgrade)
         if isinstance(passed, Answer):
             return passed
-        slow = self.plan.slow
+        slow = self.plan.slow_for(passed.request)
         self._numbered += 1
         client = Client(
             self._numbered,
             self,
             passed.request,
             speaks=passed.speaks,
-            slow=slow if isinstance(slow, Inbox) else slow(passed.request),
+            slow=slow,
         )
         listener = client.listener(passed.inflater)
         return WSUpgradeResponseWithListener(passed.response, listener)
