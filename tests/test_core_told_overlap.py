@@ -371,3 +371,16 @@ def test_without_the_new_link_the_old_one_goes_on_and_nothing_is_lost_or_doubled
     assert [n for _, n in two.passed] == [1, 2, 3, 4, 5, 6]
     assert two.gaps("a") == []
     assert two.feed.epoch == 1
+
+
+def test_what_is_counted_over_a_link_has_the_account_of_its_rule_on_either_link() -> (
+    None
+):
+    two = Two()
+    two.overlaps()
+    for rule, own in ((None, 0), (STEPPED, 0), (COUNTED, 1)):
+        account = two.feed.ledger.account(None, rule=own)
+        assert two.feed.line(None, rule, now=two.now).account is account
+        assert two.overlap.line(None, rule, now=two.now).account is account
+        named = two.feed.ledger.account("a", rule=own)
+        assert two.feed.line("a", rule, now=two.now).account is named

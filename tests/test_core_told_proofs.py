@@ -9,11 +9,13 @@ import pytest
 from heartline.core.channel_events import GapClosed, Redial
 from heartline.core.events import GapFound
 from heartline.core.gaps import Closed, Ledger
-from heartline.core.items import Cause
+from heartline.core.items import Cause, Gap
 from heartline.core.lines import Line
-from heartline.core.mending import Mending
+from heartline.core.mending import RELINK, Mending
 from heartline.core.orderbook import Changes
+from heartline.core.proving import PATIENCE
 from heartline.core.restoring import Unrestored
+from heartline.core.sequence import Missing
 
 RIGHT, WRONG, SILENT = True, False, None
 
@@ -172,6 +174,85 @@ def test_a_new_link_begins_with_no_doubt_and_no_book() -> None:
     [found] = world.take(WRONG)
     # Nothing of it was known to be right on this link.
     assert found.gap.from_at == found.gap.until_at == world.now
+
+
+def test_a_book_whose_loss_wants_a_new_link_has_one_and_is_not_asked_for() -> None:
+    world = World(reconnect=True)
+    world.take(RIGHT, whole=True)
+    [found] = world.take(WRONG)
+    assert (found.epoch, found.gap.epoch) == (4, 4)
+    assert world.owner.asked == []
+    assert world.mending.deadline == world.now
+    why = "its checksum does not agree"
+    assert world.tick() == [Redial(4, "a", why, Cause.CLOSED_BY_US)]
+
+
+def test_a_numbered_gap_is_healed_by_a_book_of_a_number_not_below_it() -> None:
+    for number, closed in ((7, 0), (8, 1), ("8", 0), (None, 0)):
+        world = World()
+        world.take(RIGHT, whole=True)
+        missing = Missing("a", 5, 8, 4)
+        ledger, account = world.owner.ledger, world.line.account
+        ledger.enter(account, missing, from_at=1.0, now=2.0, epoch=4)
+        told = world.take(RIGHT, whole=True, number=number)
+        assert len(told) == closed, number
+        assert world.line.wounded is not bool(closed)
+
+
+def test_a_doubt_goes_back_to_when_the_book_was_last_known_to_be_right() -> None:
+    """It is whole from its first whole message on; and after that, as sums agree."""
+    for agrees_at, since in ((None, 100.0), (103.0, 103.0)):
+        world = World()
+        for at in (100.0, 102.0):
+            world.now = at
+            world.take(SILENT, whole=True)
+        if agrees_at is not None:
+            world.now = agrees_at
+            world.take(RIGHT)
+        world.now = 105.0
+        [found] = world.take(WRONG)
+        assert (found.gap.from_at, found.gap.until_at) == (since, 105.0)
+
+
+def test_a_book_that_no_whole_message_was_of_has_nothing_to_heal() -> None:
+    world = World()
+    world.owner.ledger.doubt(Gap("checksum", 1.0, 2.0, 4, "a"))
+    assert world.take(RIGHT) == []
+    assert world.take(RIGHT, whole=True) != []
+    world.owner.ledger.doubt(Gap("checksum", 3.0, 4.0, 4, "a"))
+    world.mending.begin()
+    assert world.take(RIGHT) == []
+    # Nor is it in doubt, which would make the next doubt follow upon that one.
+    proof = world.line.proof
+    assert proof is not None
+    assert not proof.doubted
+
+
+@pytest.mark.parametrize(("quiet_for", "waits"), [(59.9, 15.0), (60.0, 0.0)])
+def test_links_made_anew_follow_one_another_within_a_minute(
+    quiet_for: float, waits: float
+) -> None:
+    world = World(reconnect=True)
+    for wait in (0.0, waits):
+        world.mending.lost(world.line, now=world.now)
+        assert world.mending.deadline == pytest.approx(world.now + wait)
+        lost_at = world.now
+        world.tick()
+        world.mending.begin()
+        world.now = lost_at + quiet_for
+
+
+def test_a_link_made_anew_again_and_again_waits_no_more_than_ten_minutes() -> None:
+    assert (RELINK.cap, PATIENCE.cap) == (600.0, 60.0)
+    world, waits = World(reconnect=True), list[float]()
+    for _ in range(12):
+        world.mending.lost(world.line, now=world.now)
+        waits.append(world.mending.deadline - world.now)
+        before = world.now
+        world.tick()
+        world.mending.begin()
+        world.now = before + 59.0
+    assert waits == [0.0, *(min(600.0, 15.0 * 2.0**n) for n in range(11))]
 
 
 def test_a_link_made_anew_for_a_loss_is_not_made_over_and_over() -> None:

@@ -189,8 +189,6 @@ class Seam(Generic[K, M]):
         return reached
 
     def _release(self, edge: _Edge[M]) -> list[M]:
-        if edge.last is not None:
-            self._drop(edge, edge.last)
         passed = [message for _, _, message in edge.held]
         if edge.held:
             edge.last = edge.held[-1][1]

@@ -1,0 +1,274 @@
+"""Small parts of the core, each held to the exact figure that it promises."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from math import inf
+from typing import Any
+
+import pytest
+
+from heartline.core.adaptive import PROBE_TIMEOUT_CAP
+from heartline.core.detector import Liveness, PathClock
+from heartline.core.events import Received, Tick
+from heartline.core.evidence import Evidence
+from heartline.core.flow import Flow
+from heartline.core.freshness import ChannelWatch
+from heartline.core.inbox import Buffer, Inbox
+from heartline.core.items import Gap, Message
+from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
+from heartline.core.offset import DRIFT, ClockOffset
+from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
+from heartline.core.rules import tracker_of
+from heartline.core.sequence import Numbering, Reset, Rule
+from heartline.core.watched import ALIKE, Outcome, Watched, Watching
+from scripted_link import kernel
+from test_core_told import BEGAN, Stream
+
+# --- the path and the flow ------------------------------------------------------------
+
+
+def test_a_round_trip_that_the_kernel_has_not_measured_sets_no_timeout() -> None:
+    unmeasured = kernel(round_trip=0.0, round_trip_deviation=0.0, min_round_trip=0.0)
+    path = PathClock(Liveness(), kernel=unmeasured, now=0.0)
+    assert path.timeout == PROBE_TIMEOUT_CAP
+    path.observe(kernel(segments_in=2), now=1.0)
+    assert path.timeout == pytest.approx(0.030)
+    path.observe(unmeasured, now=2.0)
+    assert path.timeout == pytest.approx(0.030)
+
+
+def test_a_flowing_link_is_looked_at_every_5_seconds_however_late_it_is_due() -> None:
+    flow = Flow(patience=2.0, ask_at=inf, now=100.0)
+    assert flow.due_at(101.0) == 103.0
+    assert flow.due_at(104.9) == 105.0
+    assert Flow(patience=2.0, ask_at=102.5, now=100.0).due_at(101.0) == 102.5
+
+
+def test_a_stream_puts_off_what_its_link_does_and_only_while_that_is_all() -> None:
+    stream = Stream()
+    session = stream.session
+    session.put_off(stream.now, now=stream.now)
+    assert session.link is None
+    stream.connect()
+    stream.pong()
+    link, data_at = session.link, stream.now
+    assert link is not None
+    while not (session.lull and link._flow):
+        assert stream.now < BEGAN + 30.0
+        if session.deadline < data_at + 0.3:
+            stream.now = max(stream.now, session.deadline)
+            stream.feed(Tick(1, Evidence(kernel(segments_in=int(10 * stream.now)))))
+        else:
+            stream.now = data_at = data_at + 0.3
+            stream.feed(Received(1, 1, 1, 10))
+    due = session.deadline
+    session.put_off(due - 0.01, now=due - 0.01)
+    assert due < session.deadline <= link.deadline
+
+
+# --- what was learned of a channel ----------------------------------------------------
+
+
+def watched(*silences: float, since_at: float = 0.0) -> Watched:
+    """A channel with these silences behind it."""
+    one = Watched("a", None, now=since_at)
+    one.awaits_first, one.count = False, 50
+    for silence in silences:
+        one.learn(Watching(memory=1e9), silence, now=since_at + 1.0)
+    return one
+
+
+def test_a_channel_is_allowed_4_of_its_silences_and_of_a_young_history_more() -> None:
+    policy = Watching()
+    one = watched(*[1.0] * (ALIKE + 1))
+    assert one.allowed(policy, now=119.0) is None
+    for age in (120.0, 300.0, 600.0, 3000.0):
+        assert one.allowed(policy, now=age) == pytest.approx(4.0 * (1 + 300.0 / age))
+    one.count = 49
+    assert one.allowed(policy, now=600.0) is None
+    # Alone of its kind, a silence may be a third of one that is still to come.
+    assert watched(1.0).allowed(policy, now=600.0) == pytest.approx(18.0)
+    assert watched(0.1).allowed(policy, now=600.0) == 2.0
+    assert watched(*[5.0] * 6).allowed(policy, now=600.0) == pytest.approx(30.0)
+    assert watched(*[5.01] * 6).allowed(policy, now=600.0) is None
+
+
+def test_siblings_that_hardly_speak_bear_witness_with_20_messages() -> None:
+    """Where less than one a second is usual, it is not taken for one a second."""
+    policy = Watching(ceiling=100.0, warm_up=10.0, warm_up_messages=5)
+    watch, now = ChannelWatch(policy, now=0.0), 0.0
+    for name in "ab":
+        watch.watch(name, now=now)
+    watch.open(now=now)
+    for _ in range(400):
+        now += 10.0
+        watch.feed("a", now)
+        watch.feed("b", now)
+        if now >= watch.deadline:
+            assert watch.look(proven_at=now, now=now) == []
+    heard = 0
+    while watch.outcome("a") is not Outcome.STALLED:
+        now += 10.0
+        watch.feed("b", now)
+        heard += 1
+        watch.look(proven_at=now, now=now)
+        assert heard < 100
+    assert heard == 20
+
+
+# --- numbers, clocks, hosts and buffers -----------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [Rule.CHAIN, Rule.RANGE, Rule.STEP])
+def test_a_snapshot_sets_numbers_back_only_if_it_is_of_an_older_one(rule: Rule) -> None:
+    for number, told in ((5, None), (6, None), (4, Reset("k", 5, 4, True))):
+        tracker = tracker_of(Numbering(rule=rule))
+        tracker.feed("k", 5, 4, 5)
+        assert tracker.feed("k", number, None, None, True) == told
+        assert tracker.last("k") == number
+
+
+class Bounds:
+    """What each answer and message says of the offset, all of it kept."""
+
+    def __init__(self) -> None:
+        self.lows: list[tuple[float, float]] = []
+        self.highs: list[tuple[float, float]] = []
+
+    def low(self, now: float) -> float:
+        return max((low - DRIFT * (now - at) for low, at in self.lows), default=-inf)
+
+    def high(self, now: float) -> float:
+        return min((high + DRIFT * (now - at) for high, at in self.highs), default=inf)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_offset_is_the_sharpest_that_all_heard_allow_with_their_drift(
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    offset, bounds, now = ClockOffset(resolution=0.001), Bounds(), 1e5
+    contradicted = 0
+    for _ in range(60):
+        now += dice.choice((0.0, 1.0, 100.0, 1e4, 1e5))
+        if dice.random() < 0.3:
+            took = dice.choice((0.01, 0.5, 2.0))
+            spent = dice.choice((0.0, took / 4))
+            came_in = 1e9 + now + dice.random() * (took - spent)
+            low, high = came_in + spent - (now + took), came_in + 0.001 - now
+            if low > bounds.high(now + took) or high < bounds.low(now + took):
+                continue
+            offset.answered(
+                sent_at=now,
+                received_at=now + took,
+                venue_in=came_in,
+                venue_out=came_in + spent,
+            )
+            bounds.highs.append((high, now))
+            now += took
+            bounds.lows.append((low, now))
+            contradicted = 0
+        else:
+            stamp = 1e9 + now + dice.uniform(-3.0, 1.0)
+            low = stamp - now
+            contradicts = low > bounds.high(now)
+            if contradicts and contradicted == 7:
+                continue
+            before = offset.contradicted
+            offset.heard(stamp, received_at=now)
+            assert offset.contradicted == before + contradicts
+            if contradicts:
+                contradicted += 1
+            else:
+                bounds.lows.append((low, now))
+                # Only what is news ends a row of contradictions: an answer does.
+        told = offset.bounds(now=now)
+        assert told[0] == pytest.approx(bounds.low(now), abs=1e-5)
+        assert told[1] == pytest.approx(bounds.high(now), abs=1e-5)
+    assert offset.steps == 0
+    assert bounds.highs
+
+
+def test_of_too_many_hosts_the_one_that_was_called_longest_ago_is_forgotten() -> None:
+    neighbours = Neighbours(budget=DialBudget(every=1000.0, burst=1))
+    for nth in range(MOST_REMEMBERED):
+        assert neighbours.reserve(f"host{nth}", now=float(nth) / 1e4) == 0.0
+    assert neighbours.reserve("one more", now=1.0) == 0.0
+    assert neighbours.reserve("host1", now=1.0) > 0.0
+    assert neighbours.reserve("host0", now=1.0) == 0.0
+
+
+def test_a_bucket_that_is_just_full_again_needs_no_memory() -> None:
+    neighbours = Neighbours(budget=DialBudget(every=1.0, burst=3))
+    for nth in range(MOST_REMEMBERED):
+        for _ in range(1 if nth else 2):
+            neighbours.reserve(f"host{nth}", now=0.0)
+    # All but the first have two tokens again at 1 s, and that is all they can have.
+    neighbours.reserve("one more", now=1.0)
+    assert len(neighbours._free_at) == 2
+
+
+def message(number: int) -> Message:
+    return Message(str(number), float(number))
+
+
+def test_a_conflating_buffer_holds_twice_its_bytes_before_it_conflates() -> None:
+    inbox = Inbox(limit=1000, limit_bytes=100, policy="conflate", key=lambda _: 0)
+    buffer = Buffer(inbox)
+    for number in range(4):
+        assert buffer.put([message(number)], 50) == 0
+    assert (buffer.waiting, buffer.waiting_bytes) == (4, 200)
+    assert buffer.put([message(4)], 1) == 4
+    items: list[Any] = buffer.take(99)
+    assert [type(each) for each in items] == [Gap, Message]
+    assert items[0].missing == 4
+    assert items[1].data == "4"
+    assert (buffer.waiting, buffer.waiting_bytes) == (0, 0)
+
+
+def test_a_conflating_buffer_waits_until_it_holds_twice_what_was_left() -> None:
+    inbox = Inbox(limit=4, policy="conflate", key=lambda each: int(each.data) % 3)
+    buffer = Buffer(inbox)
+    passes: list[int] = []
+    for number in range(40):
+        if buffer.put([message(number)], 1):
+            passes.append(number)
+            assert buffer.waiting == 3
+    # Three keys are left each time, and a pass is made beyond twice as many.
+    assert passes[0] == 4
+    assert {after - before for before, after in pairwise(passes)} == {4}
+
+
+# --- a state that is fetched ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_waited_is_covered_or_follows_or_shows_that_the_snapshot_is_old(
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    for _ in range(20):
+        restore = Restore("a", Restored(host="h", joins=Joins.NEXT))
+        restore.number = 10
+        numbers: list[int | None] = [*range(first := dice.randrange(5, 15), first + 5)]
+        numbers = numbers[: dice.randrange(6)]
+        if numbers and dice.random() < 0.3:
+            numbers[dice.randrange(len(numbers))] = None
+        for number in numbers:
+            restore.keep(Kept(Message("four", 1.0), Numbers("a", number)))
+        kept = list(restore.kept)
+        assert restore.size_bytes == 4 * len(kept)
+        found = restore.join()
+        known = [n for n in numbers if n is not None]
+        later = [n for n in known if n > 10]
+        if later and later[0] != 11:
+            assert found is None
+            assert restore.kept == kept
+            assert restore.stage is Stage.AWAITED
+            continue
+        covered = [k for k, n in zip(kept, numbers, strict=True) if n and n <= 10]
+        assert found == (covered, [each for each in kept if each not in covered])
+        assert restore.stage is (Stage.WHOLE if later else Stage.JOINING)
+        assert (restore.kept, restore.size_bytes) == ([], 0)
