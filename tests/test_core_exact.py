@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from heartline.core.adaptive import PROBE_TIMEOUT_CAP
 from heartline.core.detector import Liveness, PathClock
@@ -15,10 +16,11 @@ from heartline.core.events import Received, Tick
 from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.freshness import ChannelWatch
-from heartline.core.inbox import Buffer, Inbox
+from heartline.core.inbox import KEPT_NOTES, Buffer, Inbox
 from heartline.core.items import Gap, Message
+from heartline.core.latency import KEPT, Recent
 from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
-from heartline.core.offset import DRIFT, ClockOffset
+from heartline.core.offset import DRIFT, STEP_AFTER, ClockOffset
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Numbering, Reset, Rule
@@ -272,3 +274,86 @@ def test_what_waited_is_covered_or_follows_or_shows_that_the_snapshot_is_old(
         assert found == (covered, [each for each in kept if each not in covered])
         assert restore.stage is (Stage.WHOLE if later else Stage.JOINING)
         assert (restore.kept, restore.size_bytes) == ([], 0)
+
+
+# --- what is dropped, and told of it --------------------------------------------------
+
+
+def test_a_buffer_is_full_beyond_its_limits_and_not_at_them() -> None:
+    for limit, limit_bytes in ((2, 1000), (1000, 20)):
+        buffer = Buffer(Inbox(limit=limit, limit_bytes=limit_bytes))
+        assert buffer.put([message(1), message(2)], 20) == 0
+        assert not buffer.full
+        assert buffer.put([message(3)], 1) == (1 if limit == 2 else 2)
+
+
+def test_what_was_dropped_on_two_links_is_told_of_the_later_one() -> None:
+    buffer = Buffer(Inbox(limit=1))
+    for number, epoch in ((1, 1), (2, 1), (3, 2), (4, 2)):
+        buffer.put([replace(message(number), epoch=epoch)], 1)
+    gap, last = buffer.take(9)
+    assert isinstance(gap, Gap)
+    assert (gap.epoch, gap.missing, gap.from_at, gap.until_at) == (2, 3, 1.0, 3.0)
+    assert isinstance(last, Message)
+
+
+def test_of_two_messages_of_one_read_only_the_older_is_dropped() -> None:
+    buffer = Buffer(Inbox(limit=1))
+    assert buffer.put([message(1), message(2)], 9) == 1
+    gap, last = buffer.take(9)
+    assert isinstance(gap, Gap)
+    assert (gap.missing, last) == (1, message(2))
+    assert buffer.waiting_bytes == 0
+
+
+@pytest.mark.parametrize("gaps", [KEPT_NOTES, KEPT_NOTES + 1])
+def test_gaps_that_lie_side_by_side_are_told_as_the_last_and_over_all_of_them(
+    gaps: int,
+) -> None:
+    buffer = Buffer(Inbox())
+    for nth in range(gaps):
+        at = float(nth)
+        buffer.note(Gap("outage" if nth % 2 else "sequence", at, at + 0.5, nth))
+    told = buffer.take(1)
+    if gaps == KEPT_NOTES:
+        assert len(told) == gaps
+    else:
+        assert told == [Gap("sequence", 0.0, gaps - 0.5, gaps - 1)]
+
+
+@pytest.mark.parametrize("notes", [KEPT_NOTES - 2, KEPT_NOTES - 1])
+def test_conflation_merges_notes_beyond_64_and_forgets_none(notes: int) -> None:
+    """Those of what it drops itself, before and after, are two more."""
+    inbox = Inbox(limit=2, policy="conflate", key=lambda each: each.data)
+    buffer = Buffer(inbox)
+    before, after = notes // 2, notes - notes // 2
+    for nth in range(before):
+        buffer.note(Gap("outage", float(nth), nth + 0.5, 1))
+    buffer.put([message(1), message(1), message(1)], 30)
+    for nth in range(after):
+        buffer.note(Gap("outage", 100.0 + nth, 100.5 + nth, 1))
+    assert buffer.put([message(1), message(1)], 20) == 2
+    *gaps, last = buffer.take(99)
+    assert isinstance(last, Message)
+    spans = [(gap.from_at, gap.until_at) for gap in gaps if isinstance(gap, Gap)]
+    assert len(spans) == len(gaps) == (notes + 2 if notes + 2 <= KEPT_NOTES else 1)
+    assert min(start for start, _ in spans) == 0.0
+    assert max(end for _, end in spans) == 99.5 + after
+
+
+def test_contradictions_in_a_row_end_with_an_answer() -> None:
+    offset = ClockOffset()
+    for _ in range(3):
+        offset.answered(sent_at=10.0, received_at=10.1, venue_in=1010.05)
+        for _ in range(STEP_AFTER - 1):
+            offset.heard(1015.0, received_at=10.2)
+    assert (offset.steps, offset.contradicted) == (0, 3 * (STEP_AFTER - 1))
+    offset.heard(1015.0, received_at=10.2)
+    assert offset.steps == 1
+
+
+def test_no_more_than_twice_the_samples_that_are_told_are_held() -> None:
+    recent = Recent()
+    for nth in range(5 * KEPT):
+        recent.add(float(nth))
+        assert len(recent._samples) < 2 * KEPT

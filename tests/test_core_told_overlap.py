@@ -10,13 +10,17 @@ import pytest
 
 from heartline.core.channel_events import (
     ChannelLive,
+    MalformedFound,
     Subscribe,
     SubscriptionFailed,
 )
 from heartline.core.events import GapFound
 from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.gaps import Ledger
+from heartline.core.mending import UNREAD
+from heartline.core.orderbook import Order, OrderBook, Recipe
 from heartline.core.overlap import Overlap, Place, is_common
+from heartline.core.proving import Proof
 from heartline.core.sequence import Numbering, Rule, Scope
 from heartline.core.subscribing import Standing, Subscribing
 
@@ -384,3 +388,25 @@ def test_what_is_counted_over_a_link_has_the_account_of_its_rule_on_either_link(
         assert two.overlap.line(None, rule, now=two.now).account is account
         named = two.feed.ledger.account("a", rule=own)
         assert two.feed.line("a", rule, now=two.now).account is named
+
+
+def test_a_new_link_is_complete_though_its_own_count_is_not_the_old_ones() -> None:
+    two = Two()
+    two.counts(1, is_new=False)
+    two.alone("a", 1)
+    two.overlaps()
+    two.acks()
+    two.counts(70, is_new=True)
+    two.came("a", 2, is_new=False)
+    assert not two.overlap.complete
+    two.came("a", 2, is_new=True)
+    assert two.overlap.complete
+
+
+def test_a_book_is_proven_by_what_either_link_brings() -> None:
+    two = Two()
+    two.overlaps()
+    line = two.feed.line("a", STEPPED, now=two.now)
+    line.proof = Proof("a", OrderBook(Recipe(levels=1, order=Order.BID_ASK)))
+    [told] = two.overlap.prove(line, None, None, now=two.now)
+    assert told == MalformedFound(at=two.now, epoch=1, reason=UNREAD)

@@ -29,7 +29,7 @@ from heartline.core.restore import Joins, Numbers, Place, Restored, place
 from heartline.core.restoring import Release, Unrestored
 from heartline.core.sequence import Numbering, Rule
 from heartline.core.snapshot import snapshot
-from heartline.core.subscribing import Standing
+from heartline.core.subscribing import Standing, Subscribing
 from heartline.core.watched import Change
 from test_core_told import Stream
 
@@ -675,3 +675,60 @@ def test_calls_made_once_a_link_has_taken_over_are_of_that_link() -> None:
     fetches.want("b", "h", now=1.0)
     [new] = fetches.due(now=1.0)[0]
     assert (old.epoch, new.epoch) == (1, 2)
+
+
+def test_calls_of_a_link_that_is_gone_take_no_place_of_the_next() -> None:
+    fetches = Fetches(Snapshots(at_once=2), hosts=Hosts(), draw=lambda: 0.5)
+    fetches.begin(1)
+    for name in "abc":
+        fetches.want(name, "h", now=10.0)
+    calls, lost = fetches.due(now=10.0)
+    assert ([call.channel for call in calls], lost) == (["a", "b"], [])
+    # Ten seconds, and one more in which the caller finds out by itself.
+    assert fetches.deadline == 21.0
+    fetches.begin(2)
+    assert fetches.deadline == inf
+    assert not any(fetches.answered(call) for call in calls)
+    for name in "cd":
+        fetches.want(name, "h", now=15.0)
+    assert fetches.deadline <= 15.0
+    [*calls], lost = fetches.due(now=15.0)
+    assert [(call.epoch, call.channel) for call in calls] == [(2, "c"), (2, "d")]
+    assert Snapshots(within=0.5).within == 0.5
+
+
+def test_a_channel_that_is_wanted_later_has_its_state_fetched_as_well() -> None:
+    book = whole()
+    [asked] = book.feed.want(["b"], now=book.now)
+    out = book.feed.acked(asked.request, ["b"], of="subscribe", now=book.now)
+    assert [each.channel for each in out if isinstance(each, Fetch)] == ["b"]
+
+
+def test_after_a_jump_it_is_the_next_snapshot_that_is_awaited() -> None:
+    book = Book()
+    book.begin()
+    book.fail()
+    book.tick()
+    book.come(3)
+    book.snapshot(3)
+    book.come(4)
+    assert book.passed == ["s3", "4"]
+    book.come(9)
+    holder = book.feed.restoring.holder("a")
+    assert holder is not None
+    assert holder.why == AWAITED
+
+
+def test_a_state_that_came_before_its_channel_was_asked_for_is_not_fetched() -> None:
+    book = Book(acks=False, subscribing=Subscribing(in_flight=1, channels=1))
+    book.feed.unwant(["a"], now=book.now)
+    book.hear(book.feed.want(["b", "a"], now=book.now))
+    book.begin()
+    assert book.feed.standing("a") is Standing.WANTED
+    book.come(7, anew=True)
+    assert book.passed == ["7"]
+    out = book.feed.acked(book.request, ["b"], of="subscribe", now=book.now)
+    [asked] = [each for each in out if isinstance(each, Subscribe)]
+    assert asked.channels == ("a",)
+    out = book.feed.acked(asked.request, ["a"], of="subscribe", now=book.now)
+    assert not any(isinstance(each, Fetch) for each in out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -191,3 +192,24 @@ def test_a_new_link_that_turns_out_to_count_otherwise_is_compared_no_more() -> N
     assert seam.new("a", 3, 4, 4) == [4]
     assert seam.settled
     assert seam.new("a", 3, 4, 4) == [4]
+
+
+def test_what_was_passed_last_before_the_overlap_shows_that_both_count_alike() -> None:
+    seam: Seam[str, int] = Seam([("a", 5)])
+    assert seam.old("a", 5, 6, 6) == [6]
+    assert seam.new("a", 4, 5, 5) == []
+    assert seam.finish() == []
+    assert seam.doubtful == {}
+
+
+@pytest.mark.parametrize("ends", [Seam.finish, Seam.withdraw])
+def test_once_all_was_brought_by_both_nothing_can_be_double_any_more(
+    ends: Callable[[Seam[str, int]], object],
+) -> None:
+    seam: Seam[str, int] = Seam([])
+    for is_new in (False, True):
+        seam.alike("a", 1, 1, is_new=is_new)
+    assert not seam.settled
+    ends(seam)
+    assert seam.settled
+    assert seam.alike("a", 1, 1, is_new=ends is Seam.finish) == [1]

@@ -50,8 +50,7 @@ class _Open:
     @property
     def filled(self) -> bool:
         """Whether every number came after all; never true of one without numbers."""
-        numbered = self.gap.first is not None
-        return numbered and not len(self.left) and self.left.forgotten_to is None
+        return self.gap.first is not None and not len(self.left)
 
     def cover(self, number: int | None, *, now: float) -> bool:
         """Take note of a snapshot of `number`; whether nothing is left open by it."""

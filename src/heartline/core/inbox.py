@@ -209,7 +209,7 @@ class Buffer:
                 kept.append(run)
                 continue
             over = self.waiting - self.policy.limit
-            if 0 < over < len(run.messages) and len(run.messages) > 1:
+            if 0 < over < len(run.messages):
                 share = run.size_bytes * over // len(run.messages)
                 rest = _Run(run.messages[over:], run.size_bytes - share)
                 self._runs.appendleft(rest)
@@ -291,7 +291,10 @@ def _add(notes: list[_Note], hole: _Hole) -> None:
 
 
 def _thinned(runs: deque[_Run | _Note]) -> deque[_Run | _Note]:
-    """Where messages went, their notes may be many: each group of them is merged."""
+    """Where messages went, their notes may be many: each group of them is merged.
+
+    Behind the last message there are none: it is the one that was put just now.
+    """
     if sum(not isinstance(run, _Run) for run in runs) <= KEPT_NOTES:
         return runs
     thinned: deque[_Run | _Note] = deque()
@@ -303,7 +306,6 @@ def _thinned(runs: deque[_Run | _Note]) -> deque[_Run | _Note]:
         thinned.extend(_merge(notes) if notes else ())
         notes = []
         thinned.append(run)
-    thinned.extend(_merge(notes) if notes else ())
     return thinned
 
 

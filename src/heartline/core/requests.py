@@ -82,7 +82,7 @@ class Requests:
     def drop(self, request: Request, channel: str | None) -> None:
         """Take a channel out of a request, or all that nobody cares for (None)."""
         if channel is not None:
-            request.left.pop(channel, False)
+            request.left.pop(channel, None)
         elif not request.awaited:
             request.left.clear()
         if not request.left and self._open.pop(request.number, None) is not None:

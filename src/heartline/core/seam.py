@@ -180,9 +180,7 @@ class Seam(Generic[K, M]):
         reached = UNJOINED
         while edge.held and edge.held[0][1] <= last:
             low, reached, _ = edge.held.popleft()
-            if reached in edge.highs:
-                edge.proven = True
-            elif low != UNJOINED:
+            if low != UNJOINED and reached not in edge.highs:
                 edge.strange = True
             self.held -= 1
             self.doubled += 1
