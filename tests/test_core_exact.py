@@ -16,8 +16,9 @@ from heartline.core.events import Received, Tick
 from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.freshness import ChannelWatch
+from heartline.core.holes import MOST_HOLES, Holes
 from heartline.core.inbox import KEPT_NOTES, Buffer, Inbox
-from heartline.core.items import Gap, Message
+from heartline.core.items import Gap, Message, Phase
 from heartline.core.latency import KEPT, Recent
 from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
 from heartline.core.offset import DRIFT, STEP_AFTER, ClockOffset
@@ -68,6 +69,10 @@ def test_a_stream_puts_off_what_its_link_does_and_only_while_that_is_all() -> No
     due = session.deadline
     session.put_off(due - 0.01, now=due - 0.01)
     assert due < session.deadline <= link.deadline
+    # But not while more hangs on the next frames than that.
+    session.phase, due = Phase.SYNCING, session.deadline
+    session.put_off(due, now=due)
+    assert session.deadline == due
 
 
 # --- what was learned of a channel ----------------------------------------------------
@@ -339,6 +344,20 @@ def test_conflation_merges_notes_beyond_64_and_forgets_none(notes: int) -> None:
     assert len(spans) == len(gaps) == (notes + 2 if notes + 2 <= KEPT_NOTES else 1)
     assert min(start for start, _ in spans) == 0.0
     assert max(end for _, end in spans) == 99.5 + after
+
+
+def test_a_hole_of_no_number_is_none_and_the_33rd_makes_the_first_forgotten() -> None:
+    holes = Holes()
+    holes.open(5, 5)
+    assert (len(holes), holes.size) == (0, 0)
+    for nth in range(MOST_HOLES):
+        holes.open(10 * nth, 10 * nth + 3)
+    assert (len(holes), holes.size, holes.forgotten_to) == (32, 96, None)
+    holes.open(1000, 1001)
+    assert (len(holes), holes.size, holes.forgotten_to) == (32, 94, 3)
+    assert holes.fill(1001, 2000) == 0
+    assert holes.fill(11, 12) == 1
+    assert [*holes][:2] == [(10, 11), (12, 13)]
 
 
 def test_contradictions_in_a_row_end_with_an_answer() -> None:

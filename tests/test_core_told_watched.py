@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -211,3 +212,111 @@ def test_2000_channels_are_visited_in_a_look_and_the_rest_in_the_next() -> None:
     assert len(watch.look(proven_at=inf, now=2.0)) == 2000
     assert watch.deadline == 2.0 + STEP
     assert len(watch.look(proven_at=inf, now=2.0 + STEP)) == 1
+
+
+# --- exactly --------------------------------------------------------------------------
+
+SLOW = Watching(ceiling=100.0, warm_up=10.0, warm_up_messages=5)
+
+
+def spoken(policy: Watching = SLOW, *, steps: int = 400) -> tuple[ChannelWatch, float]:
+    """`a` and `b` have both spoken once a second for a while; when that was."""
+    watch, now = ChannelWatch(policy, now=0.0), 0.0
+    for name in "ab":
+        watch.watch(name, now=now)
+    watch.open(now=now)
+    for _ in range(steps):
+        now += 1.0
+        watch.feed("a", now)
+        watch.feed("b", now)
+        if now >= watch.deadline:
+            assert watch.look(proven_at=now, now=now) == []
+    return watch, now
+
+
+def test_a_published_bound_is_what_is_allowed_and_an_eighth_and_the_patience() -> None:
+    watch, now = spoken(steps=4000)
+    watched = watch.of("a")
+    assert watched is not None
+    # By what was allowed a `ceiling` ago, and 20 messages of a sibling that says one a
+    # second, of which half are to be expected.
+    allowed = 4.0 * (1 + 300.0 / (now - 100.0 - 1.0))
+    siblings = watch._recent.value - watched.pace.value
+    assert siblings == pytest.approx(1.0, rel=0.02)
+    expected = max(allowed, 40.0 / siblings) * 1.125 + CHANNEL_PATIENCE
+    assert watch.bound("a", now=now) == pytest.approx(expected)
+    assert watch.ceiling("a") == 100.0
+    tight, now = spoken(Watching(ceiling=30.0, warm_up=10.0, warm_up_messages=5))
+    assert tight.bound("a", now=now) is None
+
+
+def test_a_channel_without_siblings_that_speak_has_no_learned_bound() -> None:
+    watch, now = spoken()
+    alone = ChannelWatch(SLOW, now=0.0)
+    alone.watch("a", now=0.0)
+    alone.open(now=0.0)
+    for second in range(1, 400):
+        alone.feed("a", float(second))
+        if alone.deadline <= second:
+            alone.look(proven_at=inf, now=float(second))
+    assert alone.bound("a", now=400.0) is None
+    assert watch.bound("a", now=now) is not None
+
+
+def test_looks_lie_a_tenth_of_a_second_apart_and_a_quiet_channel_an_eighth() -> None:
+    watch, now = spoken()
+    quiet_since = now
+    watch.look(proven_at=now, now=now)
+    assert watch.deadline >= now + 0.1
+    while watch.outcome("a") is not Outcome.QUIET:
+        now = watch.deadline
+        watch.look(proven_at=inf, now=now)
+        assert now < quiet_since + 50.0
+    # The sibling is as quiet as it is: both are looked at together, as both grow.
+    looks = [now]
+    for _ in range(8):
+        watch.look(proven_at=inf, now=watch.deadline)
+        looks.append(watch._looked_at)
+    for before, after in pairwise(looks):
+        grown = (before - quiet_since) / 8
+        assert after - before == pytest.approx(grown, abs=0.11)
+
+
+def test_every_message_counts_for_the_whole_market_whoever_takes_it() -> None:
+    watch = ChannelWatch(now=0.0)
+    watch.watch("a", now=0.0)
+    watch.watch("b", now=0.0)
+    watched = watch.of("a")
+    assert watched is not None
+    assert (watched.turn, watched.since_at) == (0, -inf)
+    watch.feed("b", 1.0, 3)
+    watched.heard.total += 2
+    assert watch.total == 5
+    assert (watch.messages("a"), watch.messages("b")) == (0, 3)
+
+
+def test_a_new_link_excuses_the_silence_before_it() -> None:
+    watch, now = spoken()
+    for name in "ab":
+        watched = watch.of(name)
+        assert watched is not None
+        longest = watched.longest
+        watch.open(now=now + 50.0)
+        # Its first data, and a second after it; neither is a silence that is learned.
+        watch.feed(name, now + 50.5)
+        watch.feed(name, now + 50.9)
+        assert watched.longest == longest
+        now += 100.0
+
+
+def test_declared_channels_are_due_in_the_order_of_their_contracts() -> None:
+    watch = ChannelWatch(now=0.0)
+    for name, every in (("a", 9.0), ("b", 7.0), ("c", 3.0), ("d", 5.0)):
+        watch.watch(name, Freshness(every=every, redial=False), now=0.0)
+    watch.open(now=100.0)
+    told: list[tuple[float, str]] = []
+    while len(told) < 4:
+        now = watch.deadline
+        changes = watch.look(proven_at=inf, now=now)
+        told += [(now, c.channel) for c in changes if c.outcome is Outcome.STALLED]
+    assert told == [(103.0, "c"), (105.0, "d"), (107.0, "b"), (109.0, "a")]

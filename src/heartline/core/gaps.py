@@ -58,8 +58,6 @@ class _Open:
             return now >= self.gap.until_at
         if number is None:
             return False
-        if number >= self.gap.last:
-            return True
         self.covered = self.left.fill(-2, number) > 0 or self.covered
         return self.filled
 
