@@ -149,8 +149,11 @@ class Link:
         return self.clocks.kernel
 
     def lull(self, *, now: float) -> float:
-        """Seconds that frames may go untold; 0 while a doubt or stall hangs on them."""
-        if self.lateness.unproven_since is not None or self.lateness.draining:
+        """Seconds that frames may go untold; 0 while a doubt or stall hangs on them.
+
+        While the socket is only to be read before a tick, that tick is soon enough.
+        """
+        if self.lateness.unproven_since is not None:
             return 0.0
         return self.clocks.lull(now=now)
 

@@ -310,6 +310,7 @@ class Watch:
         """Whether the link has nothing left to say, and learned nothing to keep."""
         return (
             link.lull(now=now) > 0
+            and not link.lateness.draining
             and not self.paused
             and not len(link.pings)
             and link.clocks.no_pong_at is None
