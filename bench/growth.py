@@ -27,7 +27,7 @@ import picows
 
 import heartline
 from bench.receivers import Clock
-from bench.sender import frame, serving, upgrade
+from bench.sender import answer, frame, serving, upgrade
 
 STREAMS = (1, 10, 100, 1000)
 CHUNK, SIZE_BYTES = 16, 256
@@ -65,26 +65,12 @@ def _serve(pipe: Connection) -> None:
                 continue
             with contextlib.suppress(OSError):
                 if said := key.data.recv(4096):
-                    if _answered(key.data, said):
+                    if answer(key.data, said):
                         _play(clients)
                     continue
             watching.unregister(key.data)
             clients.remove(key.data)
             key.data.close()
-
-
-def _answered(client: socket.socket, said: bytes) -> bool:
-    """Answer pings and closes, all of them short; whether BEGIN was said."""
-    begun = False
-    while said:
-        opcode, end = said[0] & 0x0F, 6 + (said[1] & 0x7F)
-        mask, masked, said = said[2:6], said[6:end], said[end:]
-        begun = begun or opcode == 1
-        answer = {8: 0x88, 9: 0x8A}.get(opcode)
-        if answer is not None:
-            payload = bytes(b ^ mask[n % 4] for n, b in enumerate(masked))
-            client.sendall(bytes((answer, len(payload))) + payload)
-    return begun
 
 
 def _play(clients: list[socket.socket]) -> None:

@@ -25,11 +25,13 @@ from typing import Any
 import picows
 
 import heartline
-from bench.sender import serving, upgrade
+from bench.sender import answer, serving, upgrade
 
 RATE = 10_000
 SECONDS, WARM_UP = 4.0, 1.0
 """How long is measured, and how long it runs before."""
+LISTEN_EVERY = 100
+"""Messages after which the sender answers what it was asked, as a peer must."""
 SIZE_BYTES, STAMP_DIGITS = 256, 20
 GOAL = 1.3
 """Times picows, at the p99."""
@@ -55,11 +57,14 @@ def _serve(pipe: Connection) -> None:
 
 def _send(client: socket.socket) -> None:
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.recv(1)  # the receiver is ready
+    answer(client, client.recv(4096))  # the receiver is ready
     head = b"\x81\x7e" + SIZE_BYTES.to_bytes(2, "big")
     rest = b"x" * (SIZE_BYTES - STAMP_DIGITS)
     due, step = time.monotonic_ns(), 1_000_000_000 // RATE
-    for _ in range(int((WARM_UP + SECONDS) * RATE)):
+    for nth in range(int((WARM_UP + SECONDS) * RATE)):
+        if nth % LISTEN_EVERY == 0:
+            with contextlib.suppress(BlockingIOError):
+                answer(client, client.recv(4096, socket.MSG_DONTWAIT))
         due += step
         early = due - time.monotonic_ns()
         if early > 0:

@@ -110,6 +110,20 @@ def upgrade(client: socket.socket) -> None:
     )
 
 
+def answer(client: socket.socket, said: bytes) -> bool:
+    """Answer pings and closes, all of them short; whether a text was said."""
+    begun = False
+    while said:
+        opcode, end = said[0] & 0x0F, 6 + (said[1] & 0x7F)
+        mask, masked, said = said[2:6], said[6:end], said[end:]
+        begun = begun or opcode == 1
+        reply = {8: 0x88, 9: 0x8A}.get(opcode)
+        if reply is not None:
+            payload = bytes(b ^ mask[n % 4] for n, b in enumerate(masked))
+            client.sendall(bytes((reply, len(payload))) + payload)
+    return begun
+
+
 def _send(client: socket.socket, load: Load) -> None:
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.recv(1)  # the receiver says with a message that its clock runs
