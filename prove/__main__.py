@@ -8,19 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import calm, detecting, fuzz, hothot, lab, relaying, serving, venues
-from .tree import RESULTS, here
+from . import calm, detecting, fuzz, hothot, lab, page, relaying, serving, venues
+from .tree import RESULTS, here, told
 
 Found = dict[str, Any]
-
-
-class Proof(NamedTuple):
-    """Something that is proved: `run` says what broke, in words, in `broken`."""
-
-    run: Callable[[argparse.Namespace], Found]
-    markdown: Callable[[Found], list[str]]
 
 
 def _detection(asked: argparse.Namespace) -> Found:
@@ -35,24 +28,17 @@ def _fuzz(asked: argparse.Namespace) -> Found:
     return found
 
 
-def _line(told: Callable[[Found], str]) -> Callable[[Found], list[str]]:
-    return lambda found: [told(found)]
-
-
-PROOFS = {
-    "detection": Proof(_detection, detecting.markdown),
-    "calm": Proof(
-        lambda asked: calm.run(asked.calm_seconds, asked.seed), _line(calm.told)
-    ),
-    "fuzz": Proof(_fuzz, _line(fuzz.told)),
-    "serving": Proof(lambda asked: serving.run(seed=asked.seed), serving.markdown),
-    "relay": Proof(lambda asked: relaying.run(asked.seed), _line(relaying.told)),
-    "hothot": Proof(
-        lambda asked: hothot.run(asked.hothot_seconds, asked.seed), _line(hothot.told)
-    ),
-    "venues": Proof(lambda asked: venues.run(asked.seed), venues.markdown),
+PROOFS: dict[str, Callable[[argparse.Namespace], Found]] = {
+    "detection": _detection,
+    "calm": lambda asked: calm.run(asked.calm_seconds, asked.seed),
+    "fuzz": _fuzz,
+    "serving": lambda asked: serving.run(seed=asked.seed),
+    "relay": lambda asked: relaying.run(asked.seed),
+    "hothot": lambda asked: hothot.run(asked.hothot_seconds, asked.seed),
+    "venues": lambda asked: venues.run(asked.seed),
 }
-"""In the order in which they run; the lab, which writes pages of its own, is last."""
+"""In the order in which they run; the lab, which writes pages of its own, is last.
+Each says in words, in `broken`, which promises were."""
 
 
 def _say(text: str) -> None:
@@ -67,22 +53,12 @@ def _keep(name: str, found: Found) -> None:
     path.write_text(json.dumps(whole, indent=1) + "\n")
     lines = ["# Proofs", ""]
     if run := whole.get("whole"):
-        lines += [f"{run['told']} {_of(run['where'])}", ""]
-    for proof, each in PROOFS.items():
+        lines += [f"{run['told']} {told(run['where'])}", ""]
+    for proof, markdown in page.PROVED.items():
         if "where" in whole.get(proof, {}):
-            lines += [f"## {proof}", "", _of(whole[proof]["where"]), ""]
-            lines += [*each.markdown(whole[proof]), ""]
+            lines += [f"## {proof}", "", told(whole[proof]["where"]), ""]
+            lines += [*markdown(whole[proof]), ""]
     (RESULTS / "prove.md").write_text("\n".join(lines).rstrip("\n") + "\n")
-
-
-def _of(where: dict[str, Any]) -> str:
-    """In one line, the machine and the code of a result."""
-    return (
-        f"Commit {where['commit'] or 'unknown'}, {where['utc']}, took"
-        f" {where['took_s'] / 60:.1f} min, load {where['load']} when it began:"
-        f" {where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, Python"
-        f" {where['python']}."
-    )
 
 
 def _lab(asked: argparse.Namespace, where: dict[str, Any]) -> list[str]:
@@ -119,6 +95,7 @@ def main() -> int:
     asked.proof = asked.proof or list(names)
     RESULTS.mkdir(exist_ok=True)
     broken = _prove(asked)
+    page.write()
     _say("broken: " + ", ".join(broken) if broken else "every promise kept")
     return 1 if broken else 0
 
@@ -127,11 +104,11 @@ def _prove(asked: argparse.Namespace) -> list[str]:
     """Run what is asked, each written down as it ends; returns what broke, in words."""
     broken: list[str] = []
     whole, began = here(), time.monotonic()
-    for name, proof in PROOFS.items():
+    for name, run in PROOFS.items():
         if name not in asked.proof:
             continue
         where, started = here(), time.monotonic()
-        found = proof.run(asked)
+        found = run(asked)
         found["where"] = where | {"took_s": round(time.monotonic() - started)}
         _keep(name, found)
         broken += found["broken"]
@@ -140,8 +117,8 @@ def _prove(asked: argparse.Namespace) -> list[str]:
     if {*PROOFS, "lab"} <= {*asked.proof}:
         verdict = "broken: " + ", ".join(broken) if broken else "every promise kept"
         where = whole | {"took_s": round(time.monotonic() - began)}
-        told = f"All of it, the lab included, in one run: {verdict}."
-        _keep("whole", {"told": told, "where": where})
+        words = f"All of it, the lab included, in one run: {verdict}."
+        _keep("whole", {"told": words, "where": where})
     return broken
 
 

@@ -122,9 +122,9 @@ def told(found: dict[str, Any]) -> str:
     """The outcome in one line."""
     memory = found["memory_mb"]
     return (
-        f"fuzz: {found['messages']} messages to {found['endpoints']} endpoints in"
-        f" {found['seconds']:g} s, {found['malformed']} of them malformed and"
-        f" {found['unknown']} unknown; memory after the first turn {memory[0]} MB,"
+        f"fuzz: {found['messages']:,} messages to {found['endpoints']} endpoints in"
+        f" {found['seconds']:g} s, {found['malformed']:,} of them malformed and"
+        f" {found['unknown']:,} unknown; memory after the first turn {memory[0]} MB,"
         f" after the last {memory[-1]} MB, {found['peak_mb']} MB at most;"
         f" broken: {len(found['broken'])} (seed {found['seed']})"
     )

@@ -1,7 +1,8 @@
 """The fault lab as a proof: every row again and again, then the other libraries.
 
 Writes results/lab.md, results/lab.json, and results/lab-trials.jsonl: every trial, one
-a line, and what each of the other libraries told in each of theirs.
+a line, and what each of the other libraries told in each of theirs. A run of chosen
+rows writes lab-again.* instead: the whole one is kept.
 """
 
 from __future__ import annotations
@@ -74,14 +75,15 @@ async def prove_lab(
     faults = broken(lines)
     faults += [f"rivals on {it.row}: {it.failed}" for it in found if it.failed]
     head = {
-        "machine": machine,
+        "machine": machine | {"took_s": round(time.monotonic() - began_at)},
         "versions": versions(),
         "seed": seed,
         "repeats": repeats,
         "side_by_side": at_once,
-        "seconds": round(time.monotonic() - began_at, 1),
     }
-    _write(head, lines, outcomes, skipped, found, faults)
+    _write(
+        "lab-again" if only else "lab", head, lines, outcomes, skipped, found, faults
+    )
     return faults
 
 
@@ -126,10 +128,9 @@ def summary(one: Line) -> str:
 # --- the comparison ---------------------------------------------------------------
 
 
-def comparison(lines: list[Line], found: list[rivals.Found]) -> str:
+def comparison(lines: list[Line], theirs: dict[str, dict[str, Any]]) -> str:
     """heartline beside the others, from this run and no other."""
     ours = {one.row: one for one in lines}
-    theirs = rivals.compare(found)
     head = ("fault", "heartline", "told", *rivals.LIBRARIES)
     body: list[list[str]] = []
     for row, libraries in theirs.items():
@@ -161,6 +162,7 @@ def _pair(middle: float | None, most: float | None) -> str:
 
 
 def _write(
+    name: str,
     head: dict[str, Any],
     lines: list[Line],
     outcomes: list[Outcome],
@@ -176,11 +178,11 @@ def _write(
         "lines": msgspec.to_builtins(lines),
         "rivals": rivals.compare(found),
     }
-    (RESULTS / "lab.json").write_text(json.dumps(whole, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     each = [judged(rows.BY_NAME[it.row], it) for it in outcomes]
     trials = [*msgspec.to_builtins(each), *rivals.raw(found)]
     text_of_all = "".join(json.dumps(trial) + "\n" for trial in trials)
-    (RESULTS / "lab-trials.jsonl").write_text(text_of_all)
+    (RESULTS / f"{name}-trials.jsonl").write_text(text_of_all)
     text = ["# Fault lab", "", f"Machine: {json.dumps(head)}", ""]
     text += [HOW, "", markdown(lines, skipped)]
     if found:
@@ -189,10 +191,10 @@ def _write(
             "",
             BESIDE,
             "",
-            comparison(lines, found),
+            comparison(lines, rivals.compare(found)),
             "",
         ]
-    (RESULTS / "lab.md").write_text("\n".join(text))
+    (RESULTS / f"{name}.md").write_text("\n".join(text))
 
 
 def versions() -> dict[str, str]:

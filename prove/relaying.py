@@ -239,8 +239,8 @@ def told(found: dict[str, Any]) -> str:
     return (
         f"Relay: {found['readers']} readers, venue killed -9 for {found['down']:g} s:"
         f" none was cut, each told the outage (the last {found['outage_told_after']} s"
-        f" after the kill) and the gap; {found['messages']} messages read of"
-        f" {found['upstream']} that the venues wrote, totals agree. Relay killed -9:"
+        f" after the kill) and the gap; {found['messages']:,} messages read of"
+        f" {found['upstream']:,} that the venues wrote, totals agree. Relay killed -9:"
         f" every reader was told what is gone and had data again {found['back_after']}"
         f" s after the kill (seed {found['seed']}): {verdict}."
     )

@@ -106,9 +106,9 @@ def _attacks(found: dict[str, Any]) -> str:
 def markdown(found: dict[str, Any]) -> list[str]:
     """A section of the written results."""
     if "hostile" not in found:
-        return ["## Serving", "", *found["broken"], ""]
+        return [*found["broken"], ""]
     load = f"; load average before {found['load']}" if "load" in found else ""
-    lines = ["## Serving", "", f"Seed {found['seed']}{load}.", ""]
+    lines = [f"Seed {found['seed']}{load}.", ""]
     for name, title in (
         ("writing", "Clients that freeze or vanish while 20 kB messages are sent"),
         ("soak", "A minute of 1,000 clients of which 300 die"),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+_CODE = (".", ":!prove/results", ":!docs/proof.md")
+"""All but what a proof itself writes."""
 
 
 def here() -> dict[str, Any]:
@@ -29,10 +31,20 @@ def commit() -> str:
     """The commit of the checkout, `-dirty` if it was changed; empty without git."""
     try:
         short = _git("rev-parse", "--short", "HEAD").stdout.strip()
-        changed = _git("diff", "--quiet", "HEAD", "--", ".", f":!{RESULTS}")
+        changed = _git("diff", "--quiet", "HEAD", "--", *_CODE)
     except FileNotFoundError:
         return ""
     return f"{short}-dirty" if short and changed.returncode else short
+
+
+def told(where: dict[str, Any]) -> str:
+    """Say it in one line."""
+    return (
+        f"Commit {where['commit'] or 'unknown'}, {where['utc']}, took"
+        f" {where['took_s'] / 60:.1f} min, load {where['load']} when it began:"
+        f" {where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, Python"
+        f" {where['python']}."
+    )
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[str]:
