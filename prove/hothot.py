@@ -197,7 +197,7 @@ def told(found: dict[str, Any]) -> str:
         return f"Hot-hot: not tried, for want of {found['lacks']}."
     verdict = "each once and in order" if not found["broken"] else "BROKEN"
     return (
-        f"Hot-hot: {found['messages']:,} messages of {found['channels']} channels checked"
-        f" over {found['seconds']:g} s, {found['kills']} kills -9 of one of two relays"
+        f"Hot-hot: {found['messages']:,} messages of {found['channels']} channels"
+        f" checked over {found['seconds']:g} s, {found['kills']} kills -9 of one of two relays"
         f" (seed {found['seed']}): {verdict}."
     )
