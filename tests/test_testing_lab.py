@@ -25,6 +25,7 @@ from heartline.testing.lab.report import markdown, seconds
 from heartline.testing.lab.rows import BY_NAME, NOTHING, ROWS, Row
 from heartline.testing.lab.series import once, seed_of
 from heartline.testing.lab.shells import Context
+from heartline.testing.lab.trial import over_bound
 from heartline.testing.scenarios import FAULTS
 
 LACKS = namespaces.missing()
@@ -206,6 +207,36 @@ def test_what_cannot_be_seen_is_not_counted_as_rightly_named() -> None:
     assert tally.right_share([line]) is None
     matrix = tally.confusion([line])
     assert matrix == {"PEER_FROZEN (unseen)": {"CHANNEL_STALLED": 1}}
+
+
+def silence(**fields: Any) -> dict[str, Any]:
+    """Nothing came from 10.0 to 14.0, on a link that had promised 2.0 s, then 3.0 s."""
+    report: dict[str, Any] = {
+        "bounds": [[0.0, 9.0], [8.0, 2.0], [10.01, 3.0], [11.0, 60.0]],
+        "silences": [[10.0, 14.0]],
+        "events": [{"event": "Doubted", "told_at": 12.0}],
+        "stalls": [],
+    }
+    return report | fields
+
+
+@pytest.mark.parametrize(
+    ("report", "over"),
+    [
+        (silence(), 1.0),
+        (silence(events=[{"event": "Lost", "told_at": 12.9}]), 0.0),
+        (silence(events=[{"event": "Lost", "told_at": 13.1}]), 0.1),
+        (silence(events=[{"event": "Lost", "told_at": 9.9}]), 1.0),
+        (silence(silences=[[10.0, 12.9]]), 0.0),
+        (silence(stalls=[[11.0, 12.1]]), 0.0),
+        (silence(bounds=[]), 0.0),
+    ],
+    ids=["untold", "in time", "late", "before", "short", "stood still", "not noted"],
+)
+def test_a_silence_is_held_against_the_bound_at_its_beginning(
+    report: dict[str, Any], over: float
+) -> None:
+    assert over_bound(report) == pytest.approx(over)
 
 
 def test_spreads_name_the_middle_the_tail_and_the_end() -> None:

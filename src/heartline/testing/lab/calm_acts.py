@@ -74,11 +74,12 @@ async def loses_20(trial: Trial) -> None:
 
 async def _lossy(trial: Trial, percent: float) -> None:
     await trial.live()
+    await trial.stage.client.ask("bounds", {})
     await trial.warm(WARM_UP)
     trial.stage.rules(links.losing(percent))
     await asyncio.sleep(LOSS_OBSERVED)
     trial.stage.rules(links.heal())
-    await asyncio.sleep(1.0)
+    await trial.flows_again()
 
 
 async def reorders(trial: Trial) -> None:

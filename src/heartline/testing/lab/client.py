@@ -142,6 +142,7 @@ class Subject:
             "items": runs(witness.numbers, witness.gaps),
             "stalls": witness.stalls,
             "silences": witness.silences,
+            "bounds": self.ordeals.bounds,
             "heard_at": witness.heard_at,
             "aged": witness.aged,
             "oldest_age": witness.oldest_age,

@@ -71,6 +71,8 @@ class Ordeals:
         self.stream: Stream | None = None
         self.names_hang = False
         self.segment_at = 0.0
+        self.bounds: list[tuple[float, float]] = []
+        """From when on which bound was published, seconds; noted once it is asked."""
         self._witness = witness
         self._named = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +91,8 @@ class Ordeals:
                 self._tasks.add(asyncio.create_task(self._write()))
             case "pace":
                 self._witness.pace = options["rate"]
+            case "bounds":
+                self._tasks.add(asyncio.create_task(self._watch_bounds()))
             case "clock":
                 dice = random.Random(options["seed"])
                 self._tasks.add(asyncio.create_task(self._step_clock(dice)))
@@ -122,6 +126,14 @@ class Ordeals:
                 if now_in != segments:
                     segments, self.segment_at = now_in, looked_at
             looked_at = time.monotonic()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _watch_bounds(self) -> None:
+        assert self.stream is not None
+        while True:
+            bound = self.stream.status.detection_bound
+            if not self.bounds or self.bounds[-1][1] != bound:
+                self.bounds.append((time.monotonic(), bound))
             await asyncio.sleep(LOOK_EVERY)
 
     def figures(self) -> dict[str, int]:
