@@ -11,8 +11,17 @@ import pytest
 from msgspec.structs import replace
 
 from heartline.core.adaptive import PROBE_TIMEOUT_CAP
+from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness, PathClock
-from heartline.core.events import Received, Tick
+from heartline.core.events import (
+    ChannelStalled,
+    ConditionEnded,
+    Paused,
+    Received,
+    Resumed,
+    RoundTripMeasured,
+    Tick,
+)
 from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.freshness import ChannelWatch
@@ -26,7 +35,7 @@ from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stag
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Numbering, Reset, Rule
 from heartline.core.watched import ALIKE, Outcome, Watched, Watching
-from scripted_link import kernel
+from scripted_link import HEARD, alive, kernel, quiet
 from test_core_told import BEGAN, Stream
 
 # --- the path and the flow ------------------------------------------------------------
@@ -58,7 +67,7 @@ def test_a_stream_puts_off_what_its_link_does_and_only_while_that_is_all() -> No
     stream.pong()
     link, data_at = session.link, stream.now
     assert link is not None
-    while not (session.lull and link._flow):
+    while not (session.lull(now=stream.now) and link._flow):
         assert stream.now < BEGAN + 30.0
         if session.deadline < data_at + 0.3:
             stream.now = max(stream.now, session.deadline)
@@ -376,3 +385,55 @@ def test_no_more_than_twice_the_samples_that_are_told_are_held() -> None:
     for nth in range(5 * KEPT):
         recent.add(float(nth))
         assert len(recent._samples) < 2 * KEPT
+
+
+# --- a link ---------------------------------------------------------------------------
+
+
+def test_without_a_kernel_the_path_is_heard_by_what_is_read() -> None:
+    for fact in (Received(3, 1, 1, 10), Received(3, 1, 0, 10), Received(3, 0, 0, 10)):
+        world = quiet(with_kernel=False)
+        world.now += 2.0
+        assert world.link.path.heard_at == HEARD
+        world.handle(fact)
+        assert world.link.path.heard_at == world.now
+        peer_at = world.now if fact.frames else HEARD
+        assert world.link.peer.frame_at == peer_at
+
+
+def test_a_pong_measures_the_round_trip() -> None:
+    world = quiet()
+    told = world.link.round_trip.summary()
+    assert (told.last, told.samples) == (pytest.approx(0.020), 1)
+    assert world.only(RoundTripMeasured).round_trip == told.last
+
+
+def test_after_a_pause_of_ours_all_that_was_owed_is_owed_anew() -> None:
+    world = quiet(freshness=Freshness(every=3.0))
+    world.now = HEARD + 1.0
+    world.handle(Paused(3))
+    alive(world, HEARD + 9.0)
+    world.now = HEARD + 9.0
+    world.hear()
+    world.handle(Resumed(3))
+    resumed_at = world.now
+    assert world.link.peer.wait is None
+    ended = world.only(ConditionEnded)
+    assert (ended.at, ended.after) == (resumed_at, pytest.approx(8.0))
+    alive(world, resumed_at + 2.9)
+    assert world.times(ChannelStalled) == []
+    alive(world, resumed_at + 3.1)
+    world.read(pong=True)
+    alive(world, resumed_at + 4.0)
+    [stalled_at] = world.times(ChannelStalled)
+    assert 3.0 <= stalled_at - resumed_at < 3.5
+
+
+def test_no_frame_goes_untold_while_something_of_a_stall_is_unproven() -> None:
+    world = quiet()
+    lateness = world.link.lateness
+    assert world.link.lull(now=world.now) > 0.0
+    lateness.unproven_since = world.now
+    assert world.link.lull(now=world.now) == 0.0
+    lateness.unproven_since = None
+    assert world.link.lull(now=world.now) > 0.0

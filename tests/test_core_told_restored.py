@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from heartline.core.backoff import Backoff
+from heartline.core.budget import Rate
 from heartline.core.channel_events import (
     ChannelLive,
     GapClosed,
@@ -732,3 +733,36 @@ def test_a_state_that_came_before_its_channel_was_asked_for_is_not_fetched() -> 
     assert asked.channels == ("a",)
     out = book.feed.acked(asked.request, ["a"], of="subscribe", now=book.now)
     assert not any(isinstance(each, Fetch) for each in out)
+
+
+def test_a_state_is_fetched_once_its_channel_was_asked_for_where_nothing_is_acked() -> (
+    None
+):
+    """At once, or when the budget lets it be asked for."""
+    book = Book(
+        acks=False,
+        subscribing=Subscribing(acks=False),
+        rates=(Rate(count=3, per=60.0),),
+        snapshots=Snapshots(at_once=9),
+    )
+    book.begin()
+    assert book.fetch is not None
+    out = book.hear(book.feed.want(["b"], now=book.now))
+    assert [type(each) for each in out] == [Subscribe, Fetch]
+    assert book.hear(book.feed.want(["c"], now=book.now)) == []
+    while book.feed.standing("c") is Standing.WANTED:
+        out = book.tick()
+    assert [each.channel for each in out if isinstance(each, Fetch)] == ["c"]
+
+
+def test_a_state_that_waits_for_its_channel_is_fetched_when_a_link_takes_over() -> None:
+    book = Book(acks=False)
+    book.begin()
+    overlap: Overlap[Any] = Overlap(book.feed, epoch=2, now=book.now)
+    [asked] = overlap.begin(2, now=book.now)
+    assert isinstance(asked, Subscribe)
+    overlap.acked(asked.request, ["a"], of="subscribe", now=book.now)
+    assert book.fetch is None
+    _, told = overlap.take_over(now=book.now)
+    [call] = [each for each in told if isinstance(each, Fetch)]
+    assert (call.epoch, call.channel) == (2, "a")

@@ -319,7 +319,6 @@ class Session:
         self.phase = Phase.CLOSED
         self._neighbour.clear()
         self.retry_at = self._attempt = None
-        self._step_by = inf
         return event
 
     def _last_words(self, now: float) -> list[Output]:
