@@ -198,6 +198,6 @@ def told(found: dict[str, Any]) -> str:
     verdict = "each once and in order" if not found["broken"] else "BROKEN"
     return (
         f"Hot-hot: {found['messages']:,} messages of {found['channels']} channels"
-        f" checked over {found['seconds']:g} s, {found['kills']} kills -9 of one of two relays"
-        f" (seed {found['seed']}): {verdict}."
+        f" checked over {found['seconds']:g} s, {found['kills']} kills -9 of one of"
+        f" two relays (seed {found['seed']}): {verdict}."
     )
