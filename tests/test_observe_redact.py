@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from heartline.observe import redact_text, redact_url, secrets_of
+from heartline.observe import redact_text, redact_url, secrets_of, secrets_said
 
 TOKEN = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"
 PLAIN = "wss://h.test:9443/ws?k=&a="
@@ -192,3 +192,33 @@ def test_a_long_text_costs_no_more_than_its_length() -> None:
     started = time.process_time()
     assert redact_text(text, hidden) == text
     assert time.process_time() - started < 2.0  # 0.05 s measured; n * m takes minutes
+
+
+@given(
+    secret=st.text("aBcXyZ019+/=-_!", min_size=4, max_size=40),
+    key=st.sampled_from(["apiKey", "api_key", "sign", "passphrase", "listenKey"]),
+    depth=st.integers(0, 4),
+    as_bytes=st.booleans(),
+)
+def test_what_a_login_says_is_found_at_any_depth(
+    secret: str, key: str, depth: int, as_bytes: bool
+) -> None:
+    said: object = {"op": "login", "args": [{key: secret, "n": 1}]}
+    for _ in range(depth):
+        said = {"params": [said]}
+    text = json.dumps(said)
+    found = secrets_said([text.encode() if as_bytes else text])
+    assert secret in found
+    assert secret not in redact_text(f"<{secret}>", found)
+
+
+def test_an_unnamed_token_of_a_login_is_found_and_what_it_asks_for_is_not() -> None:
+    token = "XEFi5Bq7pT0yW1zK9aLm"
+    said = [
+        json.dumps({"op": "auth", "args": [token, 1700000000000]}),
+        '{"op": "subscribe", "args": ["book.BTC-PERPETUAL.100ms", "tickers.BTCUSDT"]}',
+        "CONNECT",
+        '{"not": json',
+        "[" * 100_000,
+    ]
+    assert secrets_said(said) == {token}

@@ -218,6 +218,30 @@ def test_no_repr_of_what_a_user_holds_shows_a_secret() -> None:
         assert secret not in repr(held)
 
 
+@in_loop
+async def test_a_key_said_on_open_that_comes_back_in_a_close_is_not_told() -> None:
+    key, told = "hunter2hunter2", list[str]()
+
+    async def refuse(client: heartline.Client) -> None:
+        async for message in client:
+            client.close(1008, f"bad login {message.data!s}")
+
+    async def read(stream: heartline.Stream) -> None:
+        async for item in stream:
+            told.append(str(item))
+
+    async with serve(refuse) as server:
+        opening = [f'{{"op":"login","args":[{{"apiKey":"{key}"}}]}}']
+        stream = connect(
+            server.url, on_open=opening, on_event=lambda event: told.append(str(event))
+        )
+        async with stream:
+            with pytest.raises(heartline.GaveUp, match="bad login") as gone:
+                await read(stream)
+    assert gone.value.status == 1008
+    assert key not in str(gone.value) + "".join(told)
+
+
 async def _shown() -> tuple[str, str]:
     server = serve()
     async with server:

@@ -13,7 +13,7 @@ from heartline.core.items import Cause, Where
 from heartline.core.session import Session
 from heartline.core.terms import Terms
 from heartline.errors import WireError
-from heartline.observe import redact_text, secrets_of
+from heartline.observe import redact_text, secrets_of, secrets_said
 from heartline.wire.carrier import Carrier, CarrierOwner
 from heartline.wire.dial import dial
 from heartline.wire.frames import FrameListener
@@ -72,6 +72,8 @@ class Attempts:
         try:
             target, self._variables = await self._route.target()
             owner.secrets = secrets_of(target.url, target.headers, target.proxy)
+            if (venue := self._route.venue) is not None:
+                owner.secrets |= secrets_said(venue.variables)
             resumes = self._route.resumes
 
             def listen(
@@ -109,6 +111,7 @@ class Attempts:
         owner = self._owner
         try:
             messages = await self._route.opening()
+            owner.secrets |= secrets_said(tuple(messages))
             carrier = owner.carriers.get(epoch)
             if carrier is None:
                 return

@@ -9,7 +9,7 @@ from heartline.observe.journal import Journal
 from heartline.observe.logs import LogSink
 from heartline.observe.metrics import MetricsSink
 from heartline.observe.records import Missed, Record
-from heartline.observe.redact import redact_text, redact_url, secrets_of
+from heartline.observe.redact import redact_text, redact_url, secrets_of, secrets_said
 from heartline.observe.words import duration, in_words, one_line
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "redact_text",
     "redact_url",
     "secrets_of",
+    "secrets_said",
     "what_happened",
 ]

@@ -1,8 +1,8 @@
 """Take secrets out of text before it reaches a log, a journal or an exception.
 
 Two tools: `redact_url` knows where a URL keeps its secrets; `redact_text` is told
-them (`secrets_of`) and finds them again in whatever a peer or an exception says.
-Both err on the side of masking too much, and neither ever raises.
+them (`secrets_of`, `secrets_said`) and finds them again in whatever a peer or an
+exception says. Both err on the side of masking too much, and neither ever raises.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from string import ascii_lowercase, ascii_uppercase
+from typing import cast
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
@@ -27,6 +28,10 @@ cut what they echo (a close reason holds 123 bytes, RFC 6455 section 5.5)."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_+=%~-]{20,}")
+_NAMES_ONE = re.compile(
+    r"(?i)^(auth|key|sig|sign|account)$|(api|access|listen)[_-]?key"
+    r"|authori|cred|jwt|pass|secret|signature|token"
+)
 _RUN = re.compile(r"[A-Za-z0-9_+/=%~-]+\Z")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:\d{0,5})?\Z")
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -84,6 +89,48 @@ def secrets_of(
         found.add(value)
         found.update(_parts(value))
     return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+
+
+def secrets_said(said: object) -> frozenset[str]:
+    """Collect the secrets of messages that log in: texts, or JSON that was read.
+
+    Texts under a key that names a secret, as `apiKey`, `sign` or `passphrase` do, and
+    all that look like tokens, at any depth.
+    """
+    found: set[str] = set()
+    waiting: list[tuple[bool, object]] = [(False, said)]
+    while waiting:
+        named, each = waiting.pop()
+        if isinstance(each, bytes):
+            each = each.decode(errors="replace")
+        if isinstance(each, Mapping):
+            members = cast("Mapping[object, object]", each).items()
+            waiting += [(bool(_NAMES_ONE.search(str(k))), v) for k, v in members]
+        elif isinstance(each, list | tuple):
+            waiting += [(named, member) for member in cast("list[object]", each)]
+        elif isinstance(each, str):
+            read = None if named else _read(each)
+            if read is not None:
+                waiting.append((False, read))
+            elif named or _looks_secret(each):
+                found.add(each)
+    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+
+
+def _read(text: str) -> object:
+    """The object or list of a text in JSON; None of any other text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return cast(object, json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _looks_secret(text: str) -> bool:
+    """Whether it is one token: long, of letters and of figures, and nothing else."""
+    whole = _TOKEN.fullmatch(text)
+    return whole is not None and any(map(str.isdigit, text)) and not text.isdigit()
 
 
 # --- URLs -------------------------------------------------------------------------
