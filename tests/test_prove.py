@@ -1,8 +1,7 @@
-"""The long proofs themselves are run apart; that they can be, is seen here."""
+"""What the long proofs write down."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,6 @@ from typing import Any
 import pytest
 from prove import __main__ as prove
 from prove import page
-
-ROOT = Path(__file__).resolve().parent.parent
-MODULES = sorted(
-    f"{path.parent.name}.{path.stem}"
-    for folder in ("prove", "bench", "mutate")
-    for path in (ROOT / folder).glob("*.py")
-)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_of_a_long_proof_can_be_imported(name: str) -> None:
-    importlib.import_module(name)
 
 
 def test_a_proof_that_breaks_is_told_and_its_result_names_machine_and_code(
