@@ -166,14 +166,26 @@ def test_a_file_needs_no_slash_to_be_checked(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("derbit",), "venue: wanted a file such as ./mine.toml, or one of "),
+        (
+            ("derbit",),
+            "venue: wanted deribit, or a file such as ./mine.toml, or one of ",
+        ),
+        (("zzz",), "venue: wanted a file such as ./mine.toml, or one of "),
         (("check",), "FILE: wanted a profile to check"),
         (("check", "nowhere.toml"), "nowhere.toml: the file: wanted one to read"),
         (("okx", "./mine.toml"), "FILE: wanted only with check"),
         (("okx", "--endpoint", "spot"), "endpoint of okx: wanted public"),
         (("--endpoint", "spot"), "--endpoint: wanted a venue's NAME"),
     ],
-    ids=["name", "no file", "absent file", "extra file", "endpoint", "no name"],
+    ids=[
+        "name",
+        "no name like it",
+        "no file",
+        "absent file",
+        "extra file",
+        "endpoint",
+        "no name",
+    ],
 )
 def test_bad_usage_ends_with_2(arguments: tuple[str, ...], said: str) -> None:
     result = ask(*arguments)

@@ -317,6 +317,47 @@ def test_arguments_reach_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fake.closed
 
 
+def test_an_endpoint_and_another_host_for_calls_reach_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeStream()
+    monkeypatch.setattr(heartline, "connect", fake.connect)
+    rest = "http://127.0.0.1:7/"
+    channel = "btcusdt@depth@100ms"
+    assert exit_status("binance", channel, "--endpoint", "usdm", "--rest", rest) == 0
+    venue = fake.asked["venue"]
+    assert fake.asked["url"] == venue.url
+    assert fake.asked["channels"] == ()
+    assert (venue.name, venue.endpoint, venue.channels) == (
+        "binance",
+        "usdm",
+        (channel,),
+    )
+    assert venue.snapshots.rest == rest
+    assert venue.token_url is None
+    assert exit_status("ws://127.0.0.1:1/", "--venue", "kucoin", "--rest", rest) == 0
+    venue = fake.asked["venue"]
+    assert fake.asked["url"] == "ws://127.0.0.1:1/"
+    assert venue.token_url == "http://127.0.0.1:7/api/v1/bullet-public"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ws://127.0.0.1:1/", "--rest", "http://127.0.0.1:7"), "without --venue"),
+        (("ws://127.0.0.1:1/", "--endpoint", "spot"), "without --venue"),
+        (("kraken", "--endpoint", "nope"), "wanted spot, spot_v1, futures"),
+        (("kraken", "--rest", "ftp://x"), "http:// or https://"),
+        (("krakn",), "wanted kraken, or a file"),
+    ],
+)
+def test_a_contract_that_cannot_be_is_bad_usage(
+    arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(*arguments) == Exit.USAGE
+    assert said in capfd.readouterr().err
+
+
 def test_giving_up_is_status_1_after_all_lines_were_written(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

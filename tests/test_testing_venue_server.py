@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +28,12 @@ from heartline.testing import (
     VenueServer,
     write_capture,
 )
+from heartline.testing import process as kit_process
 from heartline.venue.classify import Classifier, Contract
 from heartline.venue.load import load
 from heartline.venue.reading import Update
 from heartline.venue.writer import Writer
-from loopback import crowding
+from loopback import crowding, until
 
 FIRST = [
     ("deribit", "main"),
@@ -44,6 +48,8 @@ FIRST = [
     ("bitmex", "main"),
     ("htx", "spot"),
 ]
+# `heartline.cli` has a function of the same name.
+venue_command = import_module("heartline.cli.venue")
 COMMAND = (sys.executable, "-m", "heartline")
 SECONDS = 10.0
 BOOK = "book.BTC-PERPETUAL.100ms"
@@ -214,9 +220,11 @@ def test_the_command_says_where_it_is_and_ends_at_once(tmp_path: Path) -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         url, told = line.strip().split("  ")
+        told, _, pid = told.rpartition(", by process ")
         assert told == f"{load('deribit').endpoint().product}: channels such as " + (
             f"{BOOK}, plays day.jsonl"
         )
+        assert int(pid) != process.pid
 
         async def listen() -> object:
             async with connect(url, compression=None) as link:
@@ -239,3 +247,41 @@ def test_the_command_says_where_it_is_and_ends_at_once(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+@in_loop
+async def test_the_command_outlives_a_frozen_venue_and_tells_of_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(venue_command, "ASK_EVERY", 0.01)
+    unanswered = 0
+    counts = VenueServer.counts
+
+    async def asked(server: VenueServer) -> dict[str, int]:
+        nonlocal unanswered
+        try:
+            return await counts(server)
+        except TimeoutError:
+            unanswered += 1
+            raise
+
+    monkeypatch.setattr(VenueServer, "counts", asked)
+    made = venue_command._serve("kucoin", 0, None, None, 0.0, ())
+    serving, said = asyncio.ensure_future(made), ""
+
+    def told() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return said.endswith("\n")
+
+    await until(told, "told", SECONDS)
+    found = re.search(r", by process (\d+); HTTP calls at (\S+)", said)
+    assert found is not None
+    assert found[2].startswith("http://127.0.0.1:")
+    monkeypatch.setattr(kit_process, "ANSWER_TIMEOUT", 0.02)
+    os.kill(int(found[1]), signal.SIGSTOP)
+    await until(lambda: unanswered > 2, "frozen", SECONDS)
+    assert not serving.done()
+    os.kill(int(found[1]), signal.SIGKILL)
+    with pytest.raises(ConnectionError, match="venue kucoin: its serving process has"):
+        await serving

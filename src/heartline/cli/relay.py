@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from heartline.cli.running import fail, run
+from heartline.cli.upstream import Endpoint, Rest, contract_at
 from heartline.cli.watch import checked_json, split_header
 from heartline.errors import UsageError
 from heartline.observe.redact import redact_url
@@ -66,6 +67,8 @@ def relay(
     header: _Header = None,
     bus: _Bus = None,
     name: _Name = None,
+    endpoint: Endpoint = None,
+    rest: Rest = None,
 ) -> None:
     """Keep one stream alive, and pass it on to local clients.
 
@@ -86,11 +89,14 @@ def relay(
         fail(str(error))
     sent = tuple(checked_json(text, at) for at, text in enumerate(send or (), 1))
     headers = dict(split_header(text) for text in header or ())
+    named, held = tuple(channels or ()), None
+    if endpoint is not None or rest is not None:
+        source, held = contract_at(source, venue, named, endpoint=endpoint, rest=rest)
     made = partial(
         Relay,
         source,
-        tuple(channels or ()),
-        venue=venue,
+        named,
+        venue=held or venue,
         host=host,
         port=port,
         on_open=sent,

@@ -64,7 +64,8 @@ def venue(
     """Serve as a venue would, on 127.0.0.1, until interrupted.
 
     It beats, demands and cuts as the venue's profile says, takes subscriptions, and
-    numbers and stamps its messages, which are made up.
+    numbers and stamps its messages, which are made up. It serves from a process of its
+    own, whose number it prints: `kill -STOP` freezes the venue, `kill -CONT` ends that.
     """
     made = partial(_serve, name, port, endpoint, capture, rate, tuple(channel or ()))
     run(made)
@@ -90,8 +91,14 @@ async def _serve(
     )
     async with server:
         print(f"{server.url}  {told(server, rate, capture)}", flush=True)
-        while True:  # until cancelled; raises if the serving process has died
-            await server.counts()
+        while True:  # until cancelled
+            try:
+                await server.counts()
+            except TimeoutError:
+                pass  # a frozen one lives, and may be thawed
+            except ConnectionError as gone:
+                ended = f"venue {name}: its serving process has ended"
+                raise ConnectionError(ended) from gone
             await asyncio.sleep(ASK_EVERY)
 
 
@@ -102,6 +109,8 @@ def told(server: VenueServer, rate: float, capture: Path | None) -> str:
     what = f"plays {capture.name}" if capture else f"{rate:g} messages a second"
     known = server.recorded or [form.example for form in forms]
     takes = f"channels such as {known[0]}" if known else "no channels"
-    calls = endpoint.bootstrap is not None and endpoint.bootstrap.http is not None
-    token = f"; its token call is at {server.http_url}" if calls else ""
-    return f"{endpoint.product}: {takes}, {what}{token}"
+    token = endpoint.bootstrap is not None and endpoint.bootstrap.http is not None
+    rules = endpoint.sequence.rules if endpoint.sequence else ()
+    books = any(rule.recover is not None and rule.recover.url for rule in rules)
+    calls = f"; HTTP calls at {server.http_url}" if token or books else ""
+    return f"{endpoint.product}: {takes}, {what}, by process {server.pid}{calls}"

@@ -20,6 +20,7 @@ import heartline
 from heartline.cli.aside import Aside, write_all
 from heartline.cli.lines import encode
 from heartline.cli.running import STDOUT, fail, leave_stdout, run
+from heartline.cli.upstream import Endpoint, Rest, contract_at
 from heartline.core.subscriptions import Freshness
 from heartline.observe.redact import redact_url
 from heartline.ui.view import WatchView
@@ -36,7 +37,7 @@ class Wish:
 
     url: str
     channels: tuple[str, ...] = ()
-    venue: str | None = None
+    venue: heartline.Venue | str | None = None
     send: tuple[str, ...] = ()
     seconds: float | None = None
     lines: bool = False
@@ -122,6 +123,8 @@ def watch(
     proxy: _Proxy = None,
     fresh: _Fresh = None,
     metrics_port: _MetricsPort = None,
+    endpoint: Endpoint = None,
+    rest: Rest = None,
 ) -> None:
     """Watch a stream: whether it is live, and if not, since when and why.
 
@@ -129,10 +132,14 @@ def watch(
     `b64` if it is binary; `received_at` is monotonic seconds, `utc` the same by the
     wall clock. Ends with status 0 when the reader of its output goes away.
     """
+    names, held = tuple(channels or ()), None
+    if endpoint is not None or rest is not None:
+        url, held = contract_at(url, venue, names, endpoint=endpoint, rest=rest)
+        names = ()
     wish = Wish(
         url=url,
-        channels=tuple(channels or ()),
-        venue=venue,
+        channels=names,
+        venue=held or venue,
         send=tuple(checked_json(text, at) for at, text in enumerate(send or (), 1)),
         seconds=_positive(seconds, "--for"),
         lines=json or not sys.stdout.isatty(),

@@ -9,6 +9,7 @@ A file of the user's is held to the same rules as those that ship.
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -41,7 +42,9 @@ def load(name_or_path: str) -> Profile:
     if _is_toml(name_or_path) or "/" in name_or_path:
         return _load(Path(name_or_path), name_or_path)
     if name_or_path not in names():
-        wanted = f"a file such as ./mine.toml, or one of {', '.join(names())}"
+        near = get_close_matches(name_or_path.lower(), names(), n=1)
+        meant = f"{near[0]}, or " if near else ""
+        wanted = f"{meant}a file such as ./mine.toml, or one of {', '.join(names())}"
         raise UsageError("venue", wanted=wanted, got=name_or_path)
     file = f"{name_or_path}.toml"
     return _load(_shipped() / file, file)
