@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from heartline.core.adaptive import PROBE_TIMEOUT_CAP
+from heartline.core.adaptive import PROBE_TIMEOUT_CAP, Arrivals
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness, PathClock
 from heartline.core.events import (
@@ -49,6 +49,34 @@ def test_a_round_trip_that_the_kernel_has_not_measured_sets_no_timeout() -> None
     assert path.timeout == pytest.approx(0.030)
     path.observe(unmeasured, now=2.0)
     assert path.timeout == pytest.approx(0.030)
+
+
+def test_a_longer_timeout_waits_for_a_silence_that_begins_after_it_was_learned() -> (
+    None
+):
+    path = PathClock(Liveness(), kernel=kernel(), now=0.0)
+    slower = {"round_trip": 0.080, "min_round_trip": 0.080}
+    for now in (5.0, 5.5, 6.0):
+        path.observe(kernel(heard_age=now, **slower), now=now)
+        assert path.timeout == pytest.approx(0.030)
+        assert path.learning
+    path.observe(kernel(segments_in=2, heard_age=0.5, **slower), now=7.0)
+    path.observe(kernel(segments_in=2, heard_age=1.0, **slower), now=7.5)
+    assert path.timeout == pytest.approx(0.090)
+    assert not path.learning
+    # A shorter one holds at once: nobody was promised more.
+    path.observe(kernel(segments_in=2, heard_age=1.5), now=8.0)
+    assert path.timeout == pytest.approx(0.030)
+
+
+def test_gaps_of_a_tenth_of_a_second_are_the_shortest_that_are_learned() -> None:
+    arrivals, now = Arrivals(now=0.0), 0.0
+    for _ in range(200):
+        now += 0.1
+        arrivals.count()
+        arrivals.learn(0.1, now=now)
+    rare = arrivals.rare_silence(per_minute=1.0, now=now)
+    assert rare == pytest.approx(0.1 * 2.0**0.25)
 
 
 def test_a_flowing_link_is_looked_at_every_5_seconds_however_late_it_is_due() -> None:
@@ -109,6 +137,14 @@ def test_a_channel_is_allowed_4_of_its_silences_and_of_a_young_history_more() ->
     assert watched(0.1).allowed(policy, now=600.0) == 2.0
     assert watched(*[5.0] * 6).allowed(policy, now=600.0) == pytest.approx(30.0)
     assert watched(*[5.01] * 6).allowed(policy, now=600.0) is None
+
+
+def test_a_silence_that_ended_leaves_nothing_that_the_next_is_judged_by() -> None:
+    for silences, alert in ((1, 0.5), (ALIKE + 1, 1.0)):
+        one = watched(*[1.0] * silences)
+        one.outcome, one.needed = Outcome.QUIET, 7.0
+        one.calm_down()
+        assert (one.outcome, one.needed, one.alert) == (Outcome.LIVE, 0.0, alert)
 
 
 def test_siblings_that_hardly_speak_bear_witness_with_20_messages() -> None:

@@ -27,7 +27,7 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence
 from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.gaps import Ledger
-from heartline.core.items import Cause, Phase
+from heartline.core.items import Cause, Phase, Where
 from heartline.core.neighbours import DialBudget, Neighbours
 from heartline.core.orderbook import Order, OrderBook, Recipe
 from heartline.core.rollover import Lifetime, Plan, Rollover
@@ -126,8 +126,18 @@ def test_a_doubt_of_a_link_that_ended_by_a_word_counts_no_more(how: str) -> None
             seen = Evidence(kernel(heard_age=now - 10.0))
             lost = first.handle(Tick(1, seen), now=now)
         [told] = [each for each in lost if isinstance(each, Lost)]
-        assert told.cause is Cause.PATH_DEAD
+        assert (told.cause, told.where) == (Cause.PATH_DEAD, Where.LOCAL)
     assert neighbours.shared(1, now=now) is (how == "path")
+
+
+def test_a_path_that_dies_alone_is_not_our_own() -> None:
+    neighbours, [first, _], now = silent_pair(together=False)
+    while first.phase is Phase.OPEN:
+        now = first.deadline
+        lost = first.handle(Tick(1, Evidence(kernel(heard_age=now - 10.0))), now=now)
+    [told] = [each for each in lost if isinstance(each, Lost)]
+    assert (told.cause, told.where) == (Cause.PATH_DEAD, Where.BOTH)
+    assert not neighbours.shared(0, now=now)
 
 
 # --- time that was not ours -----------------------------------------------------------
