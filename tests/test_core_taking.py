@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Hashable
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ SAID = st.builds(
     first=NUMBERS,
     ahead=st.sampled_from([None, 1, 1, 1, 1, 0, 2, -1]),
     anew=st.sampled_from([False, False, False, False, True]),
-    after=st.sampled_from([0.0, 0.1, 0.1, 3.0]),
+    after=st.sampled_from([0.0, 0.1, 0.1, 0.125, 0.15, 3.0, 1000.0]),
 )
 
 
@@ -76,6 +77,8 @@ def known(feed: Feed, line: figures.Line, key: Hashable) -> list[Any]:
     found += [feed.deadline, feed.malformed, sorted(feed.troubles)]
     if watched is not None:
         found += [watched.data_at, watched.count, watched.all_at, watched.alert]
+        found += [watched.longest, watched.alike, watched.window_at, watched.outcome]
+        found += [watched.needed, watched.awaits_first, watched.pace.value]
     if tracker is not None:
         found += [tracker.last(key), tracker.holes(key), tracker.unread]
     return found
@@ -135,6 +138,69 @@ def test_what_is_in_order_is_not_looked_at_any_further(
     feed.take(line, "b", 50, None, None, True, 0.6)
     feed.take(line, "b", 50, None, None, False, 2.0)
     assert looked == [line, line, line]
+
+
+def test_a_silence_that_only_teaches_is_learned_and_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if figures.Taking is figures.PureTaking:
+        pytest.skip("the pure twin looks at all")
+    looked: list[object] = []
+    monkeypatch.setattr(Feed, "_take", lambda self, line, *_: looked.append(line))
+    feed = opened()
+    line = feed.line("b", None, now=0.0)
+    line.is_live = True
+    watched = line.watched
+    assert watched is not None
+    watched.awaits_first = False
+    for at in (1.0, 4.0, 6.0, 9.0):
+        feed.take(line, "b", None, None, None, False, at)
+    assert not looked
+    assert (watched.longest, watched.alike, watched.alert) == (3.0, 2, 1.5)
+    assert watched.count == 4
+    # What began before an excuse teaches nothing.
+    feed.excuse(now=10.0)
+    feed.take(line, "b", None, None, None, False, 11.0)
+    assert looked == [line]
+    assert watched.count == 4
+
+
+def test_a_run_that_is_replaced_is_no_longer_followed() -> None:
+    feed = opened()
+    line = feed.line(None, 0, now=0.0)
+    tracker = line.tracker
+    assert tracker is not None
+    for number in (1, 2, 3):
+        assert not feed.take(line, "k", number, None, None, False, 0.0)
+    tracker.restore("k", 8)
+    assert feed.take(line, "k", 9, None, None, False, 0.0) is None
+    tracker.forget("k")
+    assert feed.take(line, "k", 50, None, None, False, 0.0) is None
+    other = feed.line("b", 0, now=0.0)
+    feed.take(other, "k", 51, None, None, False, 0.0)
+    assert feed.take(line, "k", 52, None, None, False, 0.0) is None
+    tracker.begin()
+    assert tracker.last("k") is None
+    assert feed.take(line, "k", 5, None, None, False, 0.0) is None
+    assert tracker.last("k") == 5
+
+
+def test_numbers_outlive_the_line_that_kept_them() -> None:
+    feed = opened()
+    line = feed.line("b", 0, now=0.0)
+    line.is_live = True
+    assert line.tracker is not None
+    assert line.watched is not None
+    line.tracker.feed("b", 1)
+    line.watched.alert = 1.0
+    for number in (2, 3):
+        assert feed.take(line, "b", number, None, None, False, 0.25) is None
+    account, watched, tracker = line.account, line.watched, line.tracker
+    feed.unwant("b", now=1.0)
+    del line
+    gc.collect()
+    assert (account.received, watched.count, watched.data_at) == (2, 2, 0.25)
+    assert tracker.last("b") == 3
 
 
 @given(st.integers(-(2**70), 2**70))

@@ -182,7 +182,8 @@ class Conversation:
                 continue
             source = reading.source
             line: Line = source.line or self.line(source, now)
-            if passes := line.restore is None:
+            usual = passes = line.is_usual
+            if passes or (passes := line.restore is None):
                 told = take(
                     line,
                     reading.track,
@@ -194,15 +195,17 @@ class Conversation:
                 )
                 if told is not None:
                     self._owner.obey(told, items)
-            if line.proof is not None:
+                    usual = line.is_usual
+            if not usual and line.proof is not None:
                 self.prove(line, reading, each, items, now)
             if reading.links or reading.rest:
                 self.count_rest(reading, items, now)
                 self.count_links(reading, items, now)
+                usual = line.is_usual
             if note is not None:
                 note(reading, each, self.dated)
             message = Message(each, now, source.channel, epoch, age)
-            if line.restore is None:
+            if usual or line.restore is None:
                 append(message)
             else:
                 self.keep(line, reading, message, items, counted=passes, now=now)

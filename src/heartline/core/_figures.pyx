@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, binding=False
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False, cdivision=True
 """`figures` once more, compiled: what each is, and why, stands there.
 
 Numbers lie in their objects, not beside them, and a message in order changes them
@@ -15,6 +15,7 @@ line is, and that is enough.
 cimport cython
 from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport PyObject
+from libc.math cimport INFINITY, pow
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
@@ -26,6 +27,9 @@ cdef enum:
     MONOTONIC = 3
     UNNUMBERED = 4
 
+cdef enum:
+    ALIKE = 5
+
 cdef struct Spoken:
     double alert, data_at
     long long count, all_at
@@ -33,6 +37,39 @@ cdef struct Spoken:
 
 cdef class Total:
     cdef public long long total
+    cdef public double excused_at, memory
+    cdef public object calm
+
+    def __init__(self):
+        self.excused_at = -INFINITY
+        self.memory = INFINITY
+
+
+cdef class Pace:
+    cdef public double value
+    cdef double _began_at, _at
+    cdef long long _count
+
+    def __init__(self, *, double now):
+        self._began_at = self._at = now
+
+    def learn(self, long long count, *, double half_life, double now):
+        _learn_pace(self, count, half_life, now)
+
+
+cdef void _learn_pace(Pace pace, long long count, double half_life, double now):
+    cdef double span = now - pace._at
+    cdef double weight, forgotten, newest
+    if span < 0.1:
+        return
+    newest = <double> (count - pace._count) / span
+    weight = span / (now - pace._began_at)
+    forgotten = 1.0 - pow(2.0, -span / half_life)
+    if forgotten > weight:
+        weight = forgotten
+    pace.value += weight * (newest - pace.value)
+    pace._at = now
+    pace._count = count
 
 
 @cython.no_gc_clear
@@ -41,6 +78,11 @@ cdef class Voice:
     cdef Spoken *_spoken
     cdef Line _host
     cdef Total _heard
+    cdef public object outcome
+    cdef public Pace pace
+    cdef public double longest, needed, window_at
+    cdef public long long alike
+    cdef public bint awaits_first
 
     def __cinit__(self):
         self._spoken = &self._own
@@ -155,18 +197,20 @@ cdef class Line:
     cdef Spoken _spoken
     cdef long long _received, _last
     cdef bint _speaks, _counts, _follows
-    """Whether the numbers of `_watched`, `_account` and of a run are here."""
+    """Whether the numbers of `_watched`, `account` and of a run are here."""
     cdef public bint is_live
+    cdef readonly bint is_usual
+    cdef public bint wounded
     cdef readonly object name
-    cdef readonly Tally account
     cdef Voice _watched
     cdef Runs _tracker
     cdef Total _heard
     cdef object _track
     """Whose run it is that is here."""
-    cdef public object restore, proof
-    cdef public bint wounded, resubscribe, reconnect
+    cdef readonly Tally account
+    cdef object _restore, _proof
     cdef Run _run
+    cdef public bint resubscribe, reconnect
 
     def __init__(self, name, account, tracker, *, terms=None, double now):
         self.name = name
@@ -175,7 +219,25 @@ cdef class Line:
         self.resubscribe = terms is not None and terms.resubscribe
         self.reconnect = terms is not None and terms.reconnect
         self.at = now
-        self.wounded = True
+        self.wounded = self.is_usual = True
+
+    @property
+    def restore(self):
+        return self._restore
+
+    @restore.setter
+    def restore(self, restore):
+        self._restore = restore
+        self.is_usual = restore is None and self._proof is None
+
+    @property
+    def proof(self):
+        return self._proof
+
+    @proof.setter
+    def proof(self, proof):
+        self._proof = proof
+        self.is_usual = proof is None and self._restore is None
 
     @property
     def tracker(self):
@@ -260,6 +322,33 @@ cdef bint _number(object value, long long *number):
     return not overflow
 
 
+cdef bint _is_a_lesson(Voice voice, double silence, double now):
+    """Whether the end of a long silence changes nothing but what is learned of it."""
+    cdef Total heard = voice._heard
+    return (
+        voice.outcome is not None
+        and voice.outcome is heard.calm
+        and voice.pace is not None
+        and not voice.awaits_first
+        and now - silence >= heard.excused_at
+        and now - voice.window_at < heard.memory
+    )
+
+
+cdef void _learn(Voice voice, double silence, double now):
+    """`Watched.learn` and `Watched.calm_down` once more, where nothing is forgotten."""
+    _learn_pace(voice.pace, voice._spoken.count, voice._heard.memory, now)
+    if silence > voice.longest:
+        voice.alike = voice.alike + 1 if 1.5 * voice.longest >= silence else 0
+        voice.longest = silence
+    elif 2 * silence >= voice.longest:
+        voice.alike += 1
+    voice.needed = 0.0
+    voice._spoken.alert = voice.longest
+    if voice.alike < ALIKE:
+        voice._spoken.alert = voice.longest / 2
+
+
 cdef class Taking:
     cdef object _otherwise
 
@@ -270,7 +359,8 @@ cdef class Taking:
         self, Line line not None, track, last, prev, first, anew, double now
     ):
         cdef long long number = 0, other = 0
-        cdef bint is_numbered = False
+        cdef bint is_numbered = False, is_long = False
+        cdef double silence = 0
         cdef bint good = anew is False
         cdef int way
         if line._watched is None:
@@ -280,7 +370,9 @@ cdef class Taking:
         elif good:
             if not line._speaks:
                 _bring_voice(line)
-            good = not now - line._spoken.data_at > line._spoken.alert
+            silence = now - line._spoken.data_at
+            is_long = silence > line._spoken.alert
+            good = not is_long or _is_a_lesson(line._watched, silence, now)
         if good and last is not None and line._tracker is not None:
             way = line._tracker.good
             if way != UNNUMBERED:
@@ -311,4 +403,6 @@ cdef class Taking:
             line._spoken.count += 1
             line._heard.total += 1
             line._spoken.all_at = line._heard.total
+        if is_long:
+            _learn(line._watched, silence, now)
         return None

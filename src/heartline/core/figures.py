@@ -9,6 +9,7 @@ not: the same in every result. Compiled, the numbers of a channel lie together, 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from heartline.compiled import compiled
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from .feed_terms import Numbered
     from .gaps import Account
     from .holes import Holes
+    from .pace import Pace
     from .proving import Proof
     from .restore import Restore
     from .restoring import FeedOutput
     from .tracker import Tracker
-    from .watched import Watched
+    from .watched import Outcome, Watched
 
 STEP: Final = 1
 CHAIN: Final = 2
@@ -31,24 +33,52 @@ UNNUMBERED: Final = 4
 
 
 class PureTotal:
-    """A count that many share."""
+    """What all channels said, as many share it; and when a silence teaches something.
 
-    __slots__ = ("total",)
+    One that began at `excused_at` or later does, while its channel is `calm`; what is
+    older than `memory` is forgotten by it.
+    """
+
+    __slots__ = ("calm", "excused_at", "memory", "total")
 
     def __init__(self) -> None:
         self.total = 0
+        self.excused_at = -inf
+        self.memory = inf
+        self.calm: Outcome | None = None
 
 
 class PureVoice:
-    """When a channel spoke, and how often; see `watched.Watched`."""
+    """When a channel spoke, how often, and the silences between; see
+    `watched.Watched`."""
 
-    __slots__ = ("alert", "all_at", "count", "data_at", "heard")
+    __slots__ = (
+        "alert",
+        "alike",
+        "all_at",
+        "awaits_first",
+        "count",
+        "data_at",
+        "heard",
+        "longest",
+        "needed",
+        "outcome",
+        "pace",
+        "window_at",
+    )
 
     alert: float
+    alike: int
     all_at: int
+    awaits_first: bool
     count: int
     data_at: float
     heard: Total
+    longest: float
+    needed: float
+    outcome: Outcome
+    pace: Pace
+    window_at: float
 
 
 class PureTally:
@@ -96,13 +126,14 @@ class PureLine:
     """One channel under one rule, as its messages are read."""
 
     __slots__ = (
+        "_proof",
+        "_restore",
         "account",
         "at",
         "is_live",
+        "is_usual",
         "name",
-        "proof",
         "reconnect",
-        "restore",
         "resubscribe",
         "tracker",
         "watched",
@@ -126,15 +157,35 @@ class PureLine:
         self.reconnect = terms is not None and terms.reconnect
         self.at = now
         """When its last message was read."""
-        self.restore: Restore | None = None
-        """Who takes its messages while its state is not known."""
+        self._restore: Restore | None = None
+        self._proof: Proof | None = None
+        self.is_usual = True
+        """Whether its messages are taken, and no more: it has neither of these two."""
         self.watched: Watched | None = None
         """Whose silence its messages end; None if that is to be looked up."""
-        self.proof: Proof | None = None
-        """Its book, where the venue proves it by checksums."""
         self.is_live = False
         self.wounded = True
         """A gap or an outage may be open that a snapshot would close."""
+
+    @property
+    def restore(self) -> Restore | None:
+        """Who takes its messages while its state is not known."""
+        return self._restore
+
+    @restore.setter
+    def restore(self, restore: Restore | None) -> None:
+        self._restore = restore
+        self.is_usual = restore is None and self._proof is None
+
+    @property
+    def proof(self) -> Proof | None:
+        """Its book, where the venue proves it by checksums."""
+        return self._proof
+
+    @proof.setter
+    def proof(self, proof: Proof | None) -> None:
+        self._proof = proof
+        self.is_usual = proof is None and self._restore is None
 
 
 class Take(Protocol):

@@ -41,13 +41,12 @@ class ChannelWatch:
         self.strays = 0
         """Messages of channels that are not watched."""
         self._heard = Total()
+        self._heard.calm, self._heard.memory = Outcome.LIVE, self.policy.memory
         self._watched: dict[str, Watched] = {}
         self._agenda: list[tuple[float, int, Watched]] = []
         self._turn = 0
         self._looked_at = -inf
         self._excuses = Excuses()
-        self._excused_at = -inf
-        """When the last of them ended: silences that began before teach nothing."""
         self._opened_total = 0
         self._usual = Pace(now=now)
         self._recent = Pace(now=now)
@@ -84,7 +83,7 @@ class ChannelWatch:
             watched.awaits_first = False
             if watched.since_at == -inf:
                 watched.since_at = now
-        elif now - silence >= self._excused_at:
+        elif now - silence >= self._heard.excused_at:
             forgets = watched.learn(self.policy, silence, now=now)
         watched.calm_down()
         if forgets or outcome is Outcome.STALLED:
@@ -119,7 +118,7 @@ class ChannelWatch:
         deaf for ever. Without `lag` it is all of the silence.
         """
         self._excuses.add(lag=lag, now=now)
-        self._excused_at = now
+        self._heard.excused_at = now
         if lag == inf:
             self._opened_total = self.total
 

@@ -93,20 +93,13 @@ class Watched(Voice):
     """One channel; a few numbers."""
 
     __slots__ = (
-        "alike",
-        "awaits_first",
         "contract",
         "former",
         "former_alike",
         "granted",
-        "longest",
         "name",
-        "needed",
-        "outcome",
-        "pace",
         "since_at",
         "turn",
-        "window_at",
     )
 
     def __init__(self, name: str, contract: Freshness | None, *, now: float) -> None:
