@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from heartline.core.adaptive import PROBE_TIMEOUT_CAP, Arrivals
 from heartline.core.contracts import Freshness
-from heartline.core.detector import Liveness, PathClock
+from heartline.core.detector import Ladder, Liveness, PathClock
 from heartline.core.events import (
     ChannelStalled,
     ConditionEnded,
@@ -34,6 +34,7 @@ from heartline.core.offset import DRIFT, STEP_AFTER, ClockOffset
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Numbering, Reset, Rule
+from heartline.core.timers import Timers
 from heartline.core.watched import ALIKE, Outcome, Watched, Watching
 from scripted_link import HEARD, alive, kernel, quiet
 from test_core_told import BEGAN, Stream
@@ -67,6 +68,16 @@ def test_a_longer_timeout_waits_for_a_silence_that_begins_after_it_was_learned()
     # A shorter one holds at once: nobody was promised more.
     path.observe(kernel(segments_in=2, heard_age=1.5), now=8.0)
     assert path.timeout == pytest.approx(0.030)
+
+
+def test_a_doubt_of_the_path_begins_from_what_the_kernel_shows_then() -> None:
+    seen = kernel(segments_in=7, total_retransmits=5, retransmits=2)
+    path = PathClock(Liveness(), kernel=seen, now=0.0)
+    path.doubt(now=3.0)
+    begun = Ladder(began_at=3.0, segments=7, retransmits=5, timeouts=2)
+    assert path.ladder == begun
+    path.doubt(now=4.0)
+    assert path.ladder == begun
 
 
 def test_gaps_of_a_tenth_of_a_second_are_the_shortest_that_are_learned() -> None:
@@ -473,3 +484,39 @@ def test_no_frame_goes_untold_while_something_of_a_stall_is_unproven() -> None:
     assert world.link.lull(now=world.now) == 0.0
     lateness.unproven_since = None
     assert world.link.lull(now=world.now) > 0.0
+
+
+# --- timers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_of_many_timers_is_found_however_often_they_are_moved(
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    timers, model, now = Timers[int](), dict[int, tuple[float, int]](), 0.0
+    for turn in range(3000):
+        key = dice.randrange(12)
+        match dice.choice(("set", "set", "set", "cancel", "pop", "clear")):
+            case "set":
+                # Later and later: what was moved lies on top when its time has come.
+                due_at = now + dice.choice((1.0, 5.0, 50.0)) + dice.random()
+                timers.set(key, due_at)
+                model[key] = due_at, turn
+                assert len(timers._heap) <= 2 * len(model) + 64
+            case "cancel":
+                timers.cancel(key)
+                model.pop(key, None)
+            case "clear" if dice.random() < 0.02:
+                timers.clear()
+                model.clear()
+            case _:
+                now += dice.random() / 5
+                first = min(model, key=lambda each: model[each], default=None)
+                if first is None or model[first][0] > now:
+                    first = None
+                else:
+                    del model[first]
+                assert timers.pop(now=now) == first
+        assert timers.next_at == min(model.values(), default=(inf, 0))[0]
+        assert len(timers) == len(model)

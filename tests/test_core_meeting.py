@@ -231,7 +231,9 @@ def test_what_met_is_looked_for_seldom() -> None:
 
 
 def test_a_flood_is_held_in_bounds_and_said_not_to_be_whole() -> None:
+    assert (MOST_HELD, MOST_HELD_BYTES) == (32_768, 67_108_864)
     meeting = Meeting[int](overlap=OVERLAP, now=0.0)
+    assert (meeting._old.maxlen, meeting._new.maxlen) == (65_536, 32_768)
     for n in range(MOST_HELD + 1):
         meeting.old(n, now=n / 4000)
         meeting.new(n, n, now=n / 4000)
@@ -245,3 +247,23 @@ def test_large_messages_are_held_in_bounds_too() -> None:
     for n in range(90):
         meeting.new(n, n, size_bytes=MOST_HELD_BYTES // 80, now=n / 10)
     assert meeting.take_over(now=OVERLAP) == (list(range(10, 90)), False)
+
+
+@pytest.mark.parametrize("twice", ["neither", "old", "new"])
+def test_what_a_link_brought_twice_does_not_tell_messages_apart_one_by_one(
+    twice: str,
+) -> None:
+    meeting = Meeting[int](overlap=OVERLAP, now=0.0)
+    order = [5, 3, 1, 4, 2, 6, 0]
+    for step in range(100):
+        now = step / 10
+        mark = 7 * (step // 7) + order[step % 7]
+        if step == 97 and twice != "neither":
+            mark = 7 * (step // 7) + order[step % 7 - 1]
+        other = 7 * (step // 7) + order[-1 - step % 7]
+        old, new = (mark, other) if twice != "new" else (other, mark)
+        meeting.old(old, now=now)
+        meeting.new(new, new, now=now)
+    met = meeting.met(now=9.9)
+    assert (met is not None) is (twice == "neither")
+    assert met is None or met.unique

@@ -766,3 +766,14 @@ def test_a_state_that_waits_for_its_channel_is_fetched_when_a_link_takes_over() 
     _, told = overlap.take_over(now=book.now)
     [call] = [each for each in told if isinstance(each, Fetch)]
     assert (call.epoch, call.channel) == (2, "a")
+
+
+def test_a_message_that_waits_counts_once_unless_it_is_in_the_ledger_already() -> None:
+    book = Book()
+    book.begin()
+    line = book.feed.line("a", 0, now=book.now)
+    message = Message("5", book.now, "a", 1)
+    assert book.feed.keep(line, message, Numbers("a", 5), now=book.now) is not None
+    assert line.restore is not None
+    assert [each.counted for each in line.restore.kept] == [False]
+    assert book.feed.watch.messages("a") == 1
