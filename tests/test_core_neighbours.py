@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartline.core import neighbours
+from heartline.core.events import Start, Stop
+from heartline.core.items import Phase
 from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
-from heartline.core.terms import Dialling
+from heartline.core.session import Session
+from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
 
 TICK = 1 / 1024
@@ -148,6 +151,52 @@ def test_hosts_with_a_full_bucket_are_forgotten_first() -> None:
     shared.reserve("new:443", now=5.0)
     assert set(shared._free_at) == {"host0:443", "new:443"}
     assert shared.reserve("host0:443", now=5.0) == 7.0
+
+
+@given(
+    budget=budgets,
+    asked=st.lists(st.tuples(pauses, st.booleans()), min_size=1, max_size=60),
+)
+def test_dials_given_back_are_made_by_others_and_no_window_holds_more(
+    budget: DialBudget, asked: list[tuple[int, bool]]
+) -> None:
+    shared, now = Neighbours(budget=budget), 1000.0
+    made: list[float] = []
+    for pause, leaves in asked:
+        now += pause * TICK
+        dials_at = now + shared.reserve("a", now=now)
+        if leaves and dials_at > now:
+            shared.give_back("a", dials_at)
+        else:
+            made.append(dials_at)
+    made.sort()
+    for first in range(len(made)):
+        for last in range(first, len(made)):
+            room = budget.burst + (made[last] - made[first]) / budget.every
+            assert last - first + 1 <= room + 1e-6
+
+
+def test_streams_that_end_before_they_dial_put_nobody_off() -> None:
+    shared = Neighbours()
+    for who in range(100):
+        session = Session(Terms(host="a"), draw=lambda: 0.5, neighbours=shared, who=who)
+        session.handle(Start(), now=10.0)
+        session.handle(Stop(), now=10.0)
+        assert session.phase is Phase.CLOSED
+    # Ten were let go at once; the eleventh dial was never made.
+    assert shared.reserve("a", now=10.0) == 1.0
+    assert shared.reserve("a", now=10.0) == 2.0
+
+
+def test_what_was_given_back_and_is_past_is_nobodys() -> None:
+    shared = Neighbours(budget=DialBudget(every=2.0, burst=1))
+    assert [shared.reserve("a", now=0.0) for _ in range(3)] == [0.0, 2.0, 4.0]
+    shared.give_back("a", 2.0)
+    shared.give_back("a", 4.0)
+    assert shared.reserve("a", now=3.0) == 1.0
+    assert shared.reserve("a", now=3.0) == 3.0
+    shared.give_back("b", 4.0)
+    assert shared.reserve("b", now=3.0) == 0.0
 
 
 # --- doubts that are shared -------------------------------------------------------

@@ -10,7 +10,7 @@ from .terms import Dialling
 class Neighbour:
     """The place of session `who`, which dials `host`."""
 
-    __slots__ = ("_all", "_budget", "_doubts", "_host", "_who")
+    __slots__ = ("_all", "_budget", "_dials_at", "_doubts", "_host", "_who")
 
     def __init__(
         self, neighbours: Neighbours, dialling: Dialling, *, who: int, host: str
@@ -19,12 +19,21 @@ class Neighbour:
         self._budget = dialling.budget
         self._who = who
         self._host = host
+        self._dials_at = 0.0
         self._doubts = False
         """Whether they were told of a doubt that has not been taken back."""
 
     def reserve(self, now: float) -> float:
         """Take the next dial of the host; seconds to wait for it."""
-        return self._all.reserve(self._host, budget=self._budget, now=now)
+        wait = self._all.reserve(self._host, budget=self._budget, now=now)
+        self._dials_at = now + wait
+        return wait
+
+    def leave(self, *, unspent: bool) -> None:
+        """The session has ended; `unspent`: the dial it took last was not made."""
+        self.clear()
+        if unspent:
+            self._all.give_back(self._host, self._dials_at)
 
     def tell(self, link: Link) -> None:
         """Let the other sessions know of a doubt, and of its end."""

@@ -7,6 +7,7 @@ of dials, so that a venue's restart is not answered by a storm.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from math import inf
 
@@ -41,6 +42,8 @@ class Neighbours:
     _oldest_at: float = inf
     """No doubt that is remembered is older."""
     _free_at: dict[str, float] = field(default_factory=dict[str, float])
+    _returned: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """When the dials of a host were to be made that were given back, in order."""
 
     def doubt(self, who: int, host: str, *, now: float) -> None:
         """Link `who` to `host` heard nothing and began to probe at `now`."""
@@ -88,6 +91,10 @@ class Neighbours:
         Zero while the bucket has tokens. Every call takes one, so a waiting session
         must not call again for the same dial. `budget` is the caller's own, if any.
         """
+        returned = self._returned.get(host, [])
+        del returned[: bisect_left(returned, now)]
+        if returned:
+            return returned.pop(0) - now
         budget = budget or self.budget
         full_at = now - budget.every * (budget.burst - 1)
         free_at = max(self._free_at.get(host, full_at), full_at)
@@ -96,6 +103,14 @@ class Neighbours:
         self._free_at[host] = free_at + budget.every
         return max(0.0, free_at - now)
 
+    def give_back(self, host: str, dials_at: float) -> None:
+        """A dial that was to be made then will not be: another may be in its place.
+
+        Else those who ask and leave would put off all who come after them, for ever.
+        """
+        if host in self._free_at:
+            insort(self._returned.setdefault(host, []), dials_at)
+
     def _forget(self, now: float) -> None:
         """Hosts whose bucket is full again need no memory; the oldest goes besides."""
         for host, at in list(self._free_at.items()):
@@ -103,3 +118,4 @@ class Neighbours:
                 del self._free_at[host]
         if len(self._free_at) >= MOST_REMEMBERED:
             del self._free_at[min(self._free_at, key=lambda host: self._free_at[host])]
+        self._returned = {h: r for h, r in self._returned.items() if h in self._free_at}

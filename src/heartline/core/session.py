@@ -317,7 +317,7 @@ class Session:
 
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
-        self._neighbour.clear()
+        self._neighbour.leave(unspent=self._dial_paid)
         self.retry_at = self._attempt = None
         return event
 
