@@ -409,6 +409,26 @@ def test_an_alarm_is_put_off_for_data_that_was_read_but_not_for_other_frames(
     assert rig.world.armed == [102.0]
 
 
+def test_a_read_between_a_deadline_and_its_alarm_puts_it_off(rig: Rig) -> None:
+    rig.machine.deadline = 101.0
+    hear(rig, 1)
+    rig.machine.put_off_to = 102.0
+    rig.world.now = 101.001
+    assert not hear(rig, 2), "nothing was read that could put it off"
+    rig.machine.deadline = 101.5
+    hear(rig, 2)
+    assert hear(rig, 2)
+    rig.world.now = 101.501
+    assert hear(rig, 2)
+    assert rig.machine.deadline == 102.0
+    rig.world.fire()
+    assert Tick not in [type(fact) for fact in rig.machine.facts]
+    rig.world.now = 102.001
+    rig.machine.put_off_to = -INF
+    assert not hear(rig, 2)
+    assert [frames for _, frames in told(rig)] == [1, 2, 2, 4, 2]
+
+
 @pytest.mark.parametrize("asleep", [0.0, 1.0])
 def test_no_alarm_is_put_off_after_a_suspend(rig: Rig, asleep: float) -> None:
     rig.machine.deadline = 101.0
