@@ -302,8 +302,8 @@ class Trial:
             if report[name]:
                 self.figures[name] = report[name]
         if (over := over_bound(report)) > 0:
-            # Not judged: the peer's proof comes late where a ping is lost, and lost
-            # again as it is resent, and no bound knows of a loss before it happens.
+            # Not judged: a ping that is lost, and a path that comes back, are excused
+            # for as long again, and no bound knows of a loss before it happens.
             self.figures["over_bound_s"] = over
         self.figures["memory_bytes"] = report["memory_bytes"]
 
