@@ -96,9 +96,10 @@ class HealedSilence:
             self._length, self._at = length, now
 
     def length(self, *, now: float) -> float:
-        if not self._length:
+        length = self._length
+        if not length:
             return 0.0
-        return self._length * pow(2.0, (self._at - now) / HEALED_HALF_LIFE)
+        return length * pow(2.0, (self._at - now) / HEALED_HALF_LIFE)
 
 
 class Arrivals:

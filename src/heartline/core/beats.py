@@ -21,6 +21,7 @@ class BeatClock:
         "_policy",
         "_silent_from",
         "_waits_from",
+        "declared",
         "sent",
         "unanswered_at",
     )
@@ -29,6 +30,7 @@ class BeatClock:
         self.sent = 0
         self.unanswered_at: float | None = None
         """When it was told that answers stay out though data flows."""
+        self.declared = beats is not None
         self._beats = beats
         self._policy = policy
         self._due_at = now + beats.every if beats else inf
@@ -38,10 +40,6 @@ class BeatClock:
         """The first beat since the last answer."""
         self._silent_from: float | None = None
         """The first beat since the last answer or the last data."""
-
-    @property
-    def declared(self) -> bool:
-        return self._beats is not None
 
     def send(self, *, data_at: float, now: float) -> bool:
         """Whether a beat is due; if so it counts as sent. It goes out by the clock."""
@@ -91,6 +89,8 @@ class BeatClock:
 
     def next_at(self, *, now: float) -> float:
         """When the next look is due."""
+        if not self.declared:
+            return inf
         due = self._due_at
         if self._waits_from is not None and self.unanswered_at is None:
             told_at = self._waits_from + self._policy.peer_idle

@@ -355,13 +355,13 @@ class Clocks:
 
     def next_at(self, *, now: float) -> float:
         """When the next look is due; may lie in the past."""
-        due = min(
-            self.ping_due(now=now),
-            self.suspect_at(now=now),
-            self.no_pong_due(),
-            self._path_next_at(now),
-            self._peer_next_at(now),
-        )
+        due, path_at = self.ping_due(now=now), self._path_next_at(now)
+        if path_at < due:
+            due = path_at
+        if self.pings:
+            due = min(due, self.no_pong_due())
+        if self.peer.wait is not None:
+            due = min(due, self.suspect_at(now=now), self._peer_next_at(now))
         if self.channel.contract is None or self.paused:
             return due
         return min(due, self.channel.next_at(proven=self.channel_proven, now=now))

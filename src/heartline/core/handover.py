@@ -58,7 +58,9 @@ class Handover:
 
     @property
     def deadline(self) -> float:
-        due = min(self.plan.deadline, self._leaves_by)
+        due = self.plan.deadline
+        if self._leaves_by < due:
+            due = self._leaves_by
         return due if self.successor is None else min(due, self.successor.deadline)
 
     @property

@@ -406,8 +406,8 @@ class Link:
 
     def _is_stale(self, now: float) -> bool:
         """Whether what is read at `now` has waited out a stall of our own."""
-        late = now - self.deadline > self.policy.stall_after
-        return late or self.lateness.stale_for(now=now) > 0
+        late, lateness = now - self.deadline > self.policy.stall_after, self.lateness
+        return late or (lateness.draining and lateness.stale_for(now=now) > 0)
 
     def _next_deadline(self, now: float) -> float:
         if self.found:
@@ -417,4 +417,4 @@ class Link:
         due = min(self.heartbeat.next_at(now=now), self.clocks.next_at(now=now))
         if not self.lateness.settled:
             due = min(due, self._ask_at(), self.lateness.tell_at)
-        return max(due, now + LEAST_STEP)
+        return due if due > (least := now + LEAST_STEP) else least

@@ -111,9 +111,12 @@ class PeerClock:
 
     def allowance(self, *, now: float) -> float:
         """Seconds a probe may stay unanswered, stretched by what has healed."""
-        policy = self.policy
+        # Written out, without max and min, like the rest that each look asks for.
+        policy, allowed = self.policy, 4 * self.healed.length(now=now)
         least = policy.peer_busy if self.busy else policy.peer_idle
-        return min(max(least, 4 * self.healed.length(now=now)), policy.peer_max)
+        if allowed < least:
+            allowed = least
+        return allowed if allowed < policy.peer_max else policy.peer_max
 
     def is_behind_backlog(self, kernel: Kernel | None) -> bool:
         """Whether a probe waits behind bytes of ours: then their progress matters."""
@@ -124,7 +127,9 @@ class PeerClock:
     def suspect_at(self, *, now: float) -> float:
         """When a wait becomes a doubt: half of what the peer is allowed."""
         assert self.wait is not None
-        began_at = max(self.wait.began_at, self.excused_until)
+        began_at, excused_until = self.wait.began_at, self.excused_until
+        if excused_until > began_at:
+            began_at = excused_until
         return began_at + self.allowance(now=now) / 2
 
     def ask_at(self, kernel: Kernel | None, *, now: float) -> float:
@@ -157,8 +162,9 @@ class PeerClock:
         wait = self.wait
         assert wait is not None
         allowance = self.allowance(now=now)
-        began_at = max(wait.began_at, self.excused_until)
-        moved_at = self._received_at
+        began_at, moved_at = wait.began_at, self._received_at
+        if self.excused_until > began_at:
+            began_at = self.excused_until
         if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
             moved_at = max(moved_at, self._acked_at)
         if moved_at <= began_at:

@@ -55,15 +55,12 @@ class Rest:
             or kernel.min_round_trip != seen.min_round_trip
         ):
             return None
-        due = _shared_at(now - kernel.heard_age + self.patience, now)
-        due = min(due, self.ask_at)
+        due = now - kernel.heard_age + self.patience
+        # The last shared instant up to then, or then itself once that one has passed:
+        # a look too early finds that nothing has run out, and costs no more.
+        shared = due - due % SHARED_EVERY
+        if shared > now:
+            due = shared
+        if self.ask_at < due:
+            due = self.ask_at
         return due if due > now else None
-
-
-def _shared_at(due: float, now: float) -> float:
-    """The last shared instant up to `due`; `due` itself once that one has passed.
-
-    A look too early finds that nothing has run out, and costs no more than another.
-    """
-    shared = due - due % SHARED_EVERY
-    return shared if shared > now else due

@@ -392,7 +392,7 @@ class Session:
                 due = self._step_by
             case Phase.IDLE | Phase.CLOSED:
                 return inf
-        return min(due, self.slow.due_at)
+        return due if due < (slow_at := self.slow.due_at) else slow_at
 
     # --- the link's facts, and what the stream knows beside it ---------------------
 

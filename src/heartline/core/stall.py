@@ -30,6 +30,7 @@ class Lateness:
         "_previous_at",
         "_told_at",
         "_untold",
+        "draining",
         "reads_old",
         "stalled_for",
         "unproven_since",
@@ -43,17 +44,14 @@ class Lateness:
         """What waited out a pause of ours tells nothing of the path as it is now."""
         self._handled_at = self._previous_at = now
         self._drains = 0
+        self.draining = False
+        """Whether the socket is to be read before anything is judged."""
         self._measured_from = now
         """Pings sent before waited out a stall or a pause of ours: no round trips."""
         self._accounted_at = -inf
         """Up to here, lateness has been noticed and made up for."""
         self._told_at = -inf
         self._untold = 0.0
-
-    @property
-    def draining(self) -> bool:
-        """Whether the socket is to be read before anything is judged."""
-        return self._drains > 0
 
     @property
     def settled(self) -> bool:
@@ -66,11 +64,14 @@ class Lateness:
 
     def fresh(self, lag: float, *, now: float) -> float:
         """What of a `lag` up to `now` was not noticed before, by another timer."""
-        return max(0.0, min(lag, now - self._accounted_at))
+        unnoticed = now - self._accounted_at
+        if lag < unnoticed:
+            unnoticed = lag
+        return unnoticed if unnoticed > 0.0 else 0.0
 
     def stall(self, lag: float, *, now: float) -> None:
         """Our loop was late by `lag`."""
-        self._drains = max(self._drains, 1)
+        self._drains, self.draining = max(self._drains, 1), True
         self._measured_from = self._accounted_at = now
         self._untold += lag
         if self.unproven_since is None:
@@ -87,9 +88,9 @@ class Lateness:
     def drain(self, *, unread: bool) -> bool:
         """Whether a punctual tick is to wait until the socket has been read."""
         if unread and self._drains < MOST_DRAINS:
-            self._drains += 1
+            self._drains, self.draining = self._drains + 1, True
             return True
-        self._drains = 0
+        self._drains, self.draining = 0, False
         self.reads_old = False
         return False
 

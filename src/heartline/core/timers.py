@@ -16,7 +16,7 @@ class Timers(Generic[K]):
     __slots__ = ("_due", "_heap", "_turn")
 
     def __init__(self) -> None:
-        self._due: dict[K, tuple[float, int]] = {}
+        self._due: dict[K, tuple[float, int, K]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._turn = 0
 
@@ -26,11 +26,11 @@ class Timers(Generic[K]):
     def set(self, key: K, due_at: float) -> None:
         """Let `key` be due then, and at no other time."""
         self._turn += 1
-        self._due[key] = (due_at, self._turn)
-        heappush(self._heap, (due_at, self._turn, key))
+        self._due[key] = timer = (due_at, self._turn, key)
+        heappush(self._heap, timer)
         if len(self._heap) > 2 * len(self._due) + 64:
             # Timers that were moved or cancelled are still in it.
-            self._heap = [(at, turn, key) for key, (at, turn) in self._due.items()]
+            self._heap = list(self._due.values())
             heapify(self._heap)
 
     def cancel(self, key: K) -> None:
@@ -44,9 +44,12 @@ class Timers(Generic[K]):
     def next_at(self) -> float:
         """When the first of them is due; inf if none is set."""
         heap, due = self._heap, self._due
-        while heap and due.get(heap[0][2]) != heap[0][:2]:
+        while heap:
+            first = heap[0]
+            if due.get(first[2]) is first:
+                return first[0]
             heappop(heap)
-        return heap[0][0] if heap else inf
+        return inf
 
     def pop(self, *, now: float) -> K | None:
         """One that is due by `now`, which thereby ends; None if none is."""

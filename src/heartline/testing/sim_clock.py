@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from itertools import count
 from math import inf, nextafter
 from typing import Any, TypeAlias
@@ -18,12 +18,12 @@ _Event: TypeAlias = tuple[float, int, Callable[[Any], None], Any, "Host | None",
 class Clock:
     """True time, and what is going to happen in it, in order."""
 
-    __slots__ = ("_events", "_numbers", "now")
+    __slots__ = ("_events", "_number", "now")
 
     def __init__(self) -> None:
         self.now = STARTED_AT
         self._events: list[_Event] = []
-        self._numbers = count()
+        self._number = count().__next__
 
     def at(
         self,
@@ -37,12 +37,11 @@ class Clock:
         What is asked for at one instant happens in the order it was asked for.
         """
         slept = 0.0 if host is None else host.slept
-        event = (when, next(self._numbers), act, argument, host, slept)
-        heapq.heappush(self._events, event)
+        heappush(self._events, (when, self._number(), act, argument, host, slept))
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to `until`, inclusive."""
-        events, pop = self._events, heapq.heappop
+        events, pop = self._events, heappop
         at_once = 0
         while events and events[0][0] <= until:
             when, _, act, argument, host, slept = pop(events)
