@@ -49,7 +49,8 @@ class Clock:
                 self.at(when + host.slept - slept, act, argument, host)
                 continue
             if when > self.now:
-                self.now, at_once = when, 0
+                self.now = when
+                at_once = 0
             else:
                 at_once += 1
                 assert at_once < MOST_AT_ONCE, f"a hot loop at {when:.3f}"
@@ -130,7 +131,8 @@ class Timer:
         if due < self._armed_at:
             self._armed_at = due
             host = self._host
-            host.clock.at(host.true_time(due), self._fire, due, host)
+            when = host.true_time(due) if host.slept else due
+            host.clock.at(when, self._fire, due, host)
 
     def stop(self) -> None:
         self.due = inf

@@ -26,14 +26,15 @@ MOST_PROBES = 4
 class Line:
     """Both ends of one connection. `calm` while what they do can be worked out."""
 
-    __slots__ = ("_clock", "_due_at", "calm", "here", "there")
+    __slots__ = ("_clock", "calm", "due_at", "here", "there")
 
     def __init__(self, clock: Clock, here: End, there: End) -> None:
         self.here = here
         self.there = there
         self.calm = False
         self._clock = clock
-        self._due_at = inf
+        self.due_at = inf
+        """Nothing happens before; true time."""
 
     @property
     def over(self) -> bool:
@@ -42,7 +43,7 @@ class Line:
     def settle(self) -> None:
         """Let all that has happened without a word happen, up to now."""
         now = self._clock.now
-        if self._due_at > now or not self.calm:
+        if self.due_at > now or not self.calm:
             return
         here, there = self.here, self.there
         while self.calm:
@@ -57,17 +58,14 @@ class Line:
             if idle_at < due_at and idle_at < now:
                 self._keep_alive(due_at if due_at < now else now)
             elif due_at > now:
-                self._due_at = due_at if due_at < idle_at else idle_at
+                self.due_at = due_at if due_at < idle_at else idle_at
                 return
             else:
-                self._handle(here, due_at)
-                self._handle(there, due_at)
-
-    def _handle(self, end: End, due_at: float) -> None:
-        if end.coming and end.coming[0][0] == due_at:
-            self._hear(end)
-        elif end.ack_at == due_at:
-            self._say(end, due_at, probe=False)
+                for end in (here, there):
+                    if end.coming and end.coming[0][0] == due_at:
+                        self._hear(end)
+                    elif end.ack_at == due_at:
+                        self._say(end, due_at, probe=False)
 
     def _keep_alive(self, until: float) -> None:
         """Let the kernels ask each other, as long as nothing else comes before."""
@@ -85,7 +83,7 @@ class Line:
                 continue
             asks.probes += 1
             if asks.probes > MOST_PROBES:
-                self._due_at = inf
+                self.due_at = inf
                 self.disturb()
                 return
             asks.idle_at = at + asks.keepalive
@@ -119,8 +117,8 @@ class Line:
 
     def expect(self, at: float) -> None:
         """Something becomes due at `at`, in true time."""
-        if at < self._due_at:
-            self._due_at = at
+        if at < self.due_at:
+            self.due_at = at
 
     def disturb(self) -> None:
         """Something is about to happen: from now on there are packets and timers."""
@@ -144,7 +142,7 @@ class Line:
         if self.calm or not (self.here.at_rest and self.there.at_rest):
             return
         self.calm = True
-        self._due_at = -inf
+        self.due_at = -inf
         for end in (self.here, self.there):
             end.end_timers()
 
@@ -165,5 +163,5 @@ class Line:
         other = self.there if end is self.here else self.here
         told = (arrives_at, end.received_bytes, end.tell_window(), probe)
         other.coming.append(told)
-        if arrives_at < self._due_at:
-            self._due_at = arrives_at
+        if arrives_at < self.due_at:
+            self.due_at = arrives_at

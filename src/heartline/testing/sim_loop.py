@@ -63,14 +63,16 @@ class Loop:
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.host.now + delay, callback, *args)
+        host = self.host
+        return self.call_at(host.clock.now - host.slept + delay, callback, *args)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
         handle = Handle(partial(callback, *args) if args else callback, when)
         host = self.host
-        host.clock.at(host.true_time(when), self._fire, handle, host)
+        true_at = host.true_time(when) if host.slept else when
+        host.clock.at(true_at, self._fire, handle, host)
         return handle
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ class Loop:
         clock.at(clock.now + seconds, self._go_on, None, self.host)
 
     def _fire(self, handle: Handle) -> None:
-        if self.stands_still:
+        if self._until > 0 and self.stands_still:
             self._late.append(handle)
         elif handle.act is not None:
             handle.act()
@@ -143,9 +145,9 @@ class StillPulse(Pulse):
 
     def feel(self) -> None:
         """Tell the listeners of the last stall, if they have not been told."""
-        now, beat_at = self._host.now, self._beat_at
         if self._felt_at >= self._ours.stalled_from or self._ours.stands_still:
             return
+        now, beat_at = self._host.now, self._beat_at
         self._felt_at = now
         if now - beat_at > STOOD_STILL:
             for stalled in list(self._listening.values()):

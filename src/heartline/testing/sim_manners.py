@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Pongs(StrEnum):
@@ -47,7 +48,7 @@ class Manners:
     listens: bool = True
 
 
-class Sent(NamedTuple):
+class Sent(Struct, frozen=True, gc=False):
     """A block of numbered messages, as it was sent in one go."""
 
     at: float

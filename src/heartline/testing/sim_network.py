@@ -103,8 +103,9 @@ class End(Sender):
         return self._heard_at + self.keepalive + TIMER_SLOP + self.host.slept
 
     def tell_window(self) -> int:
-        self._told_window = self._window_here()
-        return self._told_window
+        window = self._room - self.unread_bytes
+        self._told_window = window = window if window > 0 else 0
+        return window
 
     def hear(self, at: float, acknowledges: int, window_bytes: int) -> None:
         """A segment without data came at `at`, in true time."""
@@ -129,7 +130,8 @@ class End(Sender):
             return
         line = self.line
         if line is not None and line.calm:
-            line.settle()
+            if line.due_at <= self.host.clock.now:
+                line.settle()
             if self._sent - self._acked + size_bytes <= self._window:
                 self._written += size_bytes
                 self._launch(size_bytes, frames)
@@ -165,9 +167,11 @@ class End(Sender):
         self.silence()
 
     def evidence(self) -> Evidence:
-        if self.line is not None:
-            self.line.settle()
-        age = self.host.clock.now - self.host.slept - self._heard_at
+        host, line = self.host, self.line
+        now = host.clock.now
+        if line is not None and line.due_at <= now:
+            line.settle()
+        age = now - host.slept - self._heard_at
         kernel = Kernel(
             self.segments_in,
             age - age % AGE_STEP,
@@ -209,7 +213,8 @@ class End(Sender):
     def arrive(self, packet: Packet) -> None:
         host, line = self.host, self.line
         if line is not None and line.calm:
-            line.settle()
+            if line.due_at <= host.clock.now:
+                line.settle()
             if packet.size_bytes and packet.seq == self.received_bytes:
                 self._take_calmly(line, packet)
                 return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True, gc=False):
     """What one end's program says to the other's: a frame, or a word of the upgrade.
 
     Data comes in blocks: `messages` of them with the numbers from `value` on.
@@ -31,7 +32,7 @@ class Kind(Enum):
     RESET = "reset"
 
 
-class Packet(NamedTuple):
+class Packet(Struct, frozen=True, gc=False):
     kind: Kind
     seq: int
     size_bytes: int

@@ -19,9 +19,10 @@ class Way:
     __slots__ = (
         "_clock",
         "_dead",
-        "_dice",
         "_disturbed",
+        "_gauss",
         "_last_at",
+        "_random",
         "delay",
         "jitter",
         "loss",
@@ -36,7 +37,8 @@ class Way:
         self.loss = 0.0
         self._dead = False
         self._clock = clock
-        self._dice = dice
+        self._random = dice.random
+        self._gauss = dice.gauss
         self._disturbed = disturbed
         self._last_at = 0.0
 
@@ -51,11 +53,11 @@ class Way:
 
     def arrival(self, sent_at: float) -> float | None:
         """When what is sent at `sent_at` arrives; None if it never does."""
-        if self._dead or (self.loss and self._dice.random() < self.loss):
+        if self._dead or (self.loss and self._random() < self.loss):
             return None
         at = sent_at + self.delay
         if self.jitter:
-            at += self.jitter * exp(self._dice.gauss(0.0, 1.0))
+            at += self.jitter * exp(self._gauss(0.0, 1.0))
         if at < self._last_at:
             at = self._last_at
         self._last_at = at

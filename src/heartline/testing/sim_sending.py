@@ -8,9 +8,10 @@ windows and their probes. Not modelled: congestion control.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from math import inf
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from .sim_clock import Host, Timer
 from .sim_line import Line
@@ -32,8 +33,7 @@ class Program(Protocol):
     def on_reset(self) -> None: ...
 
 
-@dataclass(slots=True)
-class _Flying:
+class _Flying(Struct, gc=False):
     seq: int
     size_bytes: int
     frames: tuple[Frame, ...]
@@ -137,7 +137,8 @@ class Sender:
         peer, host = self.peer, self.host
         if host.down or peer is None:
             return
-        self._told_window = window = max(0, self._room - self.unread_bytes)
+        window = self._room - self.unread_bytes
+        self._told_window = window = window if window > 0 else 0
         if kind is Kind.DATA:
             self._acknowledge.due = self.ack_at = inf
         clock = host.clock
@@ -238,7 +239,8 @@ class Sender:
     def _time(self, sample: float) -> None:
         self._deviation += (abs(self._round_trip - sample) - self._deviation) / 4
         self._round_trip += (sample - self._round_trip) / 8
-        self._least = min(self._least, sample)
+        if sample < self._least:
+            self._least = sample
 
     def _fail(self) -> None:
         """The kernel itself gives up."""

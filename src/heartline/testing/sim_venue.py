@@ -358,10 +358,10 @@ class VenueLink:
         return self.venue.host.now
 
     def _tick(self) -> None:
-        link = self.link
-        if link is None or self.venue.frozen or self.end.closed:
+        link, venue = self.link, self.venue
+        if link is None or venue.frozen or self.end.closed:
             return
-        now = self._now
+        now = venue.clock.now - venue.host.slept
         if now < link.deadline:
             self._timer.set(link.deadline)
             return
@@ -379,5 +379,5 @@ class VenueLink:
         if link.found is not None:
             self.venue.reaped += 1
             self.drop()
-        elif link.deadline < self._timer.due or self._timer.due == inf:
+        elif link.deadline < self._timer.due:
             self._timer.set(link.deadline)
