@@ -107,7 +107,10 @@ class Clocks:
             return 0.0
         if self.busy_silence is not None:
             return LULL
-        return max(LULL_UNLEARNED, min(LULL, self.channel.learns_at - now))
+        untold = self.channel.learns_at - now
+        if untold < LULL_UNLEARNED:
+            return LULL_UNLEARNED
+        return untold if untold < LULL else LULL
 
     @property
     def asked(self) -> bool:

@@ -29,4 +29,5 @@ class Flow:
 
         Too early, if anything: whoever looks, judges by all that is known then.
         """
-        return min(self._firm_at, data_at + self._patience)
+        due = data_at + self._patience
+        return due if due < self._firm_at else self._firm_at

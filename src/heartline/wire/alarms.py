@@ -66,8 +66,8 @@ class Alarms:
             self._timer = None
         self._armed_at = due_at
         if due_at < inf:
-            delay = max(0.0, due_at - self._clock())
-            self._timer = self._loop.call_later(delay, self._ring)
+            delay = due_at - self._clock()
+            self._timer = self._loop.call_later(delay if delay > 0 else 0, self._ring)
 
     def _ring(self) -> None:
         """Wake all who are due by now; who falls due meanwhile waits for its pass."""

@@ -244,13 +244,14 @@ class Pump:
 
     def _run(self) -> None:
         self._rouse()
+        machine, facts, heard = self.machine, self._facts, self._heard
         self._feeding = True
-        self._heard.until_at = self._tell_by = -inf
+        heard.until_at = self._tell_by = -inf
         told, least_delay = False, LATE
         try:
-            while self._facts or self._heard.frames:
+            while facts or heard.frames:
                 fact, now = self._next()
-                for output in self.machine.handle(fact, now=now):
+                for output in machine.handle(fact, now=now):
                     told = True
                     self._carry_out(output)
             least_delay = 0.0
@@ -258,11 +259,11 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            machine, now = self.machine, self.clock()
+            now = self.clock()
             lull = machine.lull(now=now)
-            if lull and machine.epoch == self._heard.epoch:
+            if lull and machine.epoch == heard.epoch:
                 self._tell_by = now + lull
-                self._heard.until_at = min(machine.deadline, self._tell_by)
+                heard.until_at = min(machine.deadline, self._tell_by)
             self._arm(least_delay)
         if told:
             self._settle()
