@@ -6,6 +6,8 @@ Python twins are used; `heartline.compiled` finds which.
 
 from __future__ import annotations
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -16,9 +18,15 @@ TWINS = {
     "heartline.wire._resting": "src/heartline/wire/_resting.pyx",
 }
 
+# Python rounds a product before it is added; some processors can do without.
+EXACT = ["-ffp-contract=off"] if os.name == "posix" else []
+
 setup(
     ext_modules=cythonize(
-        [Extension(name, [path], optional=True) for name, path in TWINS.items()],
+        [
+            Extension(name, [path], extra_compile_args=EXACT, optional=True)
+            for name, path in TWINS.items()
+        ],
         build_dir="build",
     )
 )
