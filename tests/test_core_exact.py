@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from heartline import UsageError
 from heartline.core.adaptive import PROBE_TIMEOUT_CAP, Arrivals
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Ladder, Liveness, PathClock
@@ -23,6 +24,7 @@ from heartline.core.events import (
     Tick,
 )
 from heartline.core.evidence import Evidence
+from heartline.core.excuses import Excuses
 from heartline.core.flow import Flow
 from heartline.core.freshness import ChannelWatch
 from heartline.core.holes import MOST_HOLES, Holes
@@ -33,8 +35,10 @@ from heartline.core.neighbours import MOST_REMEMBERED, DialBudget, Neighbours
 from heartline.core.offset import DRIFT, STEP_AFTER, ClockOffset
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
-from heartline.core.sequence import Numbering, Reset, Rule
+from heartline.core.sequence import Missing, Numbering, Reset, Rule
+from heartline.core.terms import Dialling
 from heartline.core.timers import Timers
+from heartline.core.unread import LEAST_LOOKS, LOOK_EVERY, PUT_OFF, Unread
 from heartline.core.watched import ALIKE, Outcome, Watched, Watching
 from scripted_link import HEARD, alive, kernel, quiet
 from test_core_told import BEGAN, Stream
@@ -520,3 +524,63 @@ def test_the_first_of_many_timers_is_found_however_often_they_are_moved(
                 assert timers.pop(now=now) == first
         assert timers.next_at == min(model.values(), default=(inf, 0))[0]
         assert len(timers) == len(model)
+
+
+# --- what is refused, and what begins as it should ------------------------------------
+
+
+@pytest.mark.parametrize("rule", [Rule.CHAIN, Rule.RANGE, Rule.STEP])
+def test_numbers_that_begin_where_the_venue_says_have_nothing_missing(
+    rule: Rule,
+) -> None:
+    for number, told in ((1, None), (3, Missing)):
+        tracker = tracker_of(Numbering(rule=rule, starts_at=1))
+        odd = tracker.feed("k", number, number - 1, number)
+        assert odd is None if told is None else isinstance(odd, told)
+        assert tracker.last("k") == number
+        assert tracker.feed("k", number + 1, number, number + 1) is None
+
+
+def test_a_value_of_the_wrong_kind_is_told_with_what_it_may_be() -> None:
+    wrong: Any = "often"
+    with pytest.raises(UsageError) as refused:
+        Dialling(per_second=wrong)
+    assert "or None" in str(refused.value)
+    assert "per_second" in str(refused.value)
+    with pytest.raises(UsageError) as refused:
+        Dialling(sync=wrong)
+    assert "None" not in str(refused.value)
+    assert Dialling(per_second=None).per_second is None
+
+
+# --- what was ours --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_of_our_making_counts_once_however_it_overlaps(seed: int) -> None:
+    dice = random.Random(seed)
+    excuses, eighths, now = Excuses(), set[int](), 0
+    for _ in range(12):
+        now += dice.randrange(8)
+        lag = dice.choice((*range(1, 15), now))
+        excuses.add(lag=lag / 8, now=now / 8)
+        eighths |= set(range(now - lag, now))
+        for at in range(0, now + 2, 3):
+            ours = sum(each >= at for each in eighths) / 8
+            assert excuses.since(at / 8) == pytest.approx(ours)
+
+
+def test_what_is_due_waits_for_what_is_unread_its_whole_time_from_the_first_look() -> (
+    None
+):
+    for begins in (0.0, 100.0):
+        unread, now, looks = Unread(), begins, 0
+        while unread.waits(unread=True, paused=False, now=now):
+            looks += 1
+            now = unread.next_at(now)
+            assert looks < 1000
+        assert now - begins == pytest.approx(PUT_OFF, abs=LOOK_EVERY)
+        assert looks >= LEAST_LOOKS
+        # And the next that is due has its own.
+        assert unread.waits(unread=True, paused=False, now=now + 50.0)
+        assert unread.next_at(0.0) == pytest.approx(now + 50.0 + LOOK_EVERY)
