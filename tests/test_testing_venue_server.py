@@ -259,6 +259,7 @@ async def test_the_command_outlives_a_frozen_venue_and_tells_of_one_that_is_gone
 
     async def asked(server: VenueServer) -> dict[str, int]:
         nonlocal unanswered
+        monkeypatch.setattr(kit_process, "ANSWER_TIMEOUT", 0.02)
         try:
             return await counts(server)
         except TimeoutError:
@@ -278,7 +279,6 @@ async def test_the_command_outlives_a_frozen_venue_and_tells_of_one_that_is_gone
     found = re.search(r", by process (\d+); HTTP calls at (\S+)", said)
     assert found is not None
     assert found[2].startswith("http://127.0.0.1:")
-    monkeypatch.setattr(kit_process, "ANSWER_TIMEOUT", 0.02)
     os.kill(int(found[1]), signal.SIGSTOP)
     await until(lambda: unanswered > 2, "frozen", SECONDS)
     assert not serving.done()
