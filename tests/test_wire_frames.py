@@ -173,10 +173,12 @@ async def linked(
     early: bytes = b"",
     fails_on: str = "",
     ahead: Callable[[], bool] | None = None,
+    answered: Callable[[bytes], bool] | None = None,
 ) -> AsyncIterator[Link]:
     """Connect a listener to a peer; `early` comes along with the upgrade.
 
-    `ahead` says of each plain read whether it goes past the sink.
+    `ahead` says of each plain read whether it goes past the sink, `answered` of each
+    that is one pong.
     """
     peers: list[Peer] = []
     finished = asyncio.Event()
@@ -208,6 +210,7 @@ async def linked(
                 max_message_bytes=limit,
                 inflater=inflater,
                 fast=fast if ahead else None,
+                answered=answered,
             ),
             f"ws://127.0.0.1:{port}/",
             enable_auto_pong=False,
@@ -466,6 +469,37 @@ def test_a_pong_is_told_before_the_data_of_its_read() -> None:
             await link.peer.write(frame(TEXT, b"a") + frame(PONG, b"7"))
             await until(lambda: link.sink.frames == 2, "both")
             assert link.sink.told == [("open",), ("pong", b"7"), ("batch", ["a"])]
+
+    run("asyncio", main())
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "not taken"])
+def test_a_read_that_is_one_pong_is_offered_and_no_other(taken: bool) -> None:
+    offered: list[bytes] = []
+
+    def answered(payload: bytes) -> bool:
+        offered.append(payload)
+        return taken
+
+    async def main() -> None:
+        async with linked(answered=answered) as link:
+            link.read(frame(TEXT, b"0"))  # picows may hold part of a frame: its turn
+            link.read(frame(PONG, b"1"), frame(PONG))
+            assert offered == [b"1", b""]
+            pongs = [told[1] for told in link.sink.told if told[0] == "pong"]
+            assert pongs == ([] if taken else offered)
+            assert link.sink.frames == (1 if taken else 3)
+            begun = frame(TEXT, b"abc")
+            link.read(begun[:3], begun[3:] + frame(PONG, b"2"))
+            link.read(frame(PONG, b"3") * 2, frame(PONG, b"4")[:2])
+            link.read(frame(PONG, b"4")[2:], frame(PING))
+            assert offered == [b"1", b""]
+            link.listener.shut()
+            link.read(frame(PONG, b"5"))
+            assert offered == [b"1", b""]
+            pongs = [told[1] for told in link.sink.told if told[0] == "pong"]
+            assert pongs[-5:] == [b"2", b"3", b"3", b"4", b"5"]
+            assert link.sink.data == ["0", "abc"]
 
     run("asyncio", main())
 

@@ -44,12 +44,17 @@ class Sleeper:
     def __init__(self, resting: PureResting) -> None:
         self.resting = resting
         self.number = -1
-        self.woken = 0
+        self.woken = self.asked = 0
         self.fails = False
 
     def wake(self) -> None:
         self.woken += 1
         self.resting.take(self.number)
+        if self.fails:
+            raise ZeroDivisionError
+
+    def ask(self) -> None:
+        self.asked += 1
         if self.fails:
             raise ZeroDivisionError
 
@@ -75,11 +80,13 @@ class Line:
         while (seen := self.eyes.read().kernel) and seen.outstanding_bytes:
             assert time.monotonic() < deadline
 
-    def rest(self, *, ask_at: float = FAR, patience: float = 60.0) -> Rest:
+    def rest(
+        self, *, ask_at: float = FAR, patience: float = 60.0, pings: bool = True
+    ) -> Rest:
         seen = self.eyes.read().kernel
         if seen is None:
             pytest.skip("this system gives no kernel evidence")
-        return Rest(seen, patience=patience, ask_at=ask_at)
+        return Rest(seen, patience=patience, ask_at=ask_at, pings=pings)
 
     def close(self) -> None:
         self.eyes.close()
@@ -201,10 +208,76 @@ def test_silence_past_its_patience_wakes_it(resting: PureResting, line: Line) ->
     assert sleeper.woken == 1
 
 
-def test_a_question_that_is_due_wakes_it(resting: PureResting, line: Line) -> None:
+def test_a_ping_that_is_due_is_asked_for_and_nobody_woken(
+    resting: PureResting, line: Line
+) -> None:
     sleeper = lie_down(resting, line, line.rest(ask_at=time.monotonic()))
     resting.wake()
+    assert (sleeper.asked, sleeper.woken) == (1, 0)
+    assert len(resting) == 1
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [{"pings": False}, {"patience": -0.001}],
+    ids=["not a ping that is due", "a doubt that is due as well"],
+)
+def test_whatever_else_is_due_wakes_it(
+    resting: PureResting, line: Line, rest: dict[str, Any]
+) -> None:
+    at_once = line.rest(ask_at=time.monotonic(), **rest)
+    sleeper = lie_down(resting, line, at_once)
+    resting.wake()
+    assert (sleeper.asked, sleeper.woken) == (0, 1)
+
+
+def test_a_ping_is_left_to_the_machine_where_something_has_happened(
+    resting: PureResting, line: Line
+) -> None:
+    sleeper = lie_down(resting, line, line.rest(ask_at=time.monotonic()))
+    heard(line)
+    resting.wake()
+    assert (sleeper.asked, sleeper.woken) == (0, 1)
+
+
+def test_who_waits_for_an_answer_is_not_looked_at_but_woken_in_time(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    soon = time.monotonic() + 200.0
+    sleeper = lie_down(resting, line, line.rest())
+    resting.wait(sleeper.number, soon)
+    heard(line)
+    resting.wake()
+    assert not sleeper.woken
+    assert bell.due[resting] == soon
+    resting.wait(sleeper.number, time.monotonic())
+    resting.wake()
     assert sleeper.woken == 1
+
+
+def test_who_has_its_answer_is_looked_at_again_as_it_is_now(
+    resting: PureResting, line: Line
+) -> None:
+    sleeper = lie_down(resting, line, line.rest())
+    resting.wait(sleeper.number, FAR)
+    heard_and_read(line)
+    resting.renew(sleeper.number, line.rest(patience=30.0), time.monotonic())
+    resting.wake()
+    assert not sleeper.woken
+    heard_and_read(line)
+    resting.renew(sleeper.number, line.rest(patience=30.0), time.monotonic())
+    heard(line)
+    resting.wake()
+    assert sleeper.woken == 1
+
+
+def test_nobody_waits_who_does_not_rest(resting: PureResting, line: Line) -> None:
+    sleeper = lie_down(resting, line, line.rest())
+    resting.take(sleeper.number)
+    with pytest.raises(KeyError):
+        resting.wait(sleeper.number, FAR)
+    with pytest.raises(KeyError):
+        resting.renew(sleeper.number, line.rest(), FAR)
 
 
 def test_a_look_that_comes_too_late_is_left_to_the_machine(

@@ -44,15 +44,12 @@ from heartline.core.evidence import Evidence
 from heartline.core.inbox import Inbox, Overflow
 from heartline.core.items import Cause, Counts, Gap, Message, Phase, Status
 from heartline.core.neighbours import Neighbours
-from heartline.core.rest import Rest
-from heartline.core.resting import rest_of, rested
 from heartline.core.session import Session
 from heartline.core.snapshot import snapshot
 from heartline.core.terms import Terms
 from heartline.errors import GaveUp, OutboxFull
 from heartline.observe import redact_text
 from heartline.wire.carrier import Carrier
-from heartline.wire.kernel import KernelEyes
 from heartline.wire.pulse import Pulse
 from heartline.wire.pump import Pump
 
@@ -65,6 +62,7 @@ from .intake import Intake
 from .observers import Observers
 from .resuming import is_beat
 from .route import Route
+from .sleep import Sleep
 
 _NEIGHBOURS = Neighbours()
 _NAMES = itertools.count(1)
@@ -136,7 +134,7 @@ class Driver:
             clock=self._clock,
             pulse=pulse,
             heard=self.reader.open(loop, pulse),
-            sleepy=self,
+            sleepy=Sleep(self.session, self.intake),
         )
         self.intake.pump = self.pump
         if (contract := self._route.contract) is not None:
@@ -207,6 +205,12 @@ class Driver:
         self.pump.feed(fact)
         if isinstance(fact, Synced | Ponged):
             self.intake.look_joined()
+
+    def on_answer(self, epoch: int, payload: bytes) -> bool:
+        if self.pump is None or not self.pump.answered(epoch, payload):
+            return False
+        self.intake.look_joined()
+        return True
 
     # --- what the session wants ------------------------------------------------------
 
@@ -308,19 +312,6 @@ class Driver:
         if carrier is None:
             return 0, Evidence()
         return carrier.epoch, carrier.evidence()
-
-    @property
-    def late_after(self) -> float:
-        return self._terms.liveness.stall_after
-
-    def rest(self) -> tuple[Rest, KernelEyes] | None:
-        carrier, rest = self.carrier, rest_of(self.session)
-        if rest is None or carrier is None or carrier.epoch != self.session.epoch:
-            return None
-        return None if carrier.eyes is None else (rest, carrier.eyes)
-
-    def rested(self, *, until: float, at: float) -> None:
-        rested(self.session, until=until, at=at)
 
     def abandon(self, epoch: int) -> None:
         self._errands.cancel("dial", epoch)

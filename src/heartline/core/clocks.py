@@ -218,8 +218,9 @@ class Clocks:
     def rest(self, *, now: float) -> Rest | None:
         """How the link rests; None where there is more to look at than the path.
 
-        That is, while something is asked, doubted, paused or just learned, a contract
-        or a rhythm of data counts, or there is no kernel's evidence.
+        That is, while something is asked, doubted or paused, a contract or a rhythm of
+        data counts, or there is no kernel's evidence. A longer timeout that waits for a
+        silence to come is no reason: by the present one a look comes too early.
         """
         kernel = self.kernel
         if (
@@ -232,7 +233,6 @@ class Clocks:
             or self.paused_at is not None
             or self.channel.contract is not None
             or (self.busy_silence is not None and not self.asked)
-            or self.path.learning
         ):
             return None
         ask_at = self.ping_due(now=now)

@@ -89,13 +89,13 @@ class Link:
         )
         self.rest: Rest | None = None
         """Set by a tick that had nothing to judge, void with any other fact."""
-        self._flow: Flow | None = None
+        self.flow: Flow | None = None
         self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
         """The first ping tells the round trip and whether the peer answers pings."""
         out = self._ping(now)
-        self.deadline = self._next_deadline(now)
+        self.deadline = self.next_deadline(now)
         return out
 
     def handle(self, fact: LinkFact, *, now: float) -> list[Output]:
@@ -103,8 +103,8 @@ class Link:
         if self.found:
             return []
         rest, self.rest = self.rest, None
-        flow, self._flow = self._flow, None
-        if rest is not None and isinstance(fact, Tick) and self._rests(rest, fact, now):
+        flow, self.flow = self.flow, None
+        if rest is not None and isinstance(fact, Tick) and self.rests(rest, fact, now):
             return []
         self.lateness.handled(now=now)
         # A deadline that has passed stands until its tick, or our own lag would go
@@ -117,7 +117,7 @@ class Link:
                 same = was == (False, None, self.clocks.busy_silence)
                 if same and not self.channel.asked:
                     # Such frames only put deadlines off; the tick finds out by itself.
-                    self._flow = flow
+                    self.flow = flow
                     return out
             case Tick():
                 out = self._on_tick(fact, now)
@@ -135,13 +135,13 @@ class Link:
             case Questioned():
                 out = self._ping(now)
         if not holds:
-            self.deadline = self._next_deadline(now)
+            self.deadline = self.next_deadline(now)
         return out
 
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` if silence alone is due: data was read, and is told later."""
-        if self._flow is not None and now - self.deadline <= self.policy.stall_after:
-            self.deadline = max(self.deadline, self._flow.due_at(data_at))
+        if self.flow is not None and now - self.deadline <= self.policy.stall_after:
+            self.deadline = max(self.deadline, self.flow.due_at(data_at))
 
     @property
     def kernel(self) -> Kernel | None:
@@ -282,21 +282,21 @@ class Link:
         self.clocks.learn_rhythm(now=now)
         if not out and not self.heartbeat.declared and self.lateness.settled:
             rest = self.clocks.rest(now=now)
-            if rest is not None and self._rests(rest, fact, now):
+            if rest is not None and self.rests(rest, fact, now):
                 return []
         out += self._judge(now)
         if not out and not self.heartbeat.declared and self.lateness.settled:
-            self._flow = self.clocks.flow(now=now)
+            self.flow = self.clocks.flow(now=now)
         return out
 
-    def _rests(self, rest: Rest, fact: Tick, now: float) -> bool:
+    def rests(self, rest: Rest, fact: Tick, now: float) -> bool:
         """Whether the link rests on, and was looked at in time."""
         if fact.suspended or fact.stalled or self._is_stale(now):
             return False
         until = rest.until(fact.evidence, now=now)
         if until is None:
             return False
-        self.rest, self._flow = rest, rest.flow(now=now)
+        self.rest, self.flow = rest, rest.flow(now=now)
         self.lateness.handled(now=now)
         self.waiting = fact.evidence.waiting
         self.deadline = max(until, now + LEAST_STEP)
@@ -409,7 +409,7 @@ class Link:
         late, lateness = now - self.deadline > self.policy.stall_after, self.lateness
         return late or (lateness.draining and lateness.stale_for(now=now) > 0)
 
-    def _next_deadline(self, now: float) -> float:
+    def next_deadline(self, now: float) -> float:
         if self.found:
             return inf
         if self.lateness.draining:

@@ -72,6 +72,9 @@ class Pings:
     def __len__(self) -> int:
         return len(self._out)
 
+    def __contains__(self, payload: bytes) -> bool:
+        return payload in self._out
+
     def send(self, *, now: float) -> bytes:
         """Count one more ping; its payload."""
         self.sent += 1

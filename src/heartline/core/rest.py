@@ -17,21 +17,25 @@ class Rest:
     """How a link stood when it came to rest; void with the first fact but a tick.
 
     `seen` is the kernel's evidence of that tick, `patience` the silence after which
-    the path is doubted, `ask_at` when a question is due that no doubt asks.
+    the path is doubted, `ask_at` when a question is due that no doubt asks; with
+    `pings` False it is something else that is due then.
     """
 
-    __slots__ = ("ask_at", "patience", "seen")
+    __slots__ = ("ask_at", "patience", "pings", "seen")
 
-    def __init__(self, seen: Kernel, *, patience: float, ask_at: float) -> None:
+    def __init__(
+        self, seen: Kernel, *, patience: float, ask_at: float, pings: bool = True
+    ) -> None:
         self.seen = seen
         self.patience = patience
         self.ask_at = ask_at
+        self.pings = pings
 
     def until_at(self, due: float) -> Rest:
         """The same rest, where something else is due then."""
         if due >= self.ask_at:
             return self
-        return Rest(self.seen, patience=self.patience, ask_at=due)
+        return Rest(self.seen, patience=self.patience, ask_at=due, pings=False)
 
     def flow(self, *, now: float) -> Flow:
         """How data that begins to flow puts off what is due."""
@@ -43,6 +47,20 @@ class Rest:
         Only the age of the last segment may have changed. With anything sent, arrived
         or measured, every clock has something to learn.
         """
+        doubt_at = self._doubt_at(evidence, now=now)
+        if doubt_at is None:
+            return None
+        due = min(_shared_at(doubt_at, now), self.ask_at)
+        return due if due > now else None
+
+    def asks(self, evidence: Evidence, *, now: float) -> bool:
+        """Whether a ping is due, and nothing else."""
+        if not self.pings or now < self.ask_at:
+            return False
+        doubt_at = self._doubt_at(evidence, now=now)
+        return doubt_at is not None and doubt_at > now
+
+    def _doubt_at(self, evidence: Evidence, *, now: float) -> float | None:
         seen, kernel = self.seen, evidence.kernel
         if (
             kernel is None
@@ -55,12 +73,13 @@ class Rest:
             or kernel.min_round_trip != seen.min_round_trip
         ):
             return None
-        due = now - kernel.heard_age + self.patience
-        # The last shared instant up to then, or then itself once that one has passed:
-        # a look too early finds that nothing has run out, and costs no more.
-        shared = due - due % SHARED_EVERY
-        if shared > now:
-            due = shared
-        if self.ask_at < due:
-            due = self.ask_at
-        return due if due > now else None
+        return now - kernel.heard_age + self.patience
+
+
+def _shared_at(due: float, now: float) -> float:
+    """The last shared instant up to `due`; `due` itself once that one has passed.
+
+    A look too early finds that nothing has run out, and costs no more than another.
+    """
+    shared = due - due % SHARED_EVERY
+    return shared if shared > now else due

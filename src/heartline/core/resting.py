@@ -1,12 +1,17 @@
-"""A stream at rest, as its driver needs it: looks that change nothing but the time.
+"""A stream at rest, as its driver needs it: what changes nothing but the time.
 
 A driver that finds a link as it was may keep the looks to itself. Before it gives the
-session any fact it says when it last looked, and when it would have looked again.
+session any fact it says when it last looked, and when it would have looked again. A
+ping that falls due is asked for here, and its prompt answer taken: what the session
+would do with the same facts, less all that it would look at in vain.
 """
 
 from __future__ import annotations
 
+from .events import Output, RoundTripMeasured, Tick
+from .evidence import Evidence
 from .items import Phase
+from .link import LEAST_STEP, Link
 from .rest import Rest
 from .session import Session
 
@@ -28,3 +33,89 @@ def rested(session: Session, *, until: float, at: float) -> None:
     assert link.rest is not None
     link.lateness.handled(now=at)
     link.deadline = session.deadline = until
+
+
+def ask(session: Session, *, now: float) -> bytes:
+    """The payload of the ping that a look at `now` found due; it is to be sent.
+
+    `asked` is called right after, and this session knows of the looks before.
+    """
+    link = session.link
+    assert link is not None
+    assert link.rest is not None
+    link.rest = link.flow = None
+    link.lateness.handled(now=now)
+    return link.clocks.pinged(now=now)
+
+
+def asked(session: Session, evidence: Evidence, *, now: float) -> None:
+    """The ping is queued, and this is what the kernel says of it."""
+    link = session.link
+    assert link is not None
+    if evidence.kernel is not None:
+        link.clocks.observe(evidence.kernel, now=now)
+        link.pings.place(evidence.kernel)
+    _arm(session, link, now)
+
+
+def answered(
+    session: Session, payload: bytes, evidence: Evidence, *, now: float
+) -> list[Output] | None:
+    """Take a read at `now` that is one pong, where nothing else is doubted or owed.
+
+    None, and nothing done, if there is more to it. `evidence` is read after it.
+    """
+    link = session.link
+    if link is None or session.phase is not Phase.OPEN or now > link.deadline:
+        return None
+    oldest = link.pings.oldest()
+    if oldest is None or payload not in link.pings or not _is_well(session, link):
+        return None
+    took = now - oldest.sent_at
+    if len(link.pings) > 1 or not link.lateness.measures(took=took, now=now):
+        return None
+    link.pings.answer(payload)
+    link.rest = link.flow = None
+    link.frames += 1
+    link.round_trip.add(took)
+    link.path.heard(now=now)
+    link.peer.framed(now=now)
+    clocks = link.clocks
+    kernel = clocks.kernel = evidence.kernel
+    link.waiting = evidence.waiting
+    link.lateness.handled(now=now)
+    if kernel is not None and not evidence.unread_bytes:
+        clocks.observe(kernel, now=now)
+        rest = None if link.heartbeat.declared else clocks.rest(now=now)
+        if rest is not None:
+            link.rests(rest, Tick(link.epoch, evidence), now)
+    if link.rest is None:
+        _arm(session, link, now)
+    else:
+        session.deadline = _due(session, link)
+    return [RoundTripMeasured(at=now, epoch=link.epoch, round_trip=took)]
+
+
+def _is_well(session: Session, link: Link) -> bool:
+    """Whether a frame that comes now has nothing to end, and nothing to begin."""
+    clocks, lateness = link.clocks, link.lateness
+    return (
+        session.handover.successor is None
+        and link.found is None
+        and clocks.path.ladder is None
+        and clocks.doubted_at is None
+        and clocks.no_pong_at is None
+        and clocks.paused_at is None
+        and lateness.settled
+        and not lateness.draining
+        and not lateness.reads_old
+    )
+
+
+def _arm(session: Session, link: Link, now: float) -> None:
+    link.deadline = link.next_deadline(now)
+    session.deadline = max(_due(session, link), now + LEAST_STEP)
+
+
+def _due(session: Session, link: Link) -> float:
+    return min(link.deadline, session.handover.deadline, session.slow.due_at)

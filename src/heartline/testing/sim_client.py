@@ -65,13 +65,12 @@ from .sim_history import Entry, Truth
 from .sim_loop import Loop
 from .sim_network import End
 from .sim_packets import Frame
-from .sim_rest import Rests
+from .sim_rest import CONTROL_BYTES, Rests, is_answer
 from .sim_told import Told
 from .sim_venue import Venue
 
 READ_BYTES = 262_144
 LOOP_PASS = 0.0001
-PONG_BYTES = 10
 
 
 class Client:
@@ -124,8 +123,7 @@ class Client:
         self._inbox = inbox
         self._early = Early(inbox)
         self._dialled: Dialled | None = None
-        self._dialling = 0
-        self._live_epoch = 0
+        self._dialling = self._live_epoch = 0
         self._paused = False
         self._standing: tuple[object, ...] = ()
 
@@ -190,6 +188,9 @@ class Client:
         if not epoch:
             self._on_upgrade(frames)
             return
+        if is_answer(frames, self.pump, epoch):
+            self.heard_frame_at = now
+            return
         blocks: list[Frame] = []
         count = complete = 0
         ending: tuple[Cause, int, str] | None = None
@@ -201,7 +202,7 @@ class Client:
                     count += frame.messages
                 case "ping":
                     assert self.end is not None
-                    self.end.write(PONG_BYTES, Frame("pong", frame.value))
+                    self.end.write(CONTROL_BYTES, Frame("pong", frame.value))
                 case "pong":
                     assert isinstance(frame.value, bytes)
                     self.feed(Ponged(epoch, frame.value))
@@ -215,7 +216,6 @@ class Client:
                     complete -= 1
         if complete:
             self.heard_frame_at = now
-        if complete:
             self._on_data(epoch, blocks, count, complete, size_bytes)
         if ending is not None:
             self._end(*ending)
@@ -319,12 +319,12 @@ class Client:
             case Sync():
                 self._after(self.opening, partial(self._sync, command.epoch))
             case Ping() if end is not None and epoch == command.epoch:
-                end.write(PONG_BYTES, Frame("ping", command.payload))
+                end.write(CONTROL_BYTES, Frame("ping", command.payload))
                 self.feed(Pinged(epoch, end.evidence()))
             case Beat() if end is not None and epoch == command.epoch:
-                end.write(PONG_BYTES, Frame("beat"))
+                end.write(CONTROL_BYTES, Frame("beat"))
             case Close() if end is not None and epoch == command.epoch:
-                end.write(PONG_BYTES, Frame("close", command.code))
+                end.write(CONTROL_BYTES, Frame("close", command.code))
             case _:
                 pass
 

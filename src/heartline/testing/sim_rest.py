@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from heartline.core.events import Output, Ping, Ponged
+from heartline.core.evidence import Evidence
 from heartline.core.rest import Rest
-from heartline.core.resting import rest_of, rested
+from heartline.core.resting import answered, ask, asked, rest_of, rested
 from heartline.core.session import Session
 from heartline.wire.kernel import KernelEyes
+from heartline.wire.pump import Pump
 
 from .sim_network import End
+from .sim_packets import Frame
 from .sim_told import Told
+
+CONTROL_BYTES = 10
+
+
+def is_answer(frames: list[Frame], pump: Pump, epoch: int) -> bool:
+    """Whether a read is one pong, and the pump has taken it."""
+    if len(frames) != 1 or frames[0].kind != "pong":
+        return False
+    payload = frames[0].value
+    return isinstance(payload, bytes) and pump.answered(epoch, payload)
 
 
 class Rests:
@@ -38,6 +52,27 @@ class Rests:
     def rested(self, *, until: float, at: float) -> None:
         rested(self._session, until=until, at=at)
         self._told.deadline = self._session.deadline
+
+    def ask(self, *, now: float) -> None:
+        end, epoch = self._end_of(self._session.epoch), self._session.epoch
+        payload = ask(self._session, now=now)
+        evidence = Evidence()
+        if end is not None:
+            self._told.note("do", Ping(epoch, payload))
+            end.write(CONTROL_BYTES, Frame("ping", payload))
+            evidence = end.evidence()
+        asked(self._session, evidence, now=now)
+        self._told.deadline = self._session.deadline
+
+    def answered(self, payload: bytes, *, now: float) -> list[Output] | None:
+        end, epoch = self._end_of(self._session.epoch), self._session.epoch
+        if end is None:
+            return None
+        out = answered(self._session, payload, end.evidence(), now=now)
+        if out is not None:
+            self._told.note("fact", Ponged(epoch, payload))
+        self._told.deadline = self._session.deadline
+        return out
 
 
 class _Eyes:

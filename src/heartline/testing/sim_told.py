@@ -49,6 +49,10 @@ class Told:
         self._session.put_off(data_at, now=now)
         self.deadline = self._session.deadline
 
+    def note(self, kind: str, value: object) -> None:
+        """Write down what was done without a fact."""
+        self._history.append((self._clock.now, kind, value))
+
     def handle(self, fact: Fact, *, now: float) -> list[Output]:
         session, at = self._session, self._clock.now
         kind = type(fact)

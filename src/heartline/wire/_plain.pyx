@@ -58,6 +58,15 @@ cdef class PlainReader:
         if collector.ended:
             return
         filled = len(self._rest) + nbytes
+        if self._is_lone_pong(filled):
+            if collector.take_pong(
+                PyBytes_FromStringAndSize(
+                    PyByteArray_AS_STRING(self._buffer) + 2, filled - 2
+                )
+            ):
+                return
+            if collector.ended:
+                return
         messages = []
         taken = self._take(filled, messages, &all_plain)
         self._size_bytes += taken
@@ -75,6 +84,17 @@ cdef class PlainReader:
             self._pass_on(memoryview(bytes(self._view[taken:filled])))
             self._passing = not collector.at_boundary
         collector.end_read()
+
+    cdef bint _is_lone_pong(self, Py_ssize_t filled):
+        cdef const unsigned char *data
+        data = <const unsigned char *>PyByteArray_AS_STRING(self._buffer)
+        return (
+            2 <= filled < 128
+            and data[0] == 0x8A
+            and data[1] == filled - 2
+            and not self._rest
+            and not self._size_bytes
+        )
 
     cdef bint _went_ahead(self, list messages) except -1:
         if self._fast is None:

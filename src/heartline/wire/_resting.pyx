@@ -24,6 +24,7 @@ cdef extern from *:
 
     typedef struct {
         int fd;
+        int waits, pings;
         double due_at, looked_at, late_after, asleep, patience, ask_at;
         uint64_t acked, received;
         uint32_t rtt, rttvar, min_rtt;
@@ -76,6 +77,7 @@ cdef extern from *:
     """
     ctypedef struct heartline_sleep:
         int fd
+        int waits, pings
         double due_at, looked_at, late_after, asleep, patience, ask_at
         uint64_t acked, received
         uint32_t rtt, rttvar, min_rtt
@@ -86,6 +88,7 @@ cdef extern from *:
 cdef double _SHARED_EVERY = SHARED_EVERY
 cdef double _LEAST_STEP = LEAST_STEP
 cdef double _SLEPT = SLEPT
+cdef int _RESTS = 0, _WAKES = 1, _ASKS = 2
 
 
 cdef class Resting:
@@ -122,27 +125,50 @@ cdef class Resting:
             self._make_room(number + 1)
             self._who.append(who)
             self._buffered.append(eyes.buffered)
-        seen = rest.seen
         sleep = &self._sleeps[number]
         sleep.fd = eyes.fileno()
         sleep.due_at = due_at
         sleep.looked_at = heartline_now()
         sleep.late_after = late_after
         sleep.asleep = heartline_asleep()
+        self._see(sleep, rest)
+        self._arm(due_at)
+        return number
+
+    cdef int _see(self, heartline_sleep *sleep, rest) except -1:
+        seen = rest.seen
+        sleep.waits = 0
+        sleep.pings = rest.pings
         sleep.patience = rest.patience
         sleep.ask_at = rest.ask_at
         sleep.acked = seen.acked_bytes
         sleep.received = seen.received_bytes
-        sleep.rtt = round(seen.round_trip * 1e6)
-        sleep.rttvar = round(seen.round_trip_deviation * 1e6)
-        sleep.min_rtt = round(seen.min_round_trip * 1e6)
+        sleep.rtt = <uint32_t>(<double>seen.round_trip * 1e6 + 0.5)
+        sleep.rttvar = <uint32_t>(<double>seen.round_trip_deviation * 1e6 + 0.5)
+        sleep.min_rtt = <uint32_t>(<double>seen.min_round_trip * 1e6 + 0.5)
+        return 0
+
+    def wait(self, Py_ssize_t number, double due_at):
+        self._check(number)
+        self._sleeps[number].waits = 1
+        self._sleeps[number].due_at = due_at
         self._arm(due_at)
-        return number
+
+    def renew(self, Py_ssize_t number, rest, double due_at):
+        self._check(number)
+        self._see(&self._sleeps[number], rest)
+        self._sleeps[number].due_at = due_at
+        self._sleeps[number].looked_at = heartline_now()
+        self._arm(due_at)
+
+    cdef int _check(self, Py_ssize_t number) except -1:
+        if not 0 <= number < len(self._who) or self._who[number] is None:
+            raise KeyError(number)
+        return 0
 
     def take(self, Py_ssize_t number):
         cdef heartline_sleep *sleep
-        if not 0 <= number < len(self._who) or self._who[number] is None:
-            raise KeyError(number)
+        self._check(number)
         sleep = &self._sleeps[number]
         self._who[number] = self._buffered[number] = None
         self._free.append(number)
@@ -158,16 +184,22 @@ cdef class Resting:
         cdef double now = heartline_now()
         cdef double asleep = heartline_asleep()
         cdef double next_at = INFINITY
-        cdef list woken = []
+        cdef list woken = [], asking = []
+        cdef int found
         self._armed_at = -INFINITY
         for number in range(len(self._who)):
-            if self._sleeps[number].due_at <= now and not self._look(
-                number, now, asleep
-            ):
+            if self._sleeps[number].due_at > now:
+                continue
+            found = self._look(number, now, asleep)
+            if found == _WAKES:
                 woken.append(self._who[number])
+            elif found == _ASKS:
+                asking.append(self._who[number])
         try:
             for who in woken:
                 who.wake()
+            for who in asking:
+                who.ask()
         finally:
             for number in range(len(self._who)):
                 if self._sleeps[number].due_at < next_at:
@@ -175,28 +207,32 @@ cdef class Resting:
             self._armed_at = INFINITY
             self._arm(max(next_at, now + _LEAST_STEP))
 
-    cdef bint _look(self, Py_ssize_t number, double now, double asleep) except -1:
+    cdef int _look(self, Py_ssize_t number, double now, double asleep) except -1:
         cdef heartline_sleep *sleep = &self._sleeps[number]
         cdef double age, due, shared
+        if sleep.waits:
+            return _WAKES
         if now - sleep.due_at > sleep.late_after or asleep - sleep.asleep > _SLEPT:
-            return False
+            return _WAKES
         if self._buffered[number]():
-            return False
+            return _WAKES
         sleep = &self._sleeps[number]
         age = heartline_heard_age(sleep)
         if age < 0:
-            return False
+            return _WAKES
         due = now - age + sleep.patience
+        if sleep.ask_at <= now:
+            return _ASKS if sleep.pings and due > now else _WAKES
         shared = due - fmod(due, _SHARED_EVERY)
         if shared > now:
             due = shared
         if sleep.ask_at < due:
             due = sleep.ask_at
         if due <= now:
-            return False
+            return _WAKES
         sleep.due_at = max(due, now + _LEAST_STEP)
         sleep.looked_at = now
-        return True
+        return _RESTS
 
     cdef int _make_room(self, Py_ssize_t count) except -1:
         cdef Py_ssize_t room

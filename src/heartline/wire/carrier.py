@@ -41,6 +41,10 @@ class CarrierOwner(Protocol):
 
     def on_fact(self, fact: Fact) -> None: ...
 
+    def on_answer(self, epoch: int, payload: bytes) -> bool:
+        """Take a read that is one pong; False if it is to be told as any other."""
+        ...
+
 
 class Carrier:
     """The I/O of one link."""
@@ -103,6 +107,7 @@ class Carrier:
             max_message_bytes=self._max_message_bytes,
             inflater=inflater,
             fast=self._fast,
+            answered=self._on_lone_pong,
         )
         return self._listener
 
@@ -120,10 +125,15 @@ class Carrier:
 
     def ping(self, payload: bytes) -> None:
         """Queue a ping ahead of waiting messages; report the evidence right after."""
+        if self._transport is not None and not self._ended:
+            self._owner.on_fact(Pinged(self.epoch, self.ask(payload)))
+
+    def ask(self, payload: bytes) -> Evidence:
+        """The same, where the evidence goes to the caller."""
         if self._transport is None or self._ended:
-            return
+            return Evidence()
         self._transport.send_ping(payload)
-        self._owner.on_fact(Pinged(self.epoch, self.evidence()))
+        return self.evidence()
 
     def pause_reading(self) -> None:
         if self._transport is not None and not self._ended:
@@ -206,6 +216,9 @@ class Carrier:
     def on_pong(self, payload: bytes) -> None:
         if not self._ended:
             self._owner.on_fact(Ponged(self.epoch, payload))
+
+    def _on_lone_pong(self, payload: bytes) -> bool:
+        return not self._ended and self._owner.on_answer(self.epoch, payload)
 
     def on_closing(self, code: int, reason: str) -> None:
         self._end(Cause.CLOSED_BY_PEER, code, reason)

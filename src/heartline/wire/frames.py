@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -112,7 +113,7 @@ class FrameListener(WSListener):
 
     Once connected it reads through a `PlainReader`; without one the results would be
     the same, at more than twice the cost. `fast` may take whole reads there, past the
-    sink.
+    sink, and `answered` such as are one pong and nothing else.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class FrameListener(WSListener):
         max_message_bytes: int,
         inflater: Inflater | None,
         fast: Fast | None = None,
+        answered: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.messages: list[str | bytes] = []
         self.size_bytes = 0
@@ -131,6 +133,7 @@ class FrameListener(WSListener):
         self._max_message_bytes = max_message_bytes
         self._inflater = inflater
         self._fast = fast
+        self._answered = answered
         self._transport: WSTransport | None = None
         self._mask_bytes = 0
         self._other_frames = 0  # of this read, those that completed no message
@@ -158,7 +161,7 @@ class FrameListener(WSListener):
 
     def shut(self) -> None:
         """Let nothing more go past the sink."""
-        self._fast = None
+        self._fast = self._answered = None
         if self._reader is not None:
             self._reader.shut()
 
@@ -235,6 +238,14 @@ class FrameListener(WSListener):
                 self._tell_picows_verdict(transport)
         except Exception as error:
             self._abort(transport, error)
+
+    def take_pong(self, payload: bytes) -> bool:
+        """Offer a read that is one pong; whether that is all there is to do."""
+        try:
+            return self._answered is not None and self._answered(payload)
+        except Exception as error:
+            self.fail(error)
+            return True
 
     def fail(self, error: Exception) -> None:
         """Whoever went past the sink has failed."""

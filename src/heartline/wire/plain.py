@@ -73,6 +73,7 @@ class Collector(Protocol):
     ended: bool
 
     def end_read(self) -> None: ...
+    def take_pong(self, payload: bytes) -> bool: ...
     def fail(self, error: Exception) -> None: ...
 
 
@@ -122,6 +123,11 @@ class PurePlainReader(asyncio.BufferedProtocol):
 
     def _read(self, filled: int) -> None:
         collector = self._collector
+        if self._is_lone_pong(filled):
+            if collector.take_pong(bytes(self._view[2:filled])):
+                return
+            if collector.ended:
+                return
         messages: list[str | bytes] = []
         taken, all_plain = self._take(filled, messages)
         self._size_bytes += taken
@@ -138,6 +144,12 @@ class PurePlainReader(asyncio.BufferedProtocol):
             self._pass_on(memoryview(bytes(self._view[taken:filled])))
             self._passing = not collector.at_boundary
         collector.end_read()
+
+    def _is_lone_pong(self, filled: int) -> bool:
+        """Whether this read is one unmasked pong, and no message has begun."""
+        buffer = self._buffer
+        whole = filled >= 2 and buffer[0] == 0x8A and buffer[1] == filled - 2 < 126
+        return whole and not self._rest and not self._size_bytes
 
     def _went_ahead(self, messages: list[str | bytes]) -> bool:
         if self._fast is None:

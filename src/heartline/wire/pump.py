@@ -15,10 +15,9 @@ from typing import Protocol
 from heartline.core.adaptive import LEAST_GAP
 from heartline.core.events import Fact, Output, Received, Tick
 from heartline.core.evidence import Evidence
-from heartline.core.rest import Rest
 
 from .alarms import Alarms
-from .kernel import KernelEyes
+from .machine import Machine, Sleepy
 from .pulse import Pulse
 from .resting import PureResting, resting_of, slept_through
 
@@ -83,50 +82,13 @@ def add(heard: Heard, frames: int, data: int, size_bytes: int, *, now: float) ->
     heard.at = now
 
 
-class Machine(Protocol):
-    """A `Session`, or a `Link` wrapped by its server."""
-
-    deadline: float
-
-    @property
-    def epoch(self) -> int:
-        """The link whose frames may find it calm."""
-        ...
-
-    def lull(self, *, now: float) -> float:
-        """Seconds that frames may go untold: they are one more sign of life."""
-        ...
-
-    def put_off(self, data_at: float, *, now: float) -> None:
-        """Move `deadline` where data read at `data_at` does, that is told later."""
-        ...
-
-    def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
-
-
-class Sleepy(Protocol):
-    """How a machine rests, for its looks to be taken without it."""
-
-    @property
-    def late_after(self) -> float:
-        """A look later than this, in seconds, is the machine's to judge."""
-        ...
-
-    def rest(self) -> tuple[Rest, KernelEyes] | None:
-        """What a look is to find again, and where; None while it does not rest."""
-        ...
-
-    def rested(self, *, until: float, at: float) -> None:
-        """Let the machine know of the looks that it was spared, before any fact."""
-        ...
-
-
 class Pump:
     """The clockwork around one machine. `clock` is the monotonic clock, in seconds."""
 
     __slots__ = (
         "_alarms",
         "_armed_at",
+        "_asks",
         "_asleep",
         "_asleep_before",
         "_facts",
@@ -182,6 +144,8 @@ class Pump:
             self._resting = resting_of(loop, clock, asleep)
         self._rests_as: int | None = None
         """Its number among those at rest; then they are looked at without it."""
+        self._asks = False
+        """A ping was sent at rest, and nothing has happened since."""
 
     @property
     def suspended(self) -> float:
@@ -259,14 +223,18 @@ class Pump:
             # Whatever the machine raised goes to the caller; it is looked at again,
             # but not in a hot loop.
             self._feeding = False
-            now = self.clock()
-            lull = machine.lull(now=now)
-            if lull and machine.epoch == heard.epoch:
-                self._tell_by = now + lull
-                heard.until_at = min(machine.deadline, self._tell_by)
+            self._stay_calm()
             self._arm(least_delay)
         if told:
             self._settle()
+
+    def _stay_calm(self) -> None:
+        """Find out how long reads need not be told."""
+        machine, now = self.machine, self.clock()
+        lull = machine.lull(now=now)
+        if lull and machine.epoch == self._heard.epoch:
+            self._tell_by = now + lull
+            self._heard.until_at = min(machine.deadline, self._tell_by)
 
     def _next(self) -> tuple[Fact, float]:
         """The next fact and its time: what was read first, then what else arose."""
@@ -380,4 +348,57 @@ class Pump:
         assert self._sleepy is not None
         self._rests_as = None
         until, at = self._resting.take(number)
-        self._sleepy.rested(until=until, at=at)
+        if self._asks:
+            self._asks = False
+        else:
+            self._sleepy.rested(until=until, at=at)
+
+    def ask(self) -> None:
+        """A look has found that a ping is due, and nothing else."""
+        number = self._rests_as
+        if number is None or self._asks:
+            return
+        if self._heard.frames:
+            self.wake()
+            return
+        assert self._resting is not None
+        assert self._sleepy is not None
+        self._asks = True
+        self._heard.until_at = self._tell_by = -inf
+        now = self.clock()
+        self._sleepy.rested(until=now, at=now)
+        try:
+            self._sleepy.ask(now=now)
+        finally:
+            if self._rests_as == number:
+                self._resting.wait(number, self.machine.deadline)
+
+    def answered(self, epoch: int, payload: bytes) -> bool:
+        """Take a read that is one pong, if nothing but it is waited for.
+
+        False, and nothing done, if it has to be told as any other.
+        """
+        number, sleepy, now = self._rests_as, self._sleepy, self.clock()
+        if sleepy is None or self._feeding or self._heard.frames:
+            return False
+        if number is not None and not self._asks:
+            return False
+        if self._pulse is not None and not self._pulse.goes_on(now):
+            return False
+        if epoch != self.machine.epoch or self.suspended > LATE:
+            return False
+        outputs = sleepy.answered(payload, now=now)
+        if outputs is None:
+            return False
+        found = sleepy.rest()
+        if number is not None and found is not None:
+            assert self._resting is not None
+            self._asks = False
+            self._resting.renew(number, found[0], self.machine.deadline)
+        else:
+            self._rouse()
+            self._arm()
+        self._stay_calm()
+        for output in outputs:
+            self._carry_out(output)
+        return True

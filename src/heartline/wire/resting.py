@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 from heartline.compiled import compiled
@@ -39,10 +39,19 @@ def slept_through() -> float:
     return time.clock_gettime(clock) - time.monotonic()
 
 
+class Dreamer(Sleeper, Protocol):
+    """Who rests, and can ask its peer without being woken."""
+
+    def ask(self) -> None:
+        """A ping is due, and nothing else: send it, and `wait` for the answer."""
+        ...
+
+
 @dataclass(slots=True)
 class _Sleep:
-    who: Sleeper
-    rest: Rest
+    who: Dreamer
+    rest: Rest | None
+    """None while the answer to a ping is waited for."""
     eyes: KernelEyes
     late_after: float
     due_at: float
@@ -72,7 +81,7 @@ class PureResting:
 
     def add(
         self,
-        who: Sleeper,
+        who: Dreamer,
         rest: Rest,
         eyes: KernelEyes,
         *,
@@ -83,6 +92,8 @@ class PureResting:
 
         Nor is it `late_after` seconds late. `who` must `take` itself back when woken,
         and before it asks its machine anything.
+
+        Where the look finds a ping due, and nothing else, it is to `ask`.
         """
         self._last += 1
         now = self._clock()
@@ -102,32 +113,52 @@ class PureResting:
             self._alarms.cancel(self)
         return sleep.due_at, sleep.looked_at
 
+    def wait(self, number: int, due_at: float) -> None:
+        """A ping is out: no looks any more, but the link is woken at `due_at`."""
+        sleep = self._sleeps[number]
+        sleep.rest, sleep.due_at = None, due_at
+        self._timers.set(number, due_at)
+        self._arm(due_at)
+
+    def renew(self, number: int, rest: Rest, due_at: float) -> None:
+        """It is answered: look again from `due_at` on, for how it rests now."""
+        sleep = self._sleeps[number]
+        sleep.rest, sleep.due_at, sleep.looked_at = rest, due_at, self._clock()
+        self._timers.set(number, due_at)
+        self._arm(due_at)
+
     def wake(self) -> None:
         """Look at all that are due by now."""
         now, asleep = self._clock(), self._asleep()
         self._armed_at = -inf
-        woken: list[Sleeper] = []
+        woken: list[Callable[[], None]] = []
         while (number := self._timers.pop(now=now)) is not None:
             sleep = self._sleeps[number]
-            if not self._look(sleep, now, asleep):
-                woken.append(sleep.who)
+            todo = self._look(sleep, now, asleep)
+            if todo is not None:
+                woken.append(todo)
             self._timers.set(number, max(sleep.due_at, now + LEAST_STEP))
         try:
-            for who in woken:
-                who.wake()
+            for todo in woken:
+                todo()
         finally:
             self._armed_at = inf
             self._arm(self._timers.next_at)
 
-    def _look(self, sleep: _Sleep, now: float, asleep: float) -> bool:
-        """Whether it rests on."""
-        if now - sleep.due_at > sleep.late_after or asleep - sleep.asleep > SLEPT:
-            return False
-        until = sleep.rest.until(sleep.eyes.read(), now=now)
+    def _look(
+        self, sleep: _Sleep, now: float, asleep: float
+    ) -> Callable[[], None] | None:
+        """What is to be done; None if it rests on."""
+        who, rest = sleep.who, sleep.rest
+        late = now - sleep.due_at > sleep.late_after
+        if rest is None or late or asleep - sleep.asleep > SLEPT:
+            return who.wake
+        evidence = sleep.eyes.read()
+        until = rest.until(evidence, now=now)
         if until is None:
-            return False
+            return who.ask if rest.asks(evidence, now=now) else who.wake
         sleep.due_at, sleep.looked_at = max(until, now + LEAST_STEP), now
-        return True
+        return None
 
     def _arm(self, due_at: float) -> None:
         if due_at < self._armed_at:

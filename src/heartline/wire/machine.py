@@ -1,0 +1,56 @@
+"""What a pump drives, and what it asks where that is at rest."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from heartline.core.events import Fact, Output
+from heartline.core.rest import Rest
+
+from .kernel import KernelEyes
+
+
+class Machine(Protocol):
+    """A `Session`, or a `Link` wrapped by its server."""
+
+    deadline: float
+
+    @property
+    def epoch(self) -> int:
+        """The link whose frames may find it calm."""
+        ...
+
+    def lull(self, *, now: float) -> float:
+        """Seconds that frames may go untold: they are one more sign of life."""
+        ...
+
+    def put_off(self, data_at: float, *, now: float) -> None:
+        """Move `deadline` where data read at `data_at` does, that is told later."""
+        ...
+
+    def handle(self, fact: Fact, *, now: float) -> list[Output]: ...
+
+
+class Sleepy(Protocol):
+    """How a machine rests, for its looks to be taken without it."""
+
+    @property
+    def late_after(self) -> float:
+        """A look later than this, in seconds, is the machine's to judge."""
+        ...
+
+    def rest(self) -> tuple[Rest, KernelEyes] | None:
+        """What a look is to find again, and where; None while it does not rest."""
+        ...
+
+    def rested(self, *, until: float, at: float) -> None:
+        """Let the machine know of the looks that it was spared, before any fact."""
+        ...
+
+    def ask(self, *, now: float) -> None:
+        """Send the ping that is due, and tell the machine; it rests no more."""
+        ...
+
+    def answered(self, payload: bytes, *, now: float) -> list[Output] | None:
+        """Tell the machine of the answer; None, and nothing done, if it is none."""
+        ...

@@ -1,0 +1,227 @@
+"""A ping at rest and its answer: the short way leaves what the long way leaves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from heartline.core.events import (
+    DialSucceeded,
+    Ping,
+    Pinged,
+    Ponged,
+    Received,
+    RoundTripMeasured,
+    Start,
+    Tick,
+)
+from heartline.core.evidence import Evidence, Kernel
+from heartline.core.items import Phase
+from heartline.core.link import Link
+from heartline.core.resting import answered, ask, asked, rest_of, rested
+from heartline.core.session import Session
+from heartline.core.terms import Terms
+
+FIRST = Kernel(
+    segments_in=3,
+    heard_age=0.0,
+    unacked_segments=0,
+    outstanding_bytes=0,
+    unsent_bytes=0,
+    acked_bytes=200,
+    received_bytes=300,
+    retransmits=0,
+    total_retransmits=0,
+    probes_unanswered=0,
+    round_trip=0.020,
+    round_trip_deviation=0.002,
+    min_round_trip=0.019,
+    send_window_bytes=65_535,
+)
+
+
+class Far:
+    """A peer, by what our kernel knows of it: it answers each ping."""
+
+    def __init__(self, dice: random.Random, *, now: float) -> None:
+        self.dice = dice
+        self.heard_at = now
+        self.kernel = FIRST
+        self.took = 0.02
+
+    def heard(self, *, now: float) -> None:
+        self.heard_at = now
+        segments = self.kernel.segments_in + 1
+        self.kernel = msgspec.structs.replace(self.kernel, segments_in=segments)
+
+    def asked(self) -> None:
+        self.kernel = msgspec.structs.replace(self.kernel, outstanding_bytes=11)
+        self.took = self.dice.uniform(0.015, 0.1)
+
+    def answers(self, *, now: float) -> None:
+        self.heard(now=now)
+        kernel = self.kernel
+        self.kernel = msgspec.structs.replace(
+            kernel,
+            outstanding_bytes=0,
+            acked_bytes=kernel.acked_bytes + 11,
+            received_bytes=kernel.received_bytes + 7,
+            round_trip=self.took,
+            round_trip_deviation=self.dice.uniform(0.001, 0.02),
+            min_round_trip=min(kernel.min_round_trip, self.took),
+        )
+
+    def evidence(self, *, now: float) -> Evidence:
+        age = round(now - self.heard_at, 3)
+        return Evidence(msgspec.structs.replace(self.kernel, heard_age=age))
+
+
+def opened(seed: int, *, now: float = 100.0) -> tuple[Session, Far, list[Ping]]:
+    session = Session(Terms(host="venue"), draw=random.Random(seed).random)
+    far = Far(random.Random(seed), now=now)
+    session.handle(Start(), now=now)
+    dialled = DialSucceeded(session.epoch, "venue:443", far.evidence(now=now))
+    out = session.handle(dialled, now=now)
+    assert session.phase is Phase.OPEN
+    far.asked()
+    return session, far, [each for each in out if isinstance(each, Ping)]
+
+
+def life(seed: int, *, short: bool, pings: int = 8) -> Iterator[tuple[object, ...]]:
+    """What is known after each answer; between them the kernels talk each second."""
+    session, far, out = opened(seed)
+    now, payload = 100.0, out[0].payload
+    for _ in range(pings):
+        now += far.took
+        far.answers(now=now)
+        evidence = far.evidence(now=now)
+        if short:
+            told = answered(session, payload, evidence, now=now)
+            assert told is not None
+            (measured,) = told
+            assert isinstance(measured, RoundTripMeasured)
+        else:
+            epoch = session.epoch
+            session.handle(Ponged(epoch, payload), now=now)
+            session.handle(Received(epoch, 1, 0, 7), now=now)
+        yield known(session)
+        payload = b""
+        while not payload:
+            now = session.deadline
+            while far.heard_at + 1.0 <= now:
+                far.heard(now=far.heard_at + 1.0)
+            payload = look(session, far, short=short, now=now)
+        far.asked()
+        evidence = far.evidence(now=now)
+        if short:
+            asked(session, evidence, now=now)
+        else:
+            session.handle(Pinged(session.epoch, evidence), now=now)
+        yield known(session)
+
+
+def look(session: Session, far: Far, *, short: bool, now: float) -> bytes:
+    """A punctual look; what is asked for by it."""
+    rest, evidence = rest_of(session), far.evidence(now=now)
+    if short and rest is not None:
+        until = rest.until(evidence, now=now)
+        if until is not None:
+            rested(session, until=until, at=now)
+            return b""
+        if rest.asks(evidence, now=now):
+            rested(session, until=now, at=now)
+            return ask(session, now=now)
+    out = session.handle(Tick(session.epoch, evidence), now=now)
+    return b"".join(each.payload for each in out if isinstance(each, Ping))
+
+
+def link_of(session: Session) -> Link:
+    assert session.link is not None
+    return session.link
+
+
+def known(session: Session) -> tuple[object, ...]:
+    link = link_of(session)
+    return (
+        link.frames,
+        link.pings.sent,
+        link.pings.answered,
+        len(link.pings),
+        round(link.pings.last_at, 2),
+        round(link.peer.frame_at, 2),
+        link.peer.wait is None,
+        round(link.round_trip.smoothed, 6),
+        link.round_trip.summary().samples,
+        link.verdict,
+        link.path.ladder is None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_short_way_leaves_what_the_long_way_leaves(seed: int) -> None:
+    short, long = life(seed, short=True), life(seed, short=False)
+    for mine, theirs in zip(short, long, strict=True):
+        assert mine == theirs
+
+
+def test_a_link_rests_from_its_first_answer_on() -> None:
+    session, far, (ping,) = opened(1)
+    far.answers(now=100.02)
+    evidence = far.evidence(now=100.02)
+    assert answered(session, ping.payload, evidence, now=100.02) is not None
+    assert rest_of(session) is not None
+
+
+def test_a_ping_that_nobody_answers_leads_to_doubt_as_ever() -> None:
+    session, far, (ping,) = opened(2)
+    now = 100.02
+    far.answers(now=now)
+    assert answered(session, ping.payload, far.evidence(now=now), now=now) is not None
+    while not look(session, far, short=True, now=now):
+        far.heard(now=now)
+        now = session.deadline
+    far.asked()
+    asked(session, far.evidence(now=now), now=now)
+    link, began = link_of(session), now
+    while link.found is None:
+        # Its kernel answers on, and its program does not.
+        now = session.deadline
+        acked = msgspec.structs.replace(
+            far.kernel, outstanding_bytes=0, acked_bytes=far.kernel.acked_bytes + 11
+        )
+        far.kernel = acked
+        far.heard(now=now)
+        session.handle(Tick(session.epoch, far.evidence(now=now)), now=now)
+        assert now < began + 10.0
+    assert link.found.cause == "PEER_FROZEN"
+
+
+def test_what_nobody_asked_is_left_to_the_machine() -> None:
+    session, far, (ping,) = opened(3)
+    now = 100.02
+    far.answers(now=now)
+    evidence = far.evidence(now=now)
+    assert answered(session, b"another", evidence, now=now) is None
+    assert link_of(session).pings.stray == 0
+    assert answered(session, ping.payload, evidence, now=now) is not None
+    assert answered(session, ping.payload, evidence, now=now) is None
+
+
+def test_an_answer_that_may_have_waited_is_left_to_the_machine() -> None:
+    session, far, (ping,) = opened(4)
+    now = session.deadline + 0.05
+    far.answers(now=now)
+    assert answered(session, ping.payload, far.evidence(now=now), now=now) is None
+
+
+def test_an_answer_with_more_behind_it_is_no_rest() -> None:
+    session, far, (ping,) = opened(5)
+    far.answers(now=100.02)
+    kernel = far.evidence(now=100.02).kernel
+    more = Evidence(kernel, unread_bytes=5)
+    assert answered(session, ping.payload, more, now=100.02) is not None
+    assert rest_of(session) is None
+    assert session.deadline > 100.02
