@@ -207,6 +207,11 @@ class PathClock:
         return min(max(self.policy.ride_through, learned), self.policy.ride_through_max)
 
     @property
+    def learning(self) -> bool:
+        """Whether a longer timeout waits for a silence that begins later."""
+        return self._next_timeout != self.timeout
+
+    @property
     def patience(self) -> float:
         """Silence of the kernel after which the path is doubted."""
         return self.policy.kernel_interval + KEEPALIVE_GRACE + self.timeout
