@@ -265,8 +265,11 @@ def test_a_longer_probe_is_promised_at_once_and_granted_to_later_silences() -> N
     assert promised == pytest.approx(1.04 + longer + 3 * (longer + 0.050) + 0.050)
     world.now += 0.5
     world.hear()
+    # At rest a look comes as soon as the present one has passed, and grants the longer.
+    world.now += 1.04 + 0.030 + 0.001
     world.handle(Tick(3, world.evidence()))
     assert world.link.path.timeout == pytest.approx(longer)
+    assert world.link.path.ladder is None
     # A shorter one holds from now on.
     world.hear()
     world.show(round_trip=0.02)
