@@ -149,7 +149,11 @@ WHOLE = gzip.compress(b'{"t":1,"dir":"in","text":"a"}\n' * 99, mtime=0)
         ("d.jsonl", b"no JSON", "wanted a JSON object"),
         ("e.jsonl", b'{"t":1,"dir":"out","text":"a"}', "wanted an inbound frame"),
         ("f.jsonl", b"", "wanted an inbound frame"),
-        ("g.jsonl", b'{"utc":"2026","event":"Lost","at":1}', "t: wanted seconds"),
+        (
+            "g.jsonl",
+            b'{"utc":"2026","event":"Lost","at":1}',
+            "line 1: wanted a frame of a recording: t, dir",
+        ),
     ],
 )
 def test_what_is_no_recording_is_bad_use(

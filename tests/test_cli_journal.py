@@ -102,6 +102,17 @@ def test_torn_lines_are_counted(journal: Path) -> None:
     assert told(str(journal))[1][-1] == "Lines that could not be read: 1."
 
 
+@pytest.mark.parametrize("option", [(), ("--at", "2026-03-01T03:12")])
+def test_a_file_of_something_else_is_no_journal(
+    option: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("bought\nsold\n")
+    status, lines, err = told(str(path), *option)
+    assert (status, lines) == (1, [])
+    assert err == f"heartline: {path} is no journal: no line of it is a record\n"
+
+
 def test_no_journal_is_a_failure_in_one_line(tmp_path: Path) -> None:
     status, lines, err = told(str(tmp_path / "none.jsonl"))
     assert (status, lines) == (1, [])

@@ -130,6 +130,24 @@ async def test_an_upstream_that_refuses_for_good_ends_the_relay() -> None:
 
 
 @in_loop
+async def test_a_relay_that_fails_is_live_to_nobody_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with relaying(BOOK) as (venue, relay), reading(relay.url, BOOK) as reader:
+        await until(lambda: bool(reader.notes("state")), "the state")
+
+        def fails(*args: object, **kwargs: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(relay._states, "take", fails)
+        await venue.change(BOOK)
+        with pytest.raises(ZeroDivisionError):
+            await relay.wait_closed()
+        assert (await page(relay, "/healthz"))[0] == 503
+        await until(lambda: not reader.notes("status")[-1]["live"], "told")
+
+
+@in_loop
 async def test_a_channel_nobody_read_yet_is_asked_for_and_kept() -> None:
     async with relaying(BOOK) as (venue, relay), reading(relay.url, OTHER) as reader:
         await until(lambda: len(reader.data(OTHER)) == 1, "its snapshot")

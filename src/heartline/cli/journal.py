@@ -33,8 +33,9 @@ def journal(
         if at is None:
             _tell_everything(file)
         else:
-            instant = moment(at, now=datetime.now(UTC))
-            _tell(what_happened(file, instant, wide))
+            account = what_happened(file, moment(at, now=datetime.now(UTC)), wide)
+            _insist_on_records(file, account.first is not None, account.torn)
+            _tell(account)
     except BrokenPipeError:
         leave_stdout()
     except OSError as error:
@@ -42,11 +43,18 @@ def journal(
 
 
 def _tell_everything(file: Path) -> None:
-    reading = read_journal(file)
+    reading, records = read_journal(file), 0
     for record in reading:
+        records += 1
         if not record.carried:
             print(record.in_words())
+    _insist_on_records(file, records, reading.torn)
     _tell_torn(reading.torn)
+
+
+def _insist_on_records(file: Path, records: int, torn: int) -> None:
+    if torn and not records:
+        fail(f"{file} is no journal: no line of it is a record", Exit.GAVE_UP)
 
 
 def _tell(account: Account) -> None:

@@ -75,7 +75,9 @@ async def _asked(
         raise WireError(Cause.HANDSHAKE_TIMEOUT, reason) from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
         # The latter two: a kind of proxy that httpx does not know by itself.
-        reason = f"the token call failed: {type(error).__name__}"
+        lost = isinstance(error, httpx.NetworkError)
+        why = "no connection" if lost else type(error).__name__
+        reason = f"the token call failed: {why}"
         raise WireError(Cause.REFUSED, reason) from None
     if answer.status_code != 200:
         reason = "the token call was refused"

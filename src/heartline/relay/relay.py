@@ -186,6 +186,15 @@ class Relay:
     # --- what the upstream tells ----------------------------------------------------
 
     async def _run(self) -> None:
+        try:
+            await self._relay()
+        finally:
+            # Whatever ended it: from here on nothing is passed on, and nobody is to
+            # take the upstream for live.
+            await self.stream.aclose()
+            self._stand(self.stream.status)
+
+    async def _relay(self) -> None:
         async for batch in self.stream.batches():
             for item in batch:
                 match item:

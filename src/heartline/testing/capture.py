@@ -119,6 +119,9 @@ def _frame(line: str, where: str) -> CapturedFrame:
     if not isinstance(fields, dict):
         raise UsageError(where, wanted="a JSON object", got=line[:80])
     record = cast(dict[str, Any], fields)
+    if "t" not in record and "dir" not in record:
+        wanted = "a frame of a recording: t, dir, and text or b64"
+        raise UsageError(where, wanted=wanted, got=line[:80])
     at = record.get("t")
     if isinstance(at, bool) or not isinstance(at, int | float) or not isfinite(at):
         raise UsageError(f"{where}, t", wanted="seconds", got=at)
