@@ -21,6 +21,7 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence, Kernel
 from heartline.core.items import Phase
 from heartline.core.link import Link
+from heartline.core.neighbours import Neighbours
 from heartline.core.resting import answered, ask, asked, rest_of, rested
 from heartline.core.session import Session
 from heartline.core.terms import Terms
@@ -79,8 +80,11 @@ class Far:
         return Evidence(msgspec.structs.replace(self.kernel, heard_age=age))
 
 
-def opened(seed: int, *, now: float = 100.0) -> tuple[Session, Far, list[Ping]]:
-    session = Session(Terms(host="venue"), draw=random.Random(seed).random)
+def opened(
+    seed: int, *, now: float = 100.0, neighbours: Neighbours | None = None
+) -> tuple[Session, Far, list[Ping]]:
+    draw = random.Random(seed).random
+    session = Session(Terms(host="venue"), draw=draw, neighbours=neighbours)
     far = Far(random.Random(seed), now=now)
     session.handle(Start(), now=now)
     dialled = DialSucceeded(session.epoch, "venue:443", far.evidence(now=now))
@@ -225,3 +229,31 @@ def test_an_answer_with_more_behind_it_is_no_rest() -> None:
     assert answered(session, ping.payload, more, now=100.02) is not None
     assert rest_of(session) is None
     assert session.deadline > 100.02
+
+
+def test_a_doubt_that_ends_with_an_answer_at_rest_is_taken_back_among_neighbours() -> (
+    None
+):
+    """Else the death of another host would be blamed on our own path for good."""
+    neighbours = Neighbours()
+    session, far, (ping,) = opened(6, neighbours=neighbours)
+    far.answers(now=100.02)
+    assert answered(session, ping.payload, far.evidence(now=100.02), now=100.02)
+    pings: list[bytes] = []
+    while len(pings) < 2:
+        now = session.deadline
+        if payload := look(session, far, short=False, now=now):
+            pings.append(payload)
+            far.asked()
+            session.handle(Pinged(session.epoch, far.evidence(now=now)), now=now)
+    other = Neighbours.shared
+    neighbours.doubt(99, "another", now=now)
+    assert other(neighbours, 99, now=now + 1.5)
+    now += 0.01
+    far.answers(now=now)
+    session.handle(Ponged(session.epoch, pings[0]), now=now)
+    session.handle(Received(session.epoch, 1, 0, 7), now=now)
+    now += 0.003
+    far.answers(now=now)
+    assert answered(session, pings[1], far.evidence(now=now), now=now) is not None
+    assert not other(neighbours, 99, now=now + 1.5)

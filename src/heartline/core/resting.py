@@ -89,6 +89,8 @@ def answered(
         rest = None if link.heartbeat.declared else clocks.rest(now=now)
         if rest is not None:
             link.rests(rest, Tick(link.epoch, evidence), now)
+    # A doubt that ended with an earlier answer is taken back here, or never.
+    session.neighbour.tell(link)
     if link.rest is None:
         _arm(session, link, now)
     else:

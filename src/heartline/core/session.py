@@ -80,7 +80,7 @@ class Session:
         self.address = ""
         self.retry_at: float | None = None
         self.recovery = Recovery(terms.backoff, draw)
-        self._neighbour = Neighbour(
+        self.neighbour = Neighbour(
             neighbours or Neighbours(), terms.dialling, who=who, host=terms.host
         )
         self._last_epoch = 0
@@ -88,7 +88,8 @@ class Session:
             terms,
             draw=draw,
             number=self._number,
-            reserve=self._neighbour.reserve,
+            reserve=self.neighbour.reserve,
+            give_back=self.neighbour.give_back,
             may_begin=lambda: Condition.PAUSED not in self.conditions,
         )
         self._attempt: Attempt | None = None
@@ -154,7 +155,7 @@ class Session:
 
     def _dial(self, now: float) -> list[Output]:
         if not self._dial_paid:
-            wait = self._neighbour.reserve(now)
+            wait = self.neighbour.reserve(now)
             self._dial_paid = True
             if wait > 0:
                 return self._wait(wait, now)
@@ -238,11 +239,11 @@ class Session:
             return gone + self._hand_over(beside, now)
         where = finding.where
         if finding.cause is Cause.PATH_DEAD:
-            if self._neighbour.shares_death(now=now):
+            if self.neighbour.shares_death(now=now):
                 where = Where.LOCAL
             # Its doubt stands: it tells the next link that is found dead.
         else:
-            self._neighbour.clear()
+            self.neighbour.clear()
         event = lost(link, finding, where=where, ended=ended, now=now)
         self.trouble = Trouble(
             finding.cause, where, event.status, finding.evidence, event.since_at
@@ -273,7 +274,7 @@ class Session:
         before = self.conditions.end_link(epoch=self.epoch, now=now)
         if was_useful(self.link, self.terms.backoff):
             self.recovery.failures = 0
-        self._neighbour.clear()
+        self.neighbour.clear()
         self.past.add(self.link)
         self.link, self.epoch, self.address = taken.link, taken.epoch, taken.address
         return before + out
@@ -317,7 +318,7 @@ class Session:
 
     def _closed(self, event: Output) -> Output:
         self.phase = Phase.CLOSED
-        self._neighbour.leave(unspent=self._dial_paid)
+        self.neighbour.leave(unspent=self._dial_paid)
         self.retry_at = self._attempt = None
         return event
 
@@ -365,7 +366,7 @@ class Session:
         out: list[Output] = []
         if now >= link.deadline or fact.suspended or fact.stalled:
             out = self.conditions.learn(link.handle(fact, now=now))
-            self._neighbour.tell(link)
+            self.neighbour.tell(link)
         if link.found:
             return out + self._lose(link.found, now)
         if now >= self._step_by:
