@@ -452,11 +452,12 @@ def test_what_was_put_off_is_told_in_the_end(rig: Rig) -> None:
     assert sum(frames for _, frames in told(rig)) == 2 + 2 * (rig.world.now - 100.0)
 
 
-def test_a_read_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
+def feeling(rig: Rig) -> Pump:
+    """A pump that feels the loop's pulse."""
     pulse = Pulse(
         cast(asyncio.AbstractEventLoop, rig.world), clock=lambda: rig.world.now
     )
-    pump = Pump(
+    return Pump(
         rig.machine,
         obey=lambda _: None,
         look=lambda: (1, rig.evidence),
@@ -466,6 +467,10 @@ def test_a_read_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
         asleep=lambda: 0.0,
         pulse=pulse,
     )
+
+
+def test_a_read_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
+    pump = feeling(rig)
     rig.machine.next_deadline = lambda now: 110.0
     pump.heard(1, 1, 1, 10, now=100.0)
     rig.world.now += STOOD_STILL - 0.01
@@ -494,3 +499,16 @@ def test_a_read_while_obeying_is_told_afterwards(rig: Rig) -> None:
     rig.on_obey = on_obey
     rig.pump.feed(Answered(1))
     assert rig.machine.facts == [Answered(1), Received(1, 1, 0, 10)]
+
+
+def test_an_answer_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
+    """The loop reads before it looks at its timers: the time would be the peer's."""
+    pump = feeling(rig)
+    rig.machine.next_deadline = lambda now: 110.0
+    pump.heard(1, 1, 1, 10, now=100.0)
+    rig.world.now += STOOD_STILL + 0.01
+    pump.brought(Ponged(1, b"1"))
+    assert [type(f) for f in rig.machine.facts] == [Received, Tick, Ponged]
+    rig.machine.deadline = rig.world.now - LATE - 0.01
+    pump.brought(Answered(1))
+    assert [type(f) for f in rig.machine.facts][3:] == [Tick, Answered]

@@ -236,7 +236,7 @@ class Intake:
         assert self.pump is not None
         rest = [message for message in data if not self.is_answer(message)]
         if len(rest) < len(data):
-            self.pump.feed(Answered(carrier.epoch))
+            self.pump.brought(Answered(carrier.epoch))
         return rest
 
     def _overflow(self, dropped: int) -> None:

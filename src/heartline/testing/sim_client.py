@@ -205,9 +205,9 @@ class Client:
                     self.end.write(CONTROL_BYTES, Frame("pong", frame.value))
                 case "pong":
                     assert isinstance(frame.value, bytes)
-                    self.feed(Ponged(epoch, frame.value))
+                    self.pump.brought(Ponged(epoch, frame.value))
                 case "answer":
-                    self.feed(Answered(epoch))
+                    self.pump.brought(Answered(epoch))
                 case "close":
                     assert isinstance(frame.value, int)
                     ending = (Cause.CLOSED_BY_PEER, frame.value, frame.text)

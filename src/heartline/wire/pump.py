@@ -201,6 +201,18 @@ class Pump:
         add(heard, frames, data, size_bytes, now=now)
         self.flush()
 
+    def brought(self, fact: Fact) -> None:
+        """Give the machine what a read brought beside data: an answer has its time.
+
+        After a standstill the loop reads before it looks at its timers; the machine is
+        to know of it first, or the time we slept would be the peer's round trip.
+        """
+        if self._pulse is not None:
+            self._pulse.feel()
+        if self.is_late(self.clock()):
+            self.tick()
+        self.feed(fact)
+
     def flush(self) -> None:
         """Tell what was kept back, so that the machine can be asked."""
         if self._heard.frames and not self._feeding:
