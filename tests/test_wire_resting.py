@@ -339,3 +339,20 @@ def test_very_many_rest_and_are_found_again(resting: PureResting, line: Line) ->
         until, _ = resting.take(each.number)
         assert until > time.monotonic()
     assert not len(resting)
+
+
+def test_a_look_that_fails_wakes_its_own_link_and_stops_nobody_elses(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    def fails() -> int:
+        raise ZeroDivisionError
+
+    rest, eyes = line.rest(), KernelEyes(line.ours, fails)
+    broken, well = Sleeper(resting), lie_down(resting, line, rest)
+    broken.number = resting.add(
+        broken, rest, eyes, late_after=30.0, due_at=time.monotonic()
+    )
+    resting.wake()
+    assert (broken.woken, well.woken) == (1, 0)
+    assert bell.due[resting] > time.monotonic()
+    eyes.close()

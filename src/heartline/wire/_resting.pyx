@@ -190,7 +190,11 @@ cdef class Resting:
         for number in range(len(self._who)):
             if self._sleeps[number].due_at > now:
                 continue
-            found = self._look(number, now, asleep)
+            try:
+                found = self._look(number, now, asleep)
+            except Exception:
+                # Its own tick meets the same, and reports it; the others rest on.
+                found = _WAKES
             if found == _WAKES:
                 woken.append(self._who[number])
             elif found == _ASKS:

@@ -134,7 +134,11 @@ class PureResting:
         woken: list[Callable[[], None]] = []
         while (number := self._timers.pop(now=now)) is not None:
             sleep = self._sleeps[number]
-            todo = self._look(sleep, now, asleep)
+            try:
+                todo = self._look(sleep, now, asleep)
+            except Exception:
+                # Its own tick meets the same, and reports it; the others rest on.
+                todo = sleep.who.wake
             if todo is not None:
                 woken.append(todo)
             self._timers.set(number, max(sleep.due_at, now + LEAST_STEP))
