@@ -28,7 +28,6 @@ from .route import Route
 class AttemptOwner(CarrierOwner, Protocol):
     """Who drives the session."""
 
-    secrets: frozenset[str]
     session: Session
     carriers: dict[int, Carrier]
     """By epoch, of the links that live."""
@@ -56,6 +55,13 @@ class Attempts:
         self._fast = fast
         self.desk: Desk | None = None
         self._variables: dict[str, object] = {}
+        self._secrets: dict[int, frozenset[str]] = {}
+        """By epoch, of the links that live and of the last that was dialled."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that is to be masked in what any of the links says."""
+        return frozenset[str]().union(*self._secrets.values())
 
     async def dial(self, epoch: int) -> None:
         """Connect; the outcome is told to the owner as a fact."""
@@ -71,9 +77,9 @@ class Attempts:
         owner.on_fact(Staged(epoch, Stage.ADDRESSING))
         try:
             target, self._variables = await self._route.target()
-            owner.secrets = secrets_of(target.url, target.headers, target.proxy)
+            self._keep(epoch, secrets_of(target.url, target.headers, target.proxy))
             if (venue := self._route.venue) is not None:
-                owner.secrets |= secrets_said(venue.variables)
+                self._keep(epoch, secrets_said(venue.variables))
             resumes = self._route.resumes
 
             def listen(
@@ -94,12 +100,18 @@ class Attempts:
                 DialFailed(
                     epoch,
                     Cause(error.cause),
-                    redact_text(error.reason, owner.secrets),
+                    redact_text(error.reason, self.secrets),
                     error.status,
                     error.retry_after,
                     where=Where(error.where) if error.where else None,
                 )
             )
+
+    def _keep(self, epoch: int, secrets: frozenset[str]) -> None:
+        """Remember them for as long as the link of `epoch` lives."""
+        living = {*self._owner.carriers, epoch}
+        kept = {of: each for of, each in self._secrets.items() if of in living}
+        self._secrets = kept | {epoch: kept.get(epoch, frozenset()) | secrets}
 
     def begin(self, epoch: int, *, beside: bool) -> None:
         """The link of `epoch` was accepted: what comes from now on is its own."""
@@ -111,7 +123,7 @@ class Attempts:
         owner = self._owner
         try:
             messages = await self._route.opening()
-            owner.secrets |= secrets_said(tuple(messages))
+            self._keep(epoch, secrets_said(tuple(messages)))
             carrier = owner.carriers.get(epoch)
             if carrier is None:
                 return

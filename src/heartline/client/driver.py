@@ -87,7 +87,6 @@ class Driver:
         self._terms = terms
         self._observers = observers
         self.name = observers.name
-        self.secrets: frozenset[str] = frozenset()
         self._inbox = with_careful_key(inbox)
         self.session = Session(
             terms,
@@ -164,6 +163,10 @@ class Driver:
         finally:
             self._observers.close()
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        return self._attempts.secrets
+
     # --- what the links tell -------------------------------------------------------
 
     def on_carried(self, carrier: Carrier) -> None:
@@ -202,7 +205,10 @@ class Driver:
             fact = msgspec.structs.replace(fact, reason=reason)
             if self.carrier is None or fact.epoch != self.carrier.epoch:
                 self.carriers.pop(fact.epoch, None)
-        self.pump.feed(fact)
+        if isinstance(fact, Ponged):
+            self.pump.brought(fact)
+        else:
+            self.pump.feed(fact)
         if isinstance(fact, Synced | Ponged):
             self.intake.look_joined()
 
