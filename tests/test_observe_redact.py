@@ -222,3 +222,29 @@ def test_an_unnamed_token_of_a_login_is_found_and_what_it_asks_for_is_not() -> N
         "[" * 100_000,
     ]
     assert secrets_said(said) == {token}
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        ('{"op":"auth","auth":{"user":"bob7","code":"s3cretpw1"}}', "s3cretpw1"),
+        ('{"api_key":{"id":"k-4711-x"}}', "k-4711-x"),
+        ('{"op":"login","passphrase":12345678}', "12345678"),
+        ("AUTH hunter2hunter", "hunter2hunter"),
+        ({"session": "XEFi5Bq7pT0yW1zK9aLm"}, "XEFi5Bq7pT0yW1zK9aLm"),
+    ],
+)
+def test_a_secret_is_found_below_its_name_as_a_number_and_in_plain_text(
+    said: object, secret: str
+) -> None:
+    assert secret in secrets_said(said)
+    assert secret in secrets_said([said])
+
+
+def test_names_of_instruments_that_look_like_tokens_are_no_secrets() -> None:
+    """Else the reason of a venue that knows no such channel would be masked."""
+    names = [f"BTC-USD-2412{day:02d}-{10_000 + day}-C" for day in range(1, 31)]
+    args = [{"channel": "tickers", "instId": name} for name in names]
+    said = json.dumps({"op": "subscribe", "args": args})
+    login = json.dumps({"op": "login", "args": [{"apiKey": "AKIA-live-key-77"}]})
+    assert secrets_said([login, said]) == {"AKIA-live-key-77"}

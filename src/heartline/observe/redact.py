@@ -26,12 +26,16 @@ PIECE = 8
 """Characters. From this length on, a mere piece of a secret is masked as well: peers
 cut what they echo (a close reason holds 123 bytes, RFC 6455 section 5.5)."""
 
+MOST_WORDS = 16
+"""Words of a plain text that logs in: `AUTH user password`."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_+=%~-]{20,}")
 _NAMES_ONE = re.compile(
     r"(?i)^(auth|key|sig|sign|account)$|(api|access|listen)[_-]?key"
     r"|authori|cred|jwt|pass|secret|signature|token"
 )
+_LOGS_IN = re.compile(r"(?i)auth|login|logon|sign|cred|listen")
 _RUN = re.compile(r"[A-Za-z0-9_+/=%~-]+\Z")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:\d{0,5})?\Z")
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -92,29 +96,54 @@ def secrets_of(
 
 
 def secrets_said(said: object) -> frozenset[str]:
-    """Collect the secrets of messages that log in: texts, or JSON that was read.
+    """Collect the secrets of messages that log in, or of a mapping of variables.
 
-    Texts under a key that names a secret, as `apiKey`, `sign` or `passphrase` do, and
-    all that look like tokens, at any depth.
+    `said` is one of them or a list; a message is text or JSON that was read. Secret is
+    what stands, at any depth, under a key that names a secret, as `apiKey`, `sign` or
+    `passphrase` do; and in a message that has such a key, or says `auth` or `login`,
+    all that looks like a token. Names of instruments look like tokens as well: those
+    of a message that only subscribes are left alone.
     """
-    found: set[str] = set()
-    waiting: list[tuple[bool, object]] = [(False, said)]
+    messages = (
+        cast("Iterable[object]", said) if isinstance(said, list | tuple) else [said]
+    )
+    found = frozenset[str]().union(*map(_secrets_in, messages))
+    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+
+
+def _secrets_in(message: object) -> set[str]:
+    named: set[str] = set()
+    tokens: set[str] = set()
+    logs_in = isinstance(message, Mapping)
+    waiting: list[tuple[bool, object]] = [(False, message)]
     while waiting:
-        named, each = waiting.pop()
+        secret, each = waiting.pop()
         if isinstance(each, bytes):
             each = each.decode(errors="replace")
         if isinstance(each, Mapping):
             members = cast("Mapping[object, object]", each).items()
-            waiting += [(bool(_NAMES_ONE.search(str(k))), v) for k, v in members]
+            waiting += [
+                (secret or bool(_NAMES_ONE.search(str(k))), v) for k, v in members
+            ]
         elif isinstance(each, list | tuple):
-            waiting += [(named, member) for member in cast("list[object]", each)]
+            waiting += [(secret, member) for member in cast("list[object]", each)]
+        elif secret and isinstance(each, str | int | float):
+            named.add(str(each))
+        elif isinstance(each, str) and (read := _read(each)) is not None:
+            waiting.append((False, read))
         elif isinstance(each, str):
-            read = None if named else _read(each)
-            if read is not None:
-                waiting.append((False, read))
-            elif named or _looks_secret(each):
-                found.add(each)
-    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+            logs_in = logs_in or bool(_LOGS_IN.search(each))
+            tokens.update(_tokens_in(each))
+    return named | tokens if named or logs_in else named
+
+
+def _tokens_in(text: str) -> Iterator[str]:
+    """What may be a secret of a text that names none: a token, or what logs in."""
+    first, *others = text.split()[:MOST_WORDS] or [""]
+    if _LOGS_IN.match(first):
+        yield from others
+    elif _looks_secret(text):
+        yield text
 
 
 def _read(text: str) -> object:
