@@ -610,3 +610,18 @@ def test_a_planned_end_that_nothing_is_said_of_goes_by_the_usual_times() -> None
     synced_at = stream.now
     stream.wait_for(TookOver, within=30.0)
     assert stream.now == pytest.approx(synced_at + 10.0)
+
+
+@pytest.mark.parametrize("end", [Stop(), Ended(1, Cause.RESET)])
+def test_a_successor_that_was_never_dialled_gives_its_dial_back(end: Any) -> None:
+    stream = Replaced(lifetime=None)
+    for _ in range(30):
+        stream.neighbours.reserve("a", now=stream.now)
+    before = stream.neighbours.reserve("a", now=stream.now)
+    stream.feed(Noticed(1, "going down", 300.0), after=0.1)
+    assert stream.session.handover.successor is not None
+    assert stream.session.handover.successor.waits
+    stream.feed(end, after=0.1)
+    assert stream.session.handover.successor is None
+    following = stream.neighbours.reserve("a", now=stream.now)
+    assert following == pytest.approx(before + 1.0 - 0.2), "its place is free"

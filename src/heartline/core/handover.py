@@ -31,8 +31,9 @@ class Handover:
     """From the first word of an end to the last of the link that ended.
 
     `number` gives a new link its epoch; `reserve` the seconds to wait for the next dial
-    that the host is to be spared; while `may_begin` is false nothing is dialled. After
-    each call that returns outputs, `decide` says what the session must do itself.
+    that the host is to be spared, and `give_back` takes one that is not made after all;
+    while `may_begin` is false nothing is dialled. After each call that returns outputs,
+    `decide` says what the session must do itself.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Handover:
         draw: Callable[[], float],
         number: Callable[[], int],
         reserve: Callable[[float], float],
+        give_back: Callable[[float], None],
         may_begin: Callable[[], bool],
     ) -> None:
         self.terms = terms
@@ -52,6 +54,7 @@ class Handover:
         self._draw = draw
         self._number = number
         self._reserve = reserve
+        self._give_back = give_back
         self._may_begin = may_begin
         self._leaving: int | None = None
         self._leaves_by = inf
@@ -97,8 +100,7 @@ class Handover:
         """The delivering link is gone. It is no outage if one takes over."""
         out = self._obey(self.plan.ended(epoch, draw=self._draw(), now=now), now)
         if self.successor is not None:
-            out.append(Abort(self.successor.epoch))
-            self.successor = None
+            out.append(self._without(self.successor))
         if self._leaving is not None:
             out.append(Abort(self._leaving))
             self._leaving, self._leaves_by = None, inf
@@ -149,9 +151,8 @@ class Handover:
         """Do without the other link for good."""
         if self.successor is None:
             return []
-        epoch, self.successor = self.successor.epoch, None
-        self.plan.failed(epoch, now=inf)
-        return [Abort(epoch)]
+        self.plan.failed(self.successor.epoch, now=inf)
+        return [self._without(self.successor)]
 
     def decide(self) -> tuple[EndPlanned | None, Successor | None]:
         """The end that is to be met now, and the link that has taken over; once."""
@@ -162,9 +163,16 @@ class Handover:
     # --- what follows ----------------------------------------------------------------
 
     def _fail(self, failed: DialFailed, now: float) -> list[Output]:
-        self.successor = None
         self.plan.failed(failed.epoch, now=now, retry_after=failed.retry_after)
-        return [Abort(failed.epoch), dial_lost(failed, attempt=1, now=now)]
+        out = [] if self.successor is None else [self._without(self.successor)]
+        return [*out, dial_lost(failed, attempt=1, now=now)]
+
+    def _without(self, successor: Successor) -> Output:
+        """Drop it; the dial that it waits for goes to whoever waits next."""
+        self.successor = None
+        if successor.waits:
+            self._give_back(successor.dials_at)
+        return Abort(successor.epoch)
 
     def _obey(self, planned: list[ChannelOutput], now: float) -> list[Output]:
         out: list[Output] = []

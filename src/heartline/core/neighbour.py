@@ -33,7 +33,11 @@ class Neighbour:
         """The session has ended; `unspent`: the dial it took last was not made."""
         self.clear()
         if unspent:
-            self._all.give_back(self._host, self._dials_at)
+            self.give_back(self._dials_at)
+
+    def give_back(self, dials_at: float) -> None:
+        """The dial that was reserved for then is not made."""
+        self._all.give_back(self._host, dials_at)
 
     def tell(self, link: Link) -> None:
         """Let the other sessions know of a doubt, and of its end."""

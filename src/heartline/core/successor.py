@@ -51,12 +51,18 @@ class Successor:
     ) -> None:
         self.epoch = epoch
         self.terms = terms
+        self.dials_at = dials_at
         self.link: Link | None = None
         self.failure: DialFailed | None = None
         self.address = ""
         self._evidence = Evidence()
         self._attempt: Attempt | None = None
         self._step_by = dials_at
+
+    @property
+    def waits(self) -> bool:
+        """Whether its dial is still to be made."""
+        return self._attempt is None and self.link is None
 
     @property
     def deadline(self) -> float:
