@@ -369,7 +369,7 @@ def test_without_the_new_link_the_old_one_goes_on_and_nothing_is_lost_or_doubled
     two.came("a", 3, is_new=True)
     two.came("a", 2, is_new=False)
     two.came("a", 4, is_new=True)
-    two.overlap.withdraw()
+    two.overlap.withdraw(now=two.now)
     for number in (3, 4, 5, 6):
         two.came("a", number, is_new=False)
     assert [n for _, n in two.passed] == [1, 2, 3, 4, 5, 6]

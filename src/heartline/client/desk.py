@@ -193,7 +193,9 @@ class Desk:
                 self.obey(self.feed.open(now=self._clock()))
             case RoundTripMeasured(at=at, round_trip=took) if self._joining is not None:
                 if event.epoch == self._joining.old.epoch:
-                    self._joining.answered(asked_at=at - took)
+                    now, asked_at = self._clock(), at - took
+                    items = self._joining.answered(asked_at=asked_at, now=now)
+                    self._owner.deliver(items)
             case TookOver() if self._joining is not None:
                 items = self._joining.take_over(now=self._clock())
                 self._link = self._joining.new
@@ -201,7 +203,7 @@ class Desk:
                 self._follow()
             case DialLost(epoch=epoch) if self._joining is not None:
                 if self._joining.new.epoch == epoch:
-                    self._joining.withdraw(now=self._clock())
+                    self._owner.deliver(self._joining.withdraw(now=self._clock()))
             case Lost() | Stopped() | Surrendered():
                 if isinstance(self._link, Resumed) and not self._opened:
                     self._link.lose()

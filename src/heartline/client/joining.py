@@ -85,13 +85,16 @@ class Joining:
         """All was asked for on the new link."""
         self.synced_at, self.all_settled = now, self.overlap.settled
 
-    def answered(self, *, asked_at: float) -> None:
+    def answered(self, *, asked_at: float, now: float) -> list[Read]:
         """The old link answered what it was asked then; whatever the venue had said
-        before that came before the answer."""
+        before that came before the answer. The messages that the consumer is given."""
+        items: list[Read] = []
         if self.synced_at is not None and asked_at >= self.synced_at:
             self.proven = True
             if self.all_settled:
                 self.overlap.seam.still()
+        self._pass(self.overlap.seam.answered(asked_at=asked_at), items, now)
+        return items
 
     def over(self, *, now: float) -> bool:
         """Whether one link is gone, and what the other brings need not be compared."""
@@ -178,10 +181,13 @@ class Joining:
         self._until, self.both = now + COMPARED, False
         return items
 
-    def withdraw(self, *, now: float) -> None:
-        """The new link is gone; the old one goes on where both were."""
-        self.overlap.withdraw()
+    def withdraw(self, *, now: float) -> list[Read]:
+        """The new link is gone; the old one goes on where both were. What is to be told
+        of it."""
+        items: list[Read] = []
+        self._owner.obey(self.overlap.withdraw(now=now), items)
         self._until, self.both = now + COMPARED, False
+        return items
 
 
 def _place(reading: Update, rule: int | None, *, is_new: bool) -> Place:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from .budget import Budget
-from .channel_events import ChannelOutput, SubscriptionFailed
+from .channel_events import ChannelOutput, Prove, SubscriptionFailed
 from .feed import Feed, FeedOutput
 from .feed_terms import Numbered
 from .items import Message
@@ -30,6 +31,10 @@ Key: TypeAlias = tuple[int | None, Hashable]
 
 COUNTED = (Rule.CHAIN, Rule.RANGE, Rule.STEP)
 """Rules by which a number says which message it is, on whatever link."""
+
+ASKED_EVERY = 0.5
+"""Seconds between two questions whether the old link has brought what the new one has.
+"""
 
 
 def is_common(numbered: Numbered | None) -> bool:
@@ -73,13 +78,19 @@ class Overlap(Generic[M]):
         self._odd: list[tuple[Line, Anomaly]] = []
         """What was wrong with the new link's own numbers: told once it delivers."""
         self._failed: dict[str, SubscriptionFailed] = {}
+        self._asks_at = -inf
+        self._is_over = False
+        """Whether one link is gone."""
         self.seam = Seam[Key, M](
-            ((rule, key), tracker.last(key))
-            for rule, (tracker, common) in enumerate(
-                zip(feed.trackers, self._common, strict=True)
-            )
-            if common and tracker is not None
-            for key in tracker
+            (
+                ((rule, key), tracker.last(key))
+                for rule, (tracker, common) in enumerate(
+                    zip(feed.trackers, self._common, strict=True)
+                )
+                if common and tracker is not None
+                for key in tracker
+            ),
+            answers=True,
         )
 
     # --- as a feed ------------------------------------------------------------------
@@ -230,12 +241,24 @@ class Overlap(Generic[M]):
             key = (None, line.name)
             self._keyed[key] = line
             whole, is_new = place.whole, place.is_new
-            return self.seam.alike(key, mark, message, is_new=is_new, whole=whole), told
+            passed = self.seam.alike(
+                key, mark, message, is_new=is_new, whole=whole, now=now
+            )
+            return passed, told + self._look_at(key, now)
         self._keyed[key] = line
         if place.is_new:
             whole = place.whole
             return self.seam.new(key, low, high, message, whole=whole), told
         return self.seam.old(key, low, high, message), told
+
+    def _look_at(self, key: Key, now: float) -> list[FeedOutput]:
+        """What is to be asked, or told, where only content tells the messages apart."""
+        if self._is_over:
+            return self._doubts(now) if self.seam.doubtful else []
+        if now < self._asks_at or not self.seam.asks(key):
+            return []
+        self._asks_at = now + ASKED_EVERY
+        return [Prove(self._feed.epoch)]
 
     # --- the end of one link ----------------------------------------------------------
 
@@ -255,6 +278,18 @@ class Overlap(Generic[M]):
         for line, odd in self._odd:
             told += feed.look(line, odd, odd.key, None, False, now)
         held = self.seam.finish()
+        return held, told + self._doubts(now)
+
+    def withdraw(self, *, now: float) -> list[FeedOutput]:
+        """The new link is gone before it took over; what is to be told of messages
+        that it may have brought out of their order."""
+        self.seam.withdraw()
+        return self._doubts(now)
+
+    def _doubts(self, now: float) -> list[FeedOutput]:
+        """Where messages may be missing and no numbers will tell."""
+        told: list[FeedOutput] = []
+        self._is_over = True
         for key, tells in self.seam.doubtful.items():
             if tells or key not in self._keyed:
                 continue
@@ -262,12 +297,9 @@ class Overlap(Generic[M]):
             if rule is not None and line.tracker is not None:
                 line.tracker.forget(track)
             odd = Reset(track, 0, 0, False)
-            told += feed.look(line, odd, track, None, False, now)
-        return held, told
-
-    def withdraw(self) -> None:
-        """The new link is gone before it took over."""
-        self.seam.withdraw()
+            told += self._feed.look(line, odd, track, None, False, now)
+        self.seam.doubtful.clear()
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,16 @@ both links share, they are told by their content.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Generic, TypeVar
+
+from .likeness import MOST_HELD as MOST_HELD
+from .likeness import Likeness
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M")
 
-MOST_HELD = 4096
-"""Messages of the new link held back for one key; beyond it the new link takes over
-there, and what lies between is for its numbers to tell."""
 UNJOINED = -2
 """Below every number."""
 
@@ -41,52 +42,36 @@ class _Edge(Generic[M]):
         """What the old link brought."""
 
 
-class _Likeness(Generic[M]):
-    """Where two links meet in messages that only their content tells apart."""
-
-    __slots__ = ("ahead", "held", "is_new_ahead", "joined")
-
-    def __init__(self) -> None:
-        self.held: deque[tuple[int | None, M]] = deque()
-        """With its mark, but what the new link alone was sent: a snapshot."""
-        self.joined = False
-        self.ahead: deque[int] = deque(maxlen=MOST_HELD)
-        """Joined: what the faster link passed on and the other has not brought yet.
-        Before: what the old link has brought."""
-        self.is_new_ahead = False
-
-    @property
-    def is_still(self) -> bool:
-        """Whether neither link has brought what both will."""
-        return not self.ahead and all(mark is None for mark, _ in self.held)
-
-
 class Seam(Generic[K, M]):
     """One overlap of two links. `keys`: every numbering that must be joined, and the
-    last number passed on in each, None where there is none.
+    last number passed on in each, None where there is none. `answers`: the old link can
+    be asked whether it has brought all, see `answered`.
 
     A piece is the numbers above `low`, up to and with `high`: see `Numbering`.
     """
 
     __slots__ = (
-        *("_alike", "_alone", "_edges", "_open", "_still"),
+        *("_alike", "_alone", "_answers", "_begun", "_edges", "_open", "_still"),
         *("doubled", "doubtful", "held"),
     )
 
-    def __init__(self, keys: Iterable[tuple[K, int | None]]) -> None:
+    def __init__(
+        self, keys: Iterable[tuple[K, int | None]], *, answers: bool = False
+    ) -> None:
         self._edges: dict[K, _Edge[M]] = {k: _Edge(last) for k, last in keys}
-        self._alike: dict[K, _Likeness[M]] = {}
+        self._alike: dict[K, Likeness[M]] = {}
         self._open = len(self._edges)
         self._alone = False
         """One link is gone; what the other brings is only compared with what passed."""
-        self._still = False
-        """See `still`."""
+        self._answers = answers
+        self._begun = self._still = False
+        """See `begin` and `still`."""
         self.doubled = 0
         """Messages that were not passed on: the other link had brought them."""
         self.held = 0
         self.doubtful: dict[K, bool] = {}
-        """Keys whose two links were never seen to meet, once the old one is gone;
-        whether their numbers alone will tell what is missing."""
+        """Keys whose two links were not seen to meet, once one is gone; whether their
+        numbers alone will tell what is missing."""
 
     @property
     def complete(self) -> bool:
@@ -201,104 +186,76 @@ class Seam(Generic[K, M]):
     def begin(self) -> None:
         """The new link is asked for everything; what the other brought before will not
         come on it."""
-        for edge in self._alike.values():
-            if not edge.joined:
-                edge.ahead.clear()
+        self._begun = True
+        for like in self._alike.values():
+            like.begin()
 
     def still(self) -> None:
         """The old link has brought all that was said before the new one was sent
         everything: where there was nothing since, nothing lies between the two."""
         self._still = True
-        for edge in self._alike.values():
-            self._join_still(edge)
+        for like in self._alike.values():
+            self._join_still(like)
 
-    def _join_still(self, edge: _Likeness[M]) -> None:
-        if not edge.joined and edge.is_still:
-            self._forget(edge, len(edge.held))
-            self._set_joined(edge, is_new_ahead=False)
+    def answered(self, *, asked_at: float) -> list[M]:
+        """The old link answered what it was asked then, after all said before that.
+        What to pass on."""
+        passed: list[M] = []
+        if not self._alone:
+            for like in self._alike.values():
+                take = partial(like.answered, asked_at=asked_at)
+                passed += self._count(like, take)
+        return passed
+
+    def asks(self, key: K) -> bool:
+        """Whether an answer of the old link would show where the two have met."""
+        like = self._alike.get(key)
+        return like is not None and not self._alone and like.asks
+
+    def _join_still(self, like: Likeness[M]) -> None:
+        if like.is_still:
+            self._count(like, like.join_still)
 
     def alike(
-        self, key: K, mark: int, message: M, *, is_new: bool, whole: bool = False
+        self,
+        key: K,
+        mark: int,
+        message: M,
+        *,
+        is_new: bool,
+        whole: bool = False,
+        now: float = 0.0,
     ) -> list[M]:
         """What to pass on of messages without common numbers; equal ones have equal
         marks. The links join where one brings what the other has brought. `whole`: a
         snapshot, which the other is not sent."""
-        edge = self._alike.get(key)
-        if edge is None:
+        like = self._alike.get(key)
+        if like is None:
             if self._alone:
                 return [message]
-            edge = self._alike[key] = _Likeness()
+            like = self._alike[key] = Likeness(begun=self._begun, answers=self._answers)
             self._open += 1
-        if edge.joined:
-            return self._match(key, edge, mark, message, is_new)
-        if is_new:
-            passed = self._meet_old(edge, None if whole else mark, message)
-            if whole and self._still:
-                self._join_still(edge)
-            return passed
-        edge.ahead.append(mark)
-        return [message, *self._meet_new(edge, mark)]
+        take = partial(like.take, mark, message, is_new=is_new, whole=whole, now=now)
+        passed = self._count(like, take, came=1)
+        if whole and is_new and self._still:
+            self._join_still(like)
+        if like.over:
+            del self._alike[key]
+            if like.doubted:
+                self.doubtful[key] = False
+        return passed
 
-    def _meet_old(self, edge: _Likeness[M], mark: int | None, message: M) -> list[M]:
-        """The new link brought something: has the old one, before?"""
-        if mark is not None and mark in edge.ahead:
-            # All that the new link brought before it lies further back.
-            self._forget(edge, len(edge.held))
-            while edge.ahead.popleft() != mark:
-                pass
-            self.doubled += 1
-            self._set_joined(edge, is_new_ahead=False)
-            return []
-        edge.held.append((mark, message))
-        self.held += 1
-        if len(edge.held) > MOST_HELD:
-            self._forget(edge, 1)
-        return []
-
-    def _meet_new(self, edge: _Likeness[M], mark: int) -> list[M]:
-        """The old link brought something: had the new one, before?"""
-        marks = [held for held, _ in edge.held]
-        if mark not in marks:
-            return []
-        self._forget(edge, marks.index(mark) + 1)
-        self._set_joined(edge, is_new_ahead=True)
-        edge.ahead.clear()
-        edge.ahead.extend(held for held, _ in edge.held if held is not None)
-        return self._empty(edge)
-
-    def _match(
-        self, key: K, edge: _Likeness[M], mark: int, message: M, is_new: bool
+    def _count(
+        self, like: Likeness[M], take: Callable[[], list[M]], *, came: int = 0
     ) -> list[M]:
-        """Both links are one: drop from the slower what the faster one brought."""
-        if not edge.ahead:
-            edge.is_new_ahead = is_new
-        if edge.is_new_ahead is is_new:
-            if self._alone:
-                del self._alike[key]
-            else:
-                edge.ahead.append(mark)
-            return [message]
-        if mark not in edge.ahead:
-            return [message]
-        while edge.ahead.popleft() != mark:
-            pass
-        self.doubled += 1
-        return []
-
-    def _set_joined(self, edge: _Likeness[M], *, is_new_ahead: bool) -> None:
-        edge.joined, edge.is_new_ahead = True, is_new_ahead
-        self._open -= 1
-
-    def _forget(self, edge: _Likeness[M], count: int) -> None:
-        for _ in range(count):
-            edge.held.popleft()
-        self.held -= count
-        self.doubled += count
-
-    def _empty(self, edge: _Likeness[M]) -> list[M]:
-        passed = [message for _, message in edge.held]
-        self.held -= len(passed)
-        edge.held.clear()
+        """Of what came and of what was held: what is held still, passed or doubled."""
+        held, was_sure = len(like.held), like.sure
+        passed = take()
+        more = len(like.held) - held
+        self.held += more
+        self.doubled += came - more - len(passed)
+        if not self._alone:
+            self._open += was_sure - like.sure
         return passed
 
     # --- the end of one link ----------------------------------------------------------
@@ -317,20 +274,24 @@ class Seam(Generic[K, M]):
                 if edge.strange or not edge.brought:
                     del self._edges[key]
         for key, like in list(self._alike.items()):
-            if not like.joined:
+            held, sure = like.finish()
+            passed += held
+            self.held -= len(held)
+            if not sure:
                 self.doubtful[key] = False
-                passed += self._empty(like)
-                self._set_joined(like, is_new_ahead=False)
-            if like.is_new_ahead or not like.ahead:
+            if like.over:
                 del self._alike[key]
+        self._open = 0
         self._alone = True
         return passed
 
     def withdraw(self) -> None:
         """The new link is gone: what it held is forgotten, what it passed on stays."""
         self._edges = {k: e for k, e in self._edges.items() if e.joined}
-        self._alike = {
-            k: e for k, e in self._alike.items() if e.joined and e.is_new_ahead
-        }
+        for key, like in list(self._alike.items()):
+            if not like.withdraw():
+                self.doubtful[key] = False
+            if like.over:
+                del self._alike[key]
         self._open = self.held = 0
         self._alone = True
