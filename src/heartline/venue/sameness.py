@@ -11,7 +11,9 @@ from typing import cast
 import msgspec
 
 from .classify import Contract
+from .decode import Undecodable
 from .field import EACH, MEMBERS, Steps
+from .payload import NOT_JSON
 
 
 class Sameness:
@@ -35,10 +37,14 @@ class Sameness:
         """Equal for what is the same message; `data` was read as data before."""
         if not self._fields:
             return hash(data)
-        document = msgspec.json.decode(self._open(data))
-        for steps in self._fields:
-            _blank(document, steps)
-        return hash(msgspec.json.encode(document))
+        try:
+            document = msgspec.json.decode(self._open(data))
+            for steps in self._fields:
+                _blank(document, steps)
+            return hash(msgspec.json.encode(document))
+        except (Undecodable, *NOT_JSON):
+            # What was read of it is in order, what nobody asked for is not.
+            return hash(data)
 
 
 def _blank(value: object, steps: Steps) -> None:
