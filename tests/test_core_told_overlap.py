@@ -184,7 +184,7 @@ def test_only_a_count_that_is_the_venues_and_has_no_begin_is_common_to_all_links
         )
     }
     counted = (Rule.CHAIN, Rule.RANGE, Rule.STEP)
-    shared = (Scope.CHANNEL, Scope.SYMBOL, Scope.SID)
+    shared = (Scope.CHANNEL, Scope.SYMBOL)
     assert common == {(rule, scope, None) for rule in counted for scope in shared}
     assert not is_common(None)
 

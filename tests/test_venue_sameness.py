@@ -28,6 +28,14 @@ def test_a_links_own_count_is_no_part_of_it() -> None:
     assert sameness.mark("{" + LEVELS % (3, "0.07") + "}") != one
 
 
+def test_the_number_of_a_subscription_and_its_count_are_no_part_of_it() -> None:
+    """Kalshi numbers the subscriptions of each link by itself."""
+    sameness = Sameness(Contract(load("kalshi").endpoints["main"]))
+    delta = '{"type":"orderbook_delta","sid":%d,"seq":%d,"msg":{"delta":%d}}'
+    assert sameness.mark(delta % (1, 7, 5)) == sameness.mark(delta % (2, 90, 5))
+    assert sameness.mark(delta % (1, 7, 5)) != sameness.mark(delta % (1, 7, 6))
+
+
 @pytest.mark.parametrize(
     "more",
     [b'"x":1e999', b'"x":"\xff"', b'"x":' + b"[" * 9999 + b"]" * 9999, b'"x":'],

@@ -133,7 +133,21 @@ class Joining:
         line: Line = source.line or talk.line(source, now)
         talk.count_links(reading, items, now)
         piece = Piece(talk, data, reading, line, now, age)
-        place = _place(reading, source.rule, is_new=talk is self.new)
+        rule, is_new = source.rule, talk is self.new
+        if rule is not None and self.overlap.counts(rule):
+            odd = self.overlap.count(
+                line,
+                rule,
+                reading.track,
+                reading.last,
+                reading.prev,
+                reading.first,
+                reading.restarts,
+                is_new=is_new,
+                now=now,
+            )
+            self._owner.obey(odd, items)
+        place = _place(reading, rule, is_new=is_new)
         mark = self._sameness.mark(data)
         passed, told = self.overlap.came(line, place, mark, piece, now=now)
         self._owner.obey(told, items)
@@ -146,15 +160,11 @@ class Joining:
             channel, epoch = reading.source.channel, piece.talk.epoch
             message = Message(piece.data, piece.at, channel, epoch, piece.age)
             if passes := line.restore is None:
-                told = self._feed.take(
-                    line,
-                    reading.track,
-                    reading.last,
-                    reading.prev,
-                    reading.first,
-                    reading.restarts,
-                    now,
-                )
+                last, prev, first = reading.last, reading.prev, reading.first
+                if self.overlap.counts(reading.source.rule):
+                    last = prev = first = None
+                track, anew = reading.track, reading.restarts
+                told = self._feed.take(line, track, last, prev, first, anew, now)
                 if told is not None:
                     self._owner.obey(told, items)
             if line.proof is not None:

@@ -71,13 +71,17 @@ class Lines:
         *,
         standing: Callable[[str], Standing | None],
     ) -> None:
-        """Another link delivers, and counts what it counts over its whole by itself."""
-        pairs = zip(trackers, (terms for _, terms in self._rules), strict=True)
+        """Another link delivers, and counts what is of one link alone by itself."""
+        rules = self._rules
+        pairs = zip(trackers, (terms for _, terms in rules), strict=True)
         self._rules = tuple(pairs)
         self._lines.update({(None, rule): line for rule, line in counted})
-        for (name, _), line in self._lines.items():
-            if name is not None:
-                line.is_live = standing(name) is Standing.LIVE
+        for (name, rule), line in self._lines.items():
+            if name is None:
+                continue
+            line.is_live = standing(name) is Standing.LIVE
+            if rule is not None and rules[rule][0] is not trackers[rule]:
+                line.tracker = trackers[rule]
 
     def wound(self, line: Line) -> None:
         """Something is missing of a line; of the link: it may be of any channel."""

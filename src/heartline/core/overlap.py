@@ -32,6 +32,8 @@ Key: TypeAlias = tuple[int | None, Hashable]
 COUNTED = (Rule.CHAIN, Rule.RANGE, Rule.STEP)
 """Rules by which a number says which message it is, on whatever link."""
 
+OF_A_LINK = (Scope.CONNECTION, Scope.SID)
+"""Scopes whose numberings each link has for itself."""
 ASKED_EVERY = 0.5
 """Seconds between two questions whether the old link has brought what the new one has.
 """
@@ -42,7 +44,7 @@ def is_common(numbered: Numbered | None) -> bool:
     if numbered is None:
         return False
     terms = numbered.numbering
-    alone = terms.scope is Scope.CONNECTION or terms.starts_at is not None
+    alone = terms.scope in OF_A_LINK or terms.starts_at is not None
     return terms.rule in COUNTED and not alone
 
 
@@ -65,7 +67,7 @@ class Overlap(Generic[M]):
         self._common = tuple(is_common(each) for each in terms.numbered)
         self._trackers = [
             _of_one_link(each)
-            if each is not None and each.numbering.scope is Scope.CONNECTION
+            if each is not None and each.numbering.scope in OF_A_LINK
             else tracker
             for tracker, each in zip(feed.trackers, terms.numbered, strict=True)
         ]
@@ -202,6 +204,37 @@ class Overlap(Generic[M]):
             if odd is not None:
                 self._odd.append((line, odd))
         return None
+
+    def counts(self, rule: int | None) -> bool:
+        """Whether messages under this rule have a link's own numbers, for `count`."""
+        numbered = None if rule is None else self._feed.terms.numbered[rule]
+        return numbered is not None and numbered.numbering.scope is Scope.SID
+
+    def count(
+        self,
+        line: Line,
+        rule: int,
+        track: Hashable,
+        last: object,
+        prev: object,
+        first: object,
+        anew: bool,
+        *,
+        is_new: bool,
+        now: float,
+    ) -> list[FeedOutput]:
+        """Take a link's own number of a message of a channel, passed on or not: what
+        either link misses shows in its own."""
+        tracker = self._trackers[rule] if is_new else line.tracker
+        if last is None or tracker is None:
+            return []
+        odd = tracker.feed(track, last, prev, first, anew)
+        if odd is None:
+            return []
+        if is_new and not self._is_over:
+            self._odd.append((line, odd))
+            return []
+        return self._feed.look(line, odd, track, None, False, now)
 
     def take_malformed(self, reason: str, *, now: float) -> list[FeedOutput]:
         return self._feed.take_malformed(reason, now=now)

@@ -1,7 +1,7 @@
 """What of a message of data is the same on every link that the venue sends it on.
 
-A number that counts over one link, and the one by which a link's acknowledgement calls
-a channel, belong to that link alone.
+A number that counts over one link or one subscription, and the one by which a link's
+acknowledgement calls a channel or subscription, belong to that link alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from .classify import Contract
 from .decode import Undecodable
 from .field import EACH, MEMBERS, Steps
 from .payload import NOT_JSON
+
+OF_A_LINK = ("connection", "sid")
 
 
 class Sameness:
@@ -28,8 +30,9 @@ class Sameness:
             if entry.bound is not None:
                 own[entry.bound] = None
             for rule in entries.numbering.rules(entry.body):
-                if rule.scope == "connection" and rule.numbered:
-                    own |= dict.fromkeys(f for f in rule.fields if f is not None)
+                if rule.scope in OF_A_LINK and rule.numbered:
+                    fields = (*rule.fields, rule.who)
+                    own |= dict.fromkeys(f for f in fields if f is not None)
         self._fields = tuple(own)
         self._open = contract.envelope
 
