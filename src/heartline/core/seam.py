@@ -97,6 +97,10 @@ class Seam(Generic[K, M]):
         if edge.joined:
             if self._alone:
                 return self._pass_further(key, high, message)
+            if edge.proven and low == edge.last and high > low:
+                # Should the new link die first, nobody else will bring it.
+                edge.last = high
+                return [message]
             self.doubled += 1
             return []
         edge.last = high if edge.last is None else max(edge.last, high)
@@ -115,7 +119,7 @@ class Seam(Generic[K, M]):
             edge = self._new_edge(key)
         edge.brought = True
         edge.proven = edge.proven or high in edge.highs
-        if edge.joined:
+        if edge.joined and not self._is_cut(edge, low, high, whole):
             return self._pass_further(key, high, message)
         low = UNJOINED if whole else low
         edge.held.append((low, high, message))
@@ -129,6 +133,15 @@ class Seam(Generic[K, M]):
         edge = self._edges[key] = _Edge(None)
         self._open += 1
         return edge
+
+    def _is_cut(self, edge: _Edge[M], low: int, high: int, whole: bool) -> bool:
+        """Whether the old link's last ends amid this: they are to join once more."""
+        last = edge.last
+        if self._alone or whole or last is None or not low < last < high:
+            return False
+        edge.joined = False
+        self._open += 1
+        return True
 
     def _pass_further(self, key: K, high: int, message: M) -> list[M]:
         """Pass on what goes further than all before, whoever brought that."""
