@@ -243,10 +243,20 @@ def test_snapshots_are_passed_once_and_never_behind_what_follows_them() -> None:
 def test_a_snapshot_of_the_old_link_is_no_message_that_the_new_one_brings() -> None:
     seam: Seam[str, str] = Seam([])
     seam.begin()
-    seam.still()
+    seam.still({"a"})
     assert brought(seam, "old:S new:S") == ["S"]
     assert seam.complete
     assert brought(seam, "old:u new:vw old:vw") == ["u", "v", "w"]
+
+
+def test_a_channel_asked_for_in_the_overlap_is_not_taken_to_be_still() -> None:
+    """The new link was sent more of it before the old one was sent its snapshot."""
+    seam: Seam[str, str] = Seam([])
+    seam.begin()
+    seam.still({"another"})
+    passed = brought(seam, "new:Suv old:Svw new:wx")
+    assert passed == ["S", "v", "w", "x"]
+    assert seam.complete
 
 
 @pytest.mark.parametrize("asked_at", [1.0, 1.5])

@@ -410,3 +410,25 @@ def test_a_book_is_proven_by_what_either_link_brings() -> None:
     line.proof = Proof("a", OrderBook(Recipe(levels=1, order=Order.BID_ASK)))
     [told] = two.overlap.prove(line, None, None, now=two.now)
     assert told == MalformedFound(at=two.now, epoch=1, reason=UNREAD)
+
+
+@pytest.mark.parametrize("asked", ["before", "meanwhile", "again"])
+def test_of_a_channel_asked_for_meanwhile_the_old_links_snapshot_undoes_nothing(
+    asked: str,
+) -> None:
+    two = Two()
+    two.overlaps()
+    two.acks()
+    two.overlap.synced()
+    if asked != "before":
+        if asked == "again":
+            two.overlap.unwant(["b"], now=two.now)
+        two.overlap.want(["b", "c"], now=two.now)
+    two.overlap.still()
+    channel = "c" if asked == "meanwhile" else "b"
+    line = two.feed.line(channel, None, now=two.now)
+    passed: list[str] = []
+    for is_new, text in ((True, "S"), (True, "u"), (True, "v"), (False, "S")):
+        place = Place(is_new=is_new, whole=text == "S")
+        passed += two.overlap.came(line, place, hash(text), text, now=two.now)[0]
+    assert passed == (["u", "v"] if asked == "before" else ["S"])

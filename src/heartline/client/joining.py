@@ -84,6 +84,7 @@ class Joining:
     def synced(self, *, now: float) -> None:
         """All was asked for on the new link."""
         self.synced_at, self.all_settled = now, self.overlap.settled
+        self.overlap.synced()
 
     def answered(self, *, asked_at: float, now: float) -> list[Read]:
         """The old link answered what it was asked then; whatever the venue had said
@@ -92,7 +93,7 @@ class Joining:
         if self.synced_at is not None and asked_at >= self.synced_at:
             self.proven = True
             if self.all_settled:
-                self.overlap.seam.still()
+                self.overlap.still()
         self._pass(self.overlap.seam.answered(asked_at=asked_at), items, now)
         return items
 

@@ -81,6 +81,8 @@ class Overlap(Generic[M]):
         """What was wrong with the new link's own numbers: told once it delivers."""
         self._failed: dict[str, SubscriptionFailed] = {}
         self._asks_at = -inf
+        self._synced = set[Key]()
+        """Where the new link was asked for everything when all had been asked for."""
         self._is_over = False
         """Whether one link is gone."""
         self.seam = Seam[Key, M](
@@ -152,7 +154,18 @@ class Overlap(Generic[M]):
         return list(self.subscriptions.want(channels, now=now))
 
     def unwant(self, channels: Iterable[str], *, now: float) -> list[FeedOutput]:
-        return list(self.subscriptions.unwant(channels, now=now))
+        names = list(channels)
+        self._synced.difference_update((None, name) for name in names)
+        return list(self.subscriptions.unwant(names, now=now))
+
+    def synced(self) -> None:
+        """All that is wanted now was asked for on the new link."""
+        wanted = (None, *self.subscriptions.wanted)
+        self._synced = {(None, name) for name in wanted}
+
+    def still(self) -> None:
+        """All that was answered; the old link has brought what was said before."""
+        self.seam.still(self._synced)
 
     def tick(self, *, proven_at: float, now: float) -> list[FeedOutput]:
         """Its deadline passed; what the link's silence proves is for the feed."""

@@ -8,7 +8,7 @@ both links share, they are told by their content.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -64,8 +64,9 @@ class Seam(Generic[K, M]):
         self._alone = False
         """One link is gone; what the other brings is only compared with what passed."""
         self._answers = answers
-        self._begun = self._still = False
-        """See `begin` and `still`."""
+        self._begun = False
+        self._still: Container[K] = ()
+        """See `still`."""
         self.doubled = 0
         """Messages that were not passed on: the other link had brought them."""
         self.held = 0
@@ -203,12 +204,13 @@ class Seam(Generic[K, M]):
         for like in self._alike.values():
             like.begin()
 
-    def still(self) -> None:
+    def still(self, keys: Container[K]) -> None:
         """The old link has brought all that was said before the new one was sent
-        everything: where there was nothing since, nothing lies between the two."""
-        self._still = True
-        for like in self._alike.values():
-            self._join_still(like)
+        everything of these: where there was nothing since, nothing lies between the
+        two. Of a key asked for later each link may begin anywhere."""
+        self._still = keys
+        for key, like in self._alike.items():
+            self._join_still(key, like)
 
     def answered(self, *, asked_at: float) -> list[M]:
         """The old link answered what it was asked then, after all said before that.
@@ -225,8 +227,8 @@ class Seam(Generic[K, M]):
         like = self._alike.get(key)
         return like is not None and not self._alone and like.asks
 
-    def _join_still(self, like: Likeness[M]) -> None:
-        if like.is_still:
+    def _join_still(self, key: K, like: Likeness[M]) -> None:
+        if key in self._still and like.is_still:
             self._count(like, like.join_still)
 
     def alike(
@@ -250,8 +252,8 @@ class Seam(Generic[K, M]):
             self._open += 1
         take = partial(like.take, mark, message, is_new=is_new, whole=whole, now=now)
         passed = self._count(like, take, came=1)
-        if whole and is_new and self._still:
-            self._join_still(like)
+        if whole and is_new:
+            self._join_still(key, like)
         if like.over:
             del self._alike[key]
             if like.doubted:
