@@ -432,3 +432,16 @@ def test_of_a_channel_asked_for_meanwhile_the_old_links_snapshot_undoes_nothing(
         place = Place(is_new=is_new, whole=text == "S")
         passed += two.overlap.came(line, place, hash(text), text, now=two.now)[0]
     assert passed == (["u", "v"] if asked == "before" else ["S"])
+
+
+def test_a_numbered_channel_that_was_dropped_holds_up_no_later_change() -> None:
+    two = Two()
+    two.alone("a", 1)
+    two.feed.unwant(["a"], now=two.now)
+    two.overlap = Overlap(two.feed, epoch=2, now=two.now)
+    [two.asked] = two.overlap.begin(2, now=two.now)  # type: ignore[assignment]
+    two.acks()
+    two.overlap.synced()
+    assert not two.overlap.complete
+    two.overlap.still()
+    assert two.overlap.complete

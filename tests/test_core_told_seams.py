@@ -238,3 +238,31 @@ def test_joined_links_that_cut_a_range_in_two_places_join_where_the_cuts_agree()
     assert seam.old("a", 14, 15, "15") == ["15", "16"]
     assert seam.complete
     assert (seam.held, seam.doubled) == (0, 2)
+
+
+def test_numbers_that_rest_are_not_waited_for_once_nothing_can_be_under_way() -> None:
+    seam: Seam[str, int] = Seam([("rests", 5), ("goes", 5)])
+    assert seam.old("goes", 5, 6, 6) == [6]
+    seam.still(())
+    assert not seam.complete
+    assert seam.new("goes", 5, 6, 6) == []
+    assert seam.complete
+    # Until it goes on: then both links bring it.
+    assert seam.old("rests", 5, 6, 6) == [6]
+    assert not seam.complete
+    seam.still(())
+    assert not seam.complete
+    assert seam.new("rests", 5, 6, 6) == []
+    assert seam.complete
+    assert seam.finish() == []
+    assert seam.doubtful == {}
+
+
+def test_of_numbers_that_rest_a_snapshot_is_double_though_it_comes_late() -> None:
+    seam: Seam[str, int] = Seam([("a", 5)])
+    seam.still(())
+    assert seam.complete
+    assert seam.finish() == []
+    assert seam.new("a", 4, 5, 5, whole=True) == []
+    assert seam.new("a", 5, 6, 6) == [6]
+    assert seam.settled

@@ -25,7 +25,10 @@ UNJOINED = -2
 class _Edge(Generic[M]):
     """Where two links meet in one numbering."""
 
-    __slots__ = ("brought", "held", "highs", "joined", "last", "proven", "strange")
+    __slots__ = (
+        *("brought", "held", "highs", "joined", "last", "proven", "rests"),
+        "strange",
+    )
 
     def __init__(self, last: int | None) -> None:
         self.last = last
@@ -34,6 +37,8 @@ class _Edge(Generic[M]):
         self.joined = False
         self.brought = False
         """Whether either link has brought anything in the overlap."""
+        self.rests = False
+        """Whether nothing was said that either could bring: none is waited for."""
         self.proven = False
         """Whether both links brought the same number: they count alike."""
         self.strange = False
@@ -93,7 +98,7 @@ class Seam(Generic[K, M]):
             if self._alone:
                 return [message]
             edge = self._new_edge(key)
-        edge.brought = True
+        self._wake(edge)
         edge.highs.add(high)
         if edge.joined:
             if self._alone:
@@ -118,7 +123,7 @@ class Seam(Generic[K, M]):
             if self._alone:
                 return [message]
             edge = self._new_edge(key)
-        edge.brought = True
+        self._wake(edge)
         edge.proven = edge.proven or high in edge.highs
         if edge.joined and not self._is_cut(edge, low, high, whole):
             return self._pass_further(key, high, message)
@@ -134,6 +139,12 @@ class Seam(Generic[K, M]):
         edge = self._edges[key] = _Edge(None)
         self._open += 1
         return edge
+
+    def _wake(self, edge: _Edge[M]) -> None:
+        edge.brought = True
+        if edge.rests:
+            edge.rests = False
+            self._open += 1
 
     def _is_cut(self, edge: _Edge[M], low: int, high: int, whole: bool) -> bool:
         """Whether the old link's last ends amid this: they are to join once more."""
@@ -192,7 +203,7 @@ class Seam(Generic[K, M]):
         self.held -= len(passed)
         edge.held.clear()
         edge.joined = True
-        self._open -= 1
+        self._open -= not edge.rests
         return passed
 
     # --- told by content --------------------------------------------------------------
@@ -207,8 +218,13 @@ class Seam(Generic[K, M]):
     def still(self, keys: Container[K]) -> None:
         """The old link has brought all that was said before the new one was sent
         everything of these: where there was nothing since, nothing lies between the
-        two. Of a key asked for later each link may begin anywhere."""
+        two. Of a key asked for later each link may begin anywhere. What was numbered
+        before and rests, or is wanted no more, is not waited for either."""
         self._still = keys
+        for edge in self._edges.values():
+            if not (edge.brought or edge.rests or edge.last is None):
+                edge.rests = True
+                self._open -= 1
         for key, like in self._alike.items():
             self._join_still(key, like)
 
@@ -286,7 +302,7 @@ class Seam(Generic[K, M]):
                 # Nobody knows whether the two links count alike.
                 if edge.brought:
                     self.doubtful[key] = not edge.strange
-                if edge.strange or not edge.brought:
+                if edge.strange or not (edge.brought or edge.rests):
                     del self._edges[key]
         for key, like in list(self._alike.items()):
             held, sure = like.finish()
