@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from heartline.core import likeness
+from heartline.core import seam as seams
 from heartline.core.likeness import MOST_HELD, Likeness
 from heartline.core.seam import Seam
-from thrown import Planted, planted, properties
+from thrown import Planted, planted, properties, tried
 
 TRIES = 400
 
@@ -113,6 +115,16 @@ PROPERTIES = (
 )
 
 test_property = properties(PROPERTIES, tries=TRIES)
+
+
+@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
+def test_it_holds_of_overlaps_that_there_is_little_room_for_too(
+    check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seams, "MOST_HELD_IN_ALL", 6)
+    tried(check, tries=TRIES)
+    monkeypatch.setattr(likeness, "MOST_HELD", 16)
+    tried(check, tries=TRIES)
 
 
 def test_most_overlaps_of_channels_that_repeat_themselves_are_joined() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from heartline.core import overlap
 from heartline.core.channel_events import (
     ChannelLive,
     MalformedFound,
@@ -19,7 +20,8 @@ from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.gaps import Ledger
 from heartline.core.mending import UNREAD
 from heartline.core.orderbook import Order, OrderBook, Recipe
-from heartline.core.overlap import Overlap, Place, is_common
+from heartline.core.overlap import Overlap
+from heartline.core.place import Place, is_common
 from heartline.core.proving import Proof
 from heartline.core.sequence import Numbering, Rule, Scope
 from heartline.core.subscribing import Standing, Subscribing
@@ -445,3 +447,45 @@ def test_a_numbered_channel_that_was_dropped_holds_up_no_later_change() -> None:
     assert not two.overlap.complete
     two.overlap.still()
     assert two.overlap.complete
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["numbered", "unnumbered"])
+def test_of_however_many_channels_that_nobody_asked_for_there_is_one_gap(
+    numbered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "MOST_KEYS", 100)
+    two = Two()
+    two.overlaps()
+    rule = STEPPED if numbered else None
+    passed: list[tuple[str, int]] = []
+    for number in range(1000):
+        name = f"made-up {number}"
+        line = two.feed.line(name, rule, now=two.now)
+        for is_new in (True, False):
+            mark = 2 * number + is_new
+            low = 10 * number if is_new else 5
+            place = Place(is_new=is_new, rule=rule, track=name, low=low, high=low + 1)
+            item = (name, number)
+            out, _ = two.overlap.came(line, place, mark, item, now=two.now)
+            passed += out
+    # The old link's pass, and those of the new one wait or are dropped.
+    assert len(passed) == 1000
+    assert len(two.overlap._keyed) == 100
+    assert two.overlap.seam.held <= 100
+    assert two.overlap._live == set()
+    told = two.takes_over()
+    [gap] = two.gaps(None)
+    assert [each for each in told if isinstance(each, GapFound)][-1].gap is gap
+    assert len([each for each in told if isinstance(each, GapFound)]) == 1
+    two.came("a", 1, is_new=True)
+    assert two.passed[-1] == ("a", 1)
+
+
+def test_a_single_channel_that_nobody_asked_for_is_named() -> None:
+    two = Two()
+    two.overlaps()
+    line = two.feed.line("stray", None, now=two.now)
+    two.overlap.came(line, Place(is_new=True), 1, "n", now=two.now)
+    assert [each.gap.channel for each in two.overlap.take_over(now=two.now)[1]] == [
+        "stray"
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from heartline.core import seam as seams
 from heartline.core.seam import MOST_HELD, Seam
 
 LAST = 30
@@ -266,3 +267,42 @@ def test_of_numbers_that_rest_a_snapshot_is_double_though_it_comes_late() -> Non
     assert seam.new("a", 4, 5, 5, whole=True) == []
     assert seam.new("a", 5, 6, 6) == [6]
     assert seam.settled
+
+
+@pytest.mark.parametrize("bound", ["MOST_HELD_IN_ALL", "MOST_HELD_BYTES"])
+def test_all_that_is_held_of_all_keys_is_bounded_and_what_is_not_is_told(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 10 messages of a byte each, over 50 channels."""
+    monkeypatch.setattr(seams, bound, 10)
+    seam: Seam[str, str] = Seam([], size_bytes=len)
+    passed: list[str] = []
+    for turn in range(2):
+        for n in range(50):
+            passed += seam.alike(f"k{n}", hash((turn, n)), "n", is_new=True)
+            passed += seam.new(f"n{n}", turn + 6, turn + 7, "n")
+    assert seam.held <= 10
+    assert seam.held_bytes <= 10
+    # Their numbers will tell what lies between.
+    assert len(passed) == 100
+    assert seam.held + seam.doubled + len(passed) == 200
+    # The old link's pass as before.
+    assert seam.alike("k49", 1, "o", is_new=False) == ["o"]
+    assert seam.alike("k49", 1, "n", is_new=True) == []
+    seam.finish()
+    assert (seam.held, seam.held_bytes) == (0, 0)
+    assert {key: tells for key, tells in seam.doubtful.items() if not tells} == {
+        f"k{n}": False for n in range(50)
+    }
+
+
+def test_what_is_held_is_counted_in_bytes_until_it_is_passed_on() -> None:
+    seam: Seam[str, str] = Seam([("n", 5)], size_bytes=len)
+    seam.alike("k", 1, "123", is_new=True)
+    seam.alike("k", 2, "1234", is_new=True)
+    seam.new("n", 6, 7, "12345")
+    assert seam.held_bytes == 12
+    assert seam.alike("k", 1, "123", is_new=False) == ["123", "1234"]
+    assert seam.held_bytes == 5
+    assert seam.old("n", 5, 6, "") == ["", "12345"]
+    assert seam.held_bytes == 0

@@ -14,7 +14,8 @@ from msgspec import Struct
 from heartline.core.feed import Feed
 from heartline.core.items import Message
 from heartline.core.lines import Line
-from heartline.core.overlap import Overlap, Place
+from heartline.core.overlap import Overlap
+from heartline.core.place import Place
 from heartline.venue.reading import Update
 from heartline.venue.sameness import Sameness
 
@@ -53,7 +54,7 @@ class Joining:
         ages: Ages,
         now: float,
     ) -> None:
-        self.overlap = Overlap[Piece](feed, epoch=epoch, now=now)
+        self.overlap = Overlap(feed, epoch=epoch, now=now, size_bytes=_size_bytes)
         self.old = old
         self.new = Conversation(
             venue, self.overlap, owner, epoch=epoch, variables=variables, ages=ages
@@ -199,6 +200,10 @@ class Joining:
         self._owner.obey(self.overlap.withdraw(now=now), items)
         self._until, self.both = now + COMPARED, False
         return items
+
+
+def _size_bytes(piece: Piece) -> int:
+    return len(piece.data)
 
 
 def _place(reading: Update, rule: int | None, *, is_new: bool) -> Place:

@@ -84,7 +84,17 @@ class Likeness(Generic[M]):
     that is left can be double."""
 
     __slots__ = (
-        *("held", "joined", "over", "_alone", "_anchors", "_answers", "_begun"),
+        *(
+            "given_up",
+            "held",
+            "held_bytes",
+            "joined",
+            "over",
+            "_alone",
+            "_anchors",
+            "_answers",
+            "_begun",
+        ),
         "_broken",
         "_by_new",
         *("_new", "_old", "_passed", "_proven", "_repeats", "_shift", "_still"),
@@ -97,7 +107,11 @@ class Likeness(Generic[M]):
         self._begun, self._answers = begun, answers
         self.held: deque[tuple[int | None, M]] = deque()
         """Of the new link; without a mark what it alone was sent: a snapshot."""
+        self.held_bytes = 0
+        """For its owner to count."""
         self.joined = False
+        self.given_up = False
+        """Whether there was no room for it: the old link's messages pass."""
         self.over = False
         """Whether one link is gone, and nothing of the other is compared any more."""
         self._old, self._new = _Link(), _Link()
@@ -174,6 +188,13 @@ class Likeness(Generic[M]):
         self.held.clear()
         return []
 
+    def give_up(self) -> list[M]:
+        """Forget what is held; nothing is to be passed on."""
+        self.given_up = self._broken = True
+        self.held.clear()
+        self._old.clear()
+        return []
+
     # --- both links -----------------------------------------------------------------
 
     def take(
@@ -181,8 +202,10 @@ class Likeness(Generic[M]):
     ) -> list[M]:
         """What to pass on now that one of the links brought a message."""
         mine, other = (self._new, self._old) if is_new else (self._old, self._new)
-        if whole:
+        if whole and not self.given_up:
             return self._take_whole(mine, other, mark, message)
+        if self.given_up:
+            return [] if is_new and not self._alone else [message]
         words = mine.bring(mark)
         if mine.counts[words[0]] > 1:
             self._repeats = True
@@ -210,6 +233,8 @@ class Likeness(Generic[M]):
         # All that the new link brought before it lies further back.
         passed: list[M] = []
         behind = sum(mark is not None for mark, _ in held) + ahead
+        # What was not held for want of room is not passed on.
+        self._broken = self._broken or behind < 0
         for mark, message in held:
             if behind > 0:
                 behind -= mark is not None
@@ -334,7 +359,7 @@ class Likeness(Generic[M]):
         """The old link is gone: what is held, and whether nothing can be missing."""
         sure, passed = self.sure, [message for _, message in self.held]
         self.held.clear()
-        if not self.joined and not self._repeats:
+        if not self.joined and not self._repeats and not self.given_up:
             self._old.ahead.extend((mark, 0) for mark in self._old.marks)
             self._broken = True
         elif not sure:

@@ -6,8 +6,7 @@ asked and what counts on it alone stands here until it takes over.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable
 from math import inf
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -18,10 +17,11 @@ from .feed_terms import Numbered
 from .items import Message
 from .lines import Line
 from .orderbook import Changes
+from .place import OF_A_LINK, Place, is_common
 from .restore import Numbers
 from .rules import tracker_of
 from .seam import Seam
-from .sequence import Anomaly, Reset, Rule, Scope
+from .sequence import Anomaly, Reset, Scope
 from .subscribing import Standing
 from .subscriptions import Subscriptions
 from .tracker import Tracker
@@ -29,36 +29,34 @@ from .tracker import Tracker
 M = TypeVar("M")
 Key: TypeAlias = tuple[int | None, Hashable]
 
-COUNTED = (Rule.CHAIN, Rule.RANGE, Rule.STEP)
-"""Rules by which a number says which message it is, on whatever link."""
-
-OF_A_LINK = (Scope.CONNECTION, Scope.SID)
-"""Scopes whose numberings each link has for itself."""
+MOST_KEYS = 4096
+"""Channels and symbols that nobody asked for by name and two links are joined in."""
+MOST_ODD = 4096
+"""What is wrong with the new link's own numbers before it delivers: so much is told."""
 ASKED_EVERY = 0.5
 """Seconds between two questions whether the old link has brought what the new one has.
 """
-
-
-def is_common(numbered: Numbered | None) -> bool:
-    """Whether the numbers are the venue's, and not those of one link."""
-    if numbered is None:
-        return False
-    terms = numbered.numbering
-    alone = terms.scope in OF_A_LINK or terms.starts_at is not None
-    return terms.rule in COUNTED and not alone
 
 
 class Overlap(Generic[M]):
     """One overlap: the new link is that of `epoch`. Read `deadline`.
 
     For the conversation on the new link it stands in the place of the feed. `M` is what
-    the seam passes on.
+    the seam passes on, of `size_bytes`.
     """
 
-    def __init__(self, feed: Feed, *, epoch: int, now: float) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        epoch: int,
+        now: float,
+        size_bytes: Callable[[M], int] = lambda message: 0,
+    ) -> None:
         terms = feed.terms
         self.epoch = epoch
         self.unknown = 0
+        self._began_at = now
         self.subscriptions = Subscriptions(
             terms.subscribing, budget=Budget(terms.rates)
         )
@@ -83,6 +81,8 @@ class Overlap(Generic[M]):
         self._asks_at = -inf
         self._synced = set[Key]()
         """Where the new link was asked for everything when all had been asked for."""
+        self._unjoined = False
+        """Whether the new link brought what there was no room to join."""
         self._is_over = False
         """Whether one link is gone."""
         self.seam = Seam[Key, M](
@@ -95,6 +95,7 @@ class Overlap(Generic[M]):
                 for key in tracker
             ),
             answers=True,
+            size_bytes=size_bytes,
         )
 
     # --- as a feed ------------------------------------------------------------------
@@ -214,7 +215,7 @@ class Overlap(Generic[M]):
         line.account.received += 1
         if last is not None and line.tracker is not None:
             odd = line.tracker.feed(track, last, prev, first, anew)
-            if odd is not None:
+            if odd is not None and len(self._odd) < MOST_ODD:
                 self._odd.append((line, odd))
         return None
 
@@ -245,7 +246,8 @@ class Overlap(Generic[M]):
         if odd is None:
             return []
         if is_new and not self._is_over:
-            self._odd.append((line, odd))
+            if len(self._odd) < MOST_ODD:
+                self._odd.append((line, odd))
             return []
         return self._feed.look(line, odd, track, None, False, now)
 
@@ -278,24 +280,42 @@ class Overlap(Generic[M]):
         `place` is what its numbers say, `mark` is equal for equal messages.
         """
         told: list[FeedOutput] = []
-        if place.is_new and line.name is not None and line.name not in self._live:
-            self._live.add(line.name)
-            told += self.subscriptions.data(line.name, now=now)
+        name = line.name
+        asked = name is None or self.subscriptions.standing(name) is not None
+        if place.is_new and asked and name is not None and name not in self._live:
+            self._live.add(name)
+            told += self.subscriptions.data(name, now=now)
         rule, low, high = place.rule, place.low, place.high
         key = (rule, place.track)
         if rule is None or not self._common[rule] or low is None or high is None:
-            key = (None, line.name)
+            key = (None, name)
+            if not self._has_room(key, asked=asked):
+                return self._pass_unjoined(place, message), told
             self._keyed[key] = line
             whole, is_new = place.whole, place.is_new
             passed = self.seam.alike(
                 key, mark, message, is_new=is_new, whole=whole, now=now
             )
             return passed, told + self._look_at(key, now)
+        if not self._has_room(key, asked=False):
+            return self._pass_unjoined(place, message), told
         self._keyed[key] = line
         if place.is_new:
             whole = place.whole
             return self.seam.new(key, low, high, message, whole=whole), told
         return self.seam.old(key, low, high, message), told
+
+    def _has_room(self, key: Key, *, asked: bool) -> bool:
+        """Whether the two links are joined here: there are as many channels and symbols
+        as the other end cares to name."""
+        if self._is_over or asked or key in self.seam:
+            return True
+        return len(self._keyed) < MOST_KEYS
+
+    def _pass_unjoined(self, place: Place, message: M) -> list[M]:
+        """The old link's pass until the new one is alone."""
+        self._unjoined = self._unjoined or place.is_new
+        return [] if place.is_new else [message]
 
     def _look_at(self, key: Key, now: float) -> list[FeedOutput]:
         """What is to be asked, or told, where only content tells the messages apart."""
@@ -336,29 +356,35 @@ class Overlap(Generic[M]):
         """Where messages may be missing and no numbers will tell."""
         told: list[FeedOutput] = []
         self._is_over = True
+        strays: list[Line] = []
         for key, tells in self.seam.doubtful.items():
             if tells or key not in self._keyed:
                 continue
             line, (rule, track) = self._keyed[key], key
             if rule is not None and line.tracker is not None:
                 line.tracker.forget(track)
+            if line.name is not None and self._feed.standing(line.name) is None:
+                strays.append(line)
+                continue
             odd = Reset(track, 0, 0, False)
             told += self._feed.look(line, odd, track, None, False, now)
         self.seam.doubtful.clear()
+        if strays or self._unjoined:
+            told += self._doubt_strays(strays, now)
+        self._unjoined = False
         return told
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """The numbers of a message: those above `low`, up to and with `high`, under the
-    rule of this place; None where it has none. `whole`: a snapshot."""
-
-    is_new: bool
-    rule: int | None = None
-    track: Hashable = None
-    low: int | None = None
-    high: int | None = None
-    whole: bool = False
+    def _doubt_strays(self, lines: list[Line], now: float) -> list[FeedOutput]:
+        """One gap for all that nobody asked for, however many these are."""
+        odd = Reset(None, 0, 0, False)
+        if len(lines) == 1 and not self._unjoined:
+            return self._feed.look(lines[0], odd, None, None, False, now)
+        since = min((line.at for line in lines), default=self._began_at)
+        feed = self._feed
+        entries = feed.ledger.enter(
+            feed.ledger.account(None), odd, from_at=since, now=now, epoch=feed.epoch
+        )
+        return [feed.told(entry, None, now) for entry in entries]
 
 
 def _of_one_link(numbered: Numbered) -> Tracker:

@@ -18,6 +18,10 @@ from .likeness import Likeness
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M")
 
+MOST_HELD_IN_ALL = 1 << 15
+MOST_HELD_BYTES = 64 << 20
+"""Of all keys together. With more the new link's pass on where numbers will tell what
+is missing, and elsewhere they are dropped, and that is told, until it is alone."""
 UNJOINED = -2
 """Below every number."""
 
@@ -50,18 +54,22 @@ class _Edge(Generic[M]):
 class Seam(Generic[K, M]):
     """One overlap of two links. `keys`: every numbering that must be joined, and the
     last number passed on in each, None where there is none. `answers`: the old link can
-    be asked whether it has brought all, see `answered`.
+    be asked whether it has brought all, see `answered`; `size_bytes`: of a message.
 
     A piece is the numbers above `low`, up to and with `high`: see `Numbering`.
     """
 
     __slots__ = (
         *("_alike", "_alone", "_answers", "_begun", "_edges", "_open", "_still"),
-        *("doubled", "doubtful", "held"),
+        *("_size_bytes", "doubled", "doubtful", "held", "held_bytes"),
     )
 
     def __init__(
-        self, keys: Iterable[tuple[K, int | None]], *, answers: bool = False
+        self,
+        keys: Iterable[tuple[K, int | None]],
+        *,
+        answers: bool = False,
+        size_bytes: Callable[[M], int] = lambda message: 0,
     ) -> None:
         self._edges: dict[K, _Edge[M]] = {k: _Edge(last) for k, last in keys}
         self._alike: dict[K, Likeness[M]] = {}
@@ -74,7 +82,8 @@ class Seam(Generic[K, M]):
         """See `still`."""
         self.doubled = 0
         """Messages that were not passed on: the other link had brought them."""
-        self.held = 0
+        self.held = self.held_bytes = 0
+        self._size_bytes = size_bytes
         self.doubtful: dict[K, bool] = {}
         """Keys whose two links were not seen to meet, once one is gone; whether their
         numbers alone will tell what is missing."""
@@ -88,6 +97,13 @@ class Seam(Generic[K, M]):
     def settled(self) -> bool:
         """Whether one link is gone, and nothing of the other can be double any more."""
         return self._alone and not self._edges and not self._alike
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._edges or key in self._alike
+
+    @property
+    def _is_full(self) -> bool:
+        return self.held >= MOST_HELD_IN_ALL or self.held_bytes >= MOST_HELD_BYTES
 
     # --- numbered -------------------------------------------------------------------
 
@@ -130,7 +146,8 @@ class Seam(Generic[K, M]):
         low = UNJOINED if whole else low
         edge.held.append((low, high, message))
         self.held += 1
-        if len(edge.held) > MOST_HELD:
+        self.held_bytes += self._size_bytes(message)
+        if len(edge.held) > MOST_HELD or self._is_full:
             self.doubtful[key] = True
             return self._release(edge)
         return self._join(edge)
@@ -189,7 +206,8 @@ class Seam(Generic[K, M]):
         """Forget what the old link has brought by now; how far that goes."""
         reached = UNJOINED
         while edge.held and edge.held[0][1] <= last:
-            low, reached, _ = edge.held.popleft()
+            low, reached, message = edge.held.popleft()
+            self.held_bytes -= self._size_bytes(message)
             if low != UNJOINED and reached not in edge.highs:
                 edge.strange = True
             self.held -= 1
@@ -201,6 +219,7 @@ class Seam(Generic[K, M]):
         if edge.held:
             edge.last = edge.held[-1][1]
         self.held -= len(passed)
+        self.held_bytes -= sum(map(self._size_bytes, passed))
         edge.held.clear()
         edge.joined = True
         self._open -= not edge.rests
@@ -266,10 +285,16 @@ class Seam(Generic[K, M]):
                 return [message]
             like = self._alike[key] = Likeness(begun=self._begun, answers=self._answers)
             self._open += 1
+        if is_new and self._is_full and not (like.joined or like.given_up):
+            self._count(like, like.give_up)
         take = partial(like.take, mark, message, is_new=is_new, whole=whole, now=now)
         passed = self._count(like, take, came=1)
         if whole and is_new:
             self._join_still(key, like)
+        if is_new and like.held:
+            size_bytes = self._size_bytes(message)
+            like.held_bytes += size_bytes
+            self.held_bytes += size_bytes
         if like.over:
             del self._alike[key]
             if like.doubted:
@@ -285,6 +310,9 @@ class Seam(Generic[K, M]):
         more = len(like.held) - held
         self.held += more
         self.doubled += came - more - len(passed)
+        if not like.held:
+            self.held_bytes -= like.held_bytes
+            like.held_bytes = 0
         if not self._alone:
             self._open += was_sure - like.sure
         return passed
@@ -312,7 +340,7 @@ class Seam(Generic[K, M]):
                 self.doubtful[key] = False
             if like.over:
                 del self._alike[key]
-        self._open = 0
+        self._open = self.held_bytes = 0
         self._alone = True
         return passed
 
@@ -324,5 +352,5 @@ class Seam(Generic[K, M]):
                 self.doubtful[key] = False
             if like.over:
                 del self._alike[key]
-        self._open = self.held = 0
+        self._open = self.held = self.held_bytes = 0
         self._alone = True
