@@ -18,20 +18,17 @@ TRIES = 400
 
 
 class Two:
-    """One channel on two links: the venue says `said`, the old link is known to repeat
-    itself, and the new one brings all from `begins` on."""
+    """One channel on two links: the venue says `said`, the old link brings all of it,
+    and the new one all from some place on."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
         unlike, words = dice.choice((0.0, 0.3, 0.7, 0.95, 1.0)), dice.choice((1, 2, 4))
-        before, count = dice.randrange(2, 40), dice.randrange(5, 70)
+        before, count = dice.randrange(40), dice.randrange(5, 70)
         self.said = [
             1000 + n if dice.random() < unlike else 1 + dice.randrange(words)
             for n in range(before + count)
         ]
-        if unlike < 1.0:
-            # A channel that repeats itself has done so before.
-            self.said[:2] = [1, 1]
         self.old, self.new = 0, before + dice.randrange(min(count, 30))
         self.seam: Seam[str, int] = Seam([], answers=True)
         self.passed: list[int] = []

@@ -2,8 +2,8 @@
 
 Contents repeat. Where the links meet is shown by a content that each of them has
 brought once, or by a run of contents that each has brought once; and for as long only
-as that holds. Where contents do repeat the old link's own may be on its way still: then
-it is shown once that link has answered something it was asked afterwards.
+as that holds. The old link's own of the same content may be on its way still: so it is
+shown once that link has answered something that it was asked afterwards.
 """
 
 from __future__ import annotations
@@ -142,21 +142,16 @@ class Likeness(Generic[M]):
             return False
         if self._proven or (self._still and not self._old.ahead):
             return True
-        return bool(self._anchors) and not self._to_prove
-
-    @property
-    def _to_prove(self) -> bool:
-        """Whether what each link brought once shows nothing by itself."""
-        return self._repeats and self._answers
+        return bool(self._anchors) and not self._answers
 
     @property
     def asks(self) -> bool:
         """Whether an answer of the old link is wanted."""
-        return self._to_prove and bool(self._anchors) and not self._proven
+        return self._answers and bool(self._anchors) and not self._proven
 
     def answered(self, *, asked_at: float) -> list[M]:
         """The old link answered what it was asked then. What to pass on."""
-        if not self._to_prove or self._proven:
+        if self._proven:
             return []
         if not (self._old.is_whole and self._new.is_whole):
             return []
@@ -262,7 +257,7 @@ class Likeness(Generic[M]):
             shift = brought - mine.brought
             shift = shift if mine is self._new else -shift
             self._anchors[word] = now, shift
-            return None if self._to_prove else shift
+            return None if self._answers else shift
         return None
 
     def _agree(self, mine: _Link, place: int) -> bool:
@@ -357,15 +352,34 @@ class Likeness(Generic[M]):
 
     def finish(self) -> tuple[list[M], bool]:
         """The old link is gone: what is held, and whether nothing can be missing."""
-        sure, passed = self.sure, [message for _, message in self.held]
-        self.held.clear()
-        if not self.joined and not self._repeats and not self.given_up:
-            self._old.ahead.extend((mark, 0) for mark in self._old.marks)
+        passed, sure = self._trust(), self.sure
+        sure = sure or (self.joined and self._trusts)
+        if not self.joined:
+            passed = [message for _, message in self.held]
+            if not self._repeats and not self.given_up:
+                self._old.ahead.extend((mark, 0) for mark in self._old.marks)
             self._broken = True
         elif not sure:
             self._old.ahead.clear()
+        self.held.clear()
         self._be_alone(self._old)
         return passed, sure
+
+    @property
+    def _trusts(self) -> bool:
+        """Whether each content tells its message, as far as is known of any."""
+        return not self._repeats and not self._broken and len(self._shifts) == 1
+
+    @property
+    def _shifts(self) -> set[int]:
+        return {shift for _, shift in self._anchors.values()}
+
+    def _trust(self) -> list[M]:
+        """It cannot be asked any more."""
+        if self.joined or not self._trusts:
+            return []
+        [shift] = self._shifts
+        return self._join(shift)
 
     def withdraw(self) -> bool:
         """The new link is gone, and what it held; whether nothing can be missing."""

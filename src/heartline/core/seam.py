@@ -333,9 +333,11 @@ class Seam(Generic[K, M]):
                 if edge.strange or not (edge.brought or edge.rests):
                     del self._edges[key]
         for key, like in list(self._alike.items()):
+            count = len(like.held)
             held, sure = like.finish()
             passed += held
-            self.held -= len(held)
+            self.held -= count
+            self.doubled += count - len(held)
             if not sure:
                 self.doubtful[key] = False
             if like.over:
