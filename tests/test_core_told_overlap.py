@@ -12,6 +12,7 @@ from heartline.core import overlap
 from heartline.core.channel_events import (
     ChannelLive,
     MalformedFound,
+    Prove,
     Subscribe,
     SubscriptionFailed,
 )
@@ -489,3 +490,34 @@ def test_a_single_channel_that_nobody_asked_for_is_named() -> None:
     assert [each.gap.channel for each in two.overlap.take_over(now=two.now)[1]] == [
         "stray"
     ]
+
+
+def test_the_old_link_is_asked_twice_a_second_until_it_has_shown_where_all_meet() -> (
+    None
+):
+    """Where both have brought the same content the old one's may be another."""
+    two = Two(numbered=(None, None))
+    two.overlaps()
+    two.acks()
+    asked: list[tuple[float, int]] = []
+
+    def bring(channel: str, *, is_new: bool) -> None:
+        line = two.feed.line(channel, None, now=two.now)
+        place, mark = Place(is_new=is_new), hash(channel)
+        _, told = two.overlap.came(line, place, mark, (channel, 1), now=two.now)
+        asked.extend((two.now, each.epoch) for each in told if type(each) is Prove)
+
+    for channel in ("a", "b"):
+        for is_new in (False, True):
+            bring(channel, is_new=is_new)
+        two.now += 0.1
+    assert asked == [(BEGAN, 1)]
+    two.overlap.seam.answered(asked_at=BEGAN + 0.05)
+    assert not two.overlap.seam.complete
+    # It is asked for `b` though nothing more comes.
+    two.now = two.overlap.deadline
+    assert two.now == BEGAN + 0.5
+    assert two.overlap.tick(proven_at=two.now, now=two.now) == [Prove(1)]
+    assert two.overlap.tick(proven_at=two.now, now=two.now) == []
+    two.overlap.seam.answered(asked_at=two.now)
+    assert two.overlap.seam.complete

@@ -147,7 +147,9 @@ class Likeness(Generic[M]):
     @property
     def asks(self) -> bool:
         """Whether an answer of the old link is wanted."""
-        return self._answers and bool(self._anchors) and not self._proven
+        if self._broken or self._proven or not self._answers:
+            return False
+        return bool(self._anchors) and self._old.is_whole and self._new.is_whole
 
     def answered(self, *, asked_at: float) -> list[M]:
         """The old link answered what it was asked then. What to pass on."""

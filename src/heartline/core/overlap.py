@@ -78,7 +78,7 @@ class Overlap(Generic[M]):
         self._odd: list[tuple[Line, Anomaly]] = []
         """What was wrong with the new link's own numbers: told once it delivers."""
         self._failed: dict[str, SubscriptionFailed] = {}
-        self._asks_at = -inf
+        self._asked_at, self._asks_at = -inf, inf
         self._synced = set[Key]()
         """Where the new link was asked for everything when all had been asked for."""
         self._unjoined = False
@@ -102,7 +102,8 @@ class Overlap(Generic[M]):
 
     @property
     def deadline(self) -> float:
-        return self.subscriptions.deadline
+        asks_at = inf if self._is_over else self._asks_at
+        return min(self.subscriptions.deadline, asks_at)
 
     @property
     def settled(self) -> bool:
@@ -170,9 +171,10 @@ class Overlap(Generic[M]):
 
     def tick(self, *, proven_at: float, now: float) -> list[FeedOutput]:
         """Its deadline passed; what the link's silence proves is for the feed."""
+        asked = self._ask(now)
         if now < self.subscriptions.deadline:
-            return []
-        return self._heed(self.subscriptions.tick(now=now))
+            return asked
+        return asked + self._heed(self.subscriptions.tick(now=now))
 
     def _heed(self, said: Iterable[ChannelOutput]) -> list[FeedOutput]:
         out: list[FeedOutput] = []
@@ -321,9 +323,15 @@ class Overlap(Generic[M]):
         """What is to be asked, or told, where only content tells the messages apart."""
         if self._is_over:
             return self._doubts(now) if self.seam.doubtful else []
-        if now < self._asks_at or not self.seam.asks(key):
+        if self.seam.asks(key):
+            self._asks_at = min(self._asks_at, max(now, self._asked_at + ASKED_EVERY))
+        return self._ask(now)
+
+    def _ask(self, now: float) -> list[FeedOutput]:
+        """Ask the old link, if it is time to: its answer comes after what it brings."""
+        if now < self._asks_at or self._is_over:
             return []
-        self._asks_at = now + ASKED_EVERY
+        self._asked_at, self._asks_at = now, inf
         return [Prove(self._feed.epoch)]
 
     # --- the end of one link ----------------------------------------------------------
