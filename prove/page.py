@@ -41,6 +41,8 @@ def _block(name: str, proved: Found, lab: Found) -> str:
     if name in LAB:
         return LAB[name](lab).strip("\n") + "\n"
     where = told(proved[name]["where"])
+    if name == "whole":
+        return f"{proved[name]['told']} {where}\n"
     return "\n".join([where, "", *PROVED[name](proved[name])]).strip("\n") + "\n"
 
 
