@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -184,6 +185,20 @@ async def test_it_comes_back_where_a_server_names_no_address() -> None:
         async with heartline.serve(port=port) as second:
             await until(lambda: second.status.clients == 1, "back home", 10)
             assert reader.of("notice")[0]["go"] == "over there"
+
+
+@in_loop
+async def test_it_comes_back_where_nobody_is_at_the_named_address() -> None:
+    """Node's own WebSocket tells no close of a connection that never came about."""
+    async with heartline.serve() as first, page(first.url):
+        await joined(first)
+        port = first.port
+        with socket.socket() as dead:
+            dead.bind(("127.0.0.1", 0))
+            nobody = f"ws://127.0.0.1:{dead.getsockname()[1]}/"
+            await first.aclose(drain=0.1, go=nobody)
+            async with heartline.serve(port=port) as second:
+                await until(lambda: second.status.clients == 1, "back home", 10)
 
 
 @in_loop

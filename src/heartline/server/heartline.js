@@ -69,7 +69,8 @@ class HeartlineStream {
     const mine = (act) => (event) => socket === this.socket && act(event);
     socket.onmessage = mine((event) => this.take(JSON.parse(event.data)));
     socket.onclose = mine((event) => this.lose(event.reason || `closed ${event.code}`));
-    socket.onerror = mine(() => {});
+    // Node's own WebSocket tells no close of a connection that never came about.
+    socket.onerror = mine(() => this.lose("the connection failed"));
   }
 
   /* Give the link up at once: a closing handshake with the dead would never end. */
