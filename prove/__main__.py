@@ -95,8 +95,8 @@ def main() -> int:
     asked.proof = asked.proof or list(names)
     RESULTS.mkdir(exist_ok=True)
     broken = _prove(asked)
-    page.write()
     _say("broken: " + ", ".join(broken) if broken else "every promise kept")
+    page.write()
     return 1 if broken else 0
 
 

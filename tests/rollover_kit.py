@@ -28,6 +28,7 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence
 from heartline.core.items import Cause, Message
 from heartline.core.neighbours import DialBudget, Neighbours
+from heartline.core.rollover import Lifetime
 from heartline.wire.pulse import Pulse
 
 
@@ -278,3 +279,16 @@ class Played:
 
 
 __all__ = ("Played", "PlayedVenue", "VirtualLoop")
+
+
+def replaced(venue: PlayedVenue, monkeypatch: Any) -> Played:
+    """A stream whose link is replaced once, by its age, while the venue talks."""
+    monkeypatch.setattr(Pulse, "of", lambda loop: Still(loop, loop.time))
+    lifetime = Lifetime(max_age=100.0, lead=20.0, spread=1.0)
+    stream = Played(venue, monkeypatch, lifetime=lifetime)
+
+    async def story() -> None:
+        await asyncio.sleep(170.0)
+
+    stream.run(story)
+    return stream

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 
 import pytest
 
 from heartline import Gap
-from heartline.client import driver as driving
 from heartline.core.channel_events import TookOver
 from heartline.core.events import GapFound, Lost
-from heartline.core.rollover import Lifetime
-from rollover_kit import Played, PlayedVenue, Still, VirtualLoop
+from rollover_kit import Played, PlayedVenue, VirtualLoop, replaced
 
 CHANNELS = ["btcusdt@ticker", "ethusdt@ticker"]
 
@@ -33,16 +30,8 @@ class Repeating(PlayedVenue):
 
 
 def played(words: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> Played:
-    monkeypatch.setattr(driving.Pulse, "of", lambda loop: Still(loop, loop.time))
     venue = Repeating(words, loop=VirtualLoop(), dice=random.Random(seed))
-    lifetime = Lifetime(max_age=100.0, lead=20.0, spread=1.0)
-    stream = Played(venue, monkeypatch, lifetime=lifetime)
-
-    async def story() -> None:
-        await asyncio.sleep(170.0)
-
-    stream.run(story)
-    return stream
+    return replaced(venue, monkeypatch)
 
 
 @pytest.mark.parametrize("words", [2, 5, 1000])

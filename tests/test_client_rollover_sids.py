@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import pytest
 
 from heartline import Gap, Message
-from heartline.client import driver as driving
 from heartline.core.events import GapFound
-from heartline.core.rollover import Lifetime
-from rollover_kit import Played, PlayedVenue, Still, VirtualLoop, Wire
+from rollover_kit import Played, PlayedVenue, VirtualLoop, Wire, replaced
 
 CHANNELS = ["orderbook_delta:KXA", "orderbook_delta:KXB", "orderbook_delta:KXC"]
 
@@ -67,16 +64,8 @@ class Kalshi(PlayedVenue):
 
 
 def played(monkeypatch: pytest.MonkeyPatch, *, seed: int, loses: int = 0) -> Played:
-    monkeypatch.setattr(driving.Pulse, "of", lambda loop: Still(loop, loop.time))
     venue = Kalshi(loop=VirtualLoop(), dice=random.Random(seed), loses=loses)
-    lifetime = Lifetime(max_age=100.0, lead=20.0, spread=1.0)
-    stream = Played(venue, monkeypatch, lifetime=lifetime)
-
-    async def story() -> None:
-        await asyncio.sleep(170.0)
-
-    stream.run(story)
-    return stream
+    return replaced(venue, monkeypatch)
 
 
 def deltas(stream: Played, channel: str) -> list[int]:

@@ -10,26 +10,12 @@ import pytest
 
 from heartline.core.detector import Liveness
 from heartline.core.events import Ping, Ponged, Received, Tick
-from heartline.core.evidence import Evidence, Kernel
+from heartline.core.evidence import Evidence
 from heartline.core.link import LEAST_STEP, Link
 from heartline.core.rest import SHARED_EVERY, Rest
+from scripted_link import kernel
 
-QUIET = Kernel(
-    segments_in=3,
-    heard_age=0.03,
-    unacked_segments=0,
-    outstanding_bytes=0,
-    unsent_bytes=0,
-    acked_bytes=200,
-    received_bytes=300,
-    retransmits=0,
-    total_retransmits=0,
-    probes_unanswered=0,
-    round_trip=0.020,
-    round_trip_deviation=0.002,
-    min_round_trip=0.019,
-    send_window_bytes=65_535,
-)
+QUIET = kernel(segments_in=3, heard_age=0.03, acked_bytes=200, received_bytes=300)
 
 
 def quiet(**changed: Any) -> Evidence:
