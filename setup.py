@@ -7,6 +7,8 @@ Python twins are used; `heartline.compiled` finds which.
 from __future__ import annotations
 
 import os
+from hashlib import sha256
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -21,12 +23,22 @@ TWINS = {
 # Python rounds a product before it is added; some processors can do without.
 EXACT = ["-ffp-contract=off"] if os.name == "posix" else []
 
+
+def twin(name: str, path: str) -> Extension:
+    """The twin knows the sum of its source: see `heartline.compiled`."""
+    source = sha256(Path(path).read_bytes()).hexdigest()
+    return Extension(
+        name,
+        [path],
+        define_macros=[("HEARTLINE_SOURCE", f'"{source}"')],
+        extra_compile_args=EXACT,
+        optional=True,
+    )
+
+
 setup(
     ext_modules=cythonize(
-        [
-            Extension(name, [path], extra_compile_args=EXACT, optional=True)
-            for name, path in TWINS.items()
-        ],
+        [twin(name, path) for name, path in TWINS.items()],
         build_dir="build",
     )
 )

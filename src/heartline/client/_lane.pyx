@@ -15,6 +15,10 @@ from heartline.core.adaptive import LEAST_GAP
 from heartline.core.items import Message
 from heartline.wire.pulse import STOOD_STILL
 
+from heartline._source cimport HEARTLINE_SOURCE
+
+SOURCE = HEARTLINE_SOURCE
+
 cdef extern from "Python.h":
     object PyObject_Vectorcall(
         object call, PyObject *const *arguments, size_t count, PyObject *names

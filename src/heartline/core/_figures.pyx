@@ -17,6 +17,10 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport PyObject
 from libc.math cimport INFINITY, pow
 
+from heartline._source cimport HEARTLINE_SOURCE
+
+SOURCE = HEARTLINE_SOURCE
+
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
     PyObject *PyDict_GetItemWithError(object kept, object key) except? NULL

@@ -7,6 +7,10 @@ from libc.string cimport memcpy
 
 from asyncio import get_running_loop
 
+from heartline._source cimport HEARTLINE_SOURCE
+
+SOURCE = HEARTLINE_SOURCE
+
 cdef extern from "Python.h":
     object PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
 

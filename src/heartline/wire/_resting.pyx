@@ -11,6 +11,10 @@ from libc.stdlib cimport free, realloc
 from heartline.core.rest import SHARED_EVERY
 from heartline.wire.resting import LEAST_STEP, SLEPT
 
+from heartline._source cimport HEARTLINE_SOURCE
+
+SOURCE = HEARTLINE_SOURCE
+
 cdef extern from *:
     """
     #ifndef __linux__

@@ -1,0 +1,60 @@
+"""A twin is used only where it was built from the text beside it."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import heartline
+from heartline.compiled import compiled
+
+HOME = Path(heartline.__file__).parent
+TWINS = [f"{path.parent.name}.{path.stem}" for path in sorted(HOME.glob("*/*.pyx"))]
+BUILT = [name for name in TWINS if compiled(name) is not None]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_twin_knows_the_source_that_it_was_built_from(name: str) -> None:
+    source = (HOME / f"{name.replace('.', '/')}.pyx").read_bytes()
+    twin = importlib.import_module(f"heartline.{name}")
+    assert sha256(source).hexdigest() == twin.SOURCE.decode()
+
+
+@pytest.mark.skipif(not BUILT, reason="no twin was built, or all are left aside")
+def test_a_twin_of_another_source_is_left_aside_with_one_line_a_twin(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(
+        HOME, tmp_path / "heartline", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for source in tmp_path.glob("heartline/*/*.pyx"):
+        source.write_text(source.read_text() + "\n# changed since\n")
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import heartline.client.lane as l, heartline.core.figures as f\n"
+            "import heartline.wire.plain, heartline.wire.resting\n"
+            "print(l.__file__, l.Lane is l.PureLane)",
+        ],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout.split() == [
+        str(tmp_path / "heartline/client/lane.py"),
+        "True",
+    ], ran.stderr
+    told = [line for line in ran.stderr.splitlines() if "an older source" in line]
+    assert sorted(line.split()[0] for line in told) == sorted(
+        f"heartline.{name}" for name in BUILT
+    )
