@@ -395,6 +395,25 @@ def test_a_consumer_cancelled_as_it_was_woken_loses_nothing(handed: bool) -> Non
     run(main())
 
 
+@pytest.mark.parametrize("way", ["items", "batches"])
+def test_a_wait_that_timed_out_is_not_the_end_of_the_iteration(way: str) -> None:
+    async def main() -> None:
+        reader = opened()
+        reading: AsyncIterator[Any] = getattr(reader, way)()
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await anext(reading)
+        reader.put(messages_of(1), 1)
+        read = await anext(reading)
+        assert (read if way == "batches" else [read]) == messages_of(1)
+        reader.end(None)
+        with pytest.raises(StopAsyncIteration):
+            await anext(reading)
+
+    run(main())
+
+
 def test_batches_begin_with_what_a_broken_loop_left() -> None:
     async def main() -> None:
         reader = opened()

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import repeat
 from math import inf
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 from heartline.compiled import compiled
 from heartline.core.items import Item, Message
@@ -51,11 +51,11 @@ class PureLane(Doorbell):
     """One consumer's lane, its bell, and what was read on it but not yet told."""
 
     __slots__ = (
-        "_current",
         "_handed",
         "_pulse",
         "_waiting",
         "at",
+        "current",
         "data",
         "epoch",
         "first_at",
@@ -79,7 +79,8 @@ class PureLane(Doorbell):
         self._waiting = waiting
         self._pulse = pulse
         self._handed: list[Message] | None = None
-        self._current: Iterator[Item] = iter(())
+        self.current: Iterator[Item] = iter(())
+        """What is left of the read whose items are taken one by one."""
         self.idle = False
         """Nothing lies beside the lane that would have to be read first."""
         self.passed = self.passed_bytes = 0
@@ -132,21 +133,26 @@ class PureLane(Doorbell):
 
     # --- the consumer's end -------------------------------------------------------
 
-    async def items(self) -> AsyncIterator[Item]:
-        while True:
-            for item in self._current:
-                yield item
-            batch = self._next() or await self._wait()
-            if not batch:
-                return
-            self._current = iter(batch)
+    def items(self) -> AsyncIterator[Item]:
+        return _Items(self)
 
-    async def batches(self) -> AsyncIterator[list[Item]]:
-        rest = list(self._current)
-        if rest:
-            yield rest
-        while batch := self._next() or await self._wait():
-            yield batch
+    def batches(self) -> AsyncIterator[list[Item]]:
+        return _Batches(self)
+
+    async def next_item(self) -> Item:
+        """The next item of another read; raises `StopAsyncIteration` at the end."""
+        batch = self._next() or await self._wait()
+        if not batch:
+            raise StopAsyncIteration
+        self.current = iter(batch)
+        return next(self.current)
+
+    async def next_batch(self) -> list[Item]:
+        """What waits, first the rest of what was read one by one."""
+        batch = list(self.current) or self._next() or await self._wait()
+        if not batch:
+            raise StopAsyncIteration
+        return batch
 
     def _next(self) -> list[Item] | None:
         handed = self._handed
@@ -166,6 +172,43 @@ class PureLane(Doorbell):
             await self
             if batch := self._next():
                 return batch
+
+
+class _Read:
+    """No generator: one whose wait was cancelled, as by a timeout, would be at its end
+    though the stream is not."""
+
+    __slots__ = ("_closed", "_lane")
+
+    def __init__(self, lane: PureLane) -> None:
+        self._lane = lane
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+
+class _Items(_Read):
+    __slots__ = ()
+
+    async def __anext__(self) -> Item:
+        if self._closed:
+            raise StopAsyncIteration
+        for item in self._lane.current:
+            return item
+        return await self._lane.next_item()
+
+
+class _Batches(_Read):
+    __slots__ = ()
+
+    async def __anext__(self) -> list[Item]:
+        if self._closed:
+            raise StopAsyncIteration
+        return await self._lane.next_batch()
 
 
 Lane = PureLane
