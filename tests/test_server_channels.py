@@ -245,6 +245,37 @@ async def test_a_handler_reads_its_client_and_its_end_closes_the_client() -> Non
 
 
 @in_loop
+async def test_a_handler_that_leaves_its_loop_or_times_out_reads_on() -> None:
+    read: list[str | bytes] = []
+    began, waited = asyncio.Event(), asyncio.Event()
+
+    async def handler(client: heartline.Client) -> None:
+        await began.wait()
+        async for message in client:
+            read.append(message.data)
+            break
+        said = aiter(client)
+        for _ in range(2):
+            read.append((await anext(said)).data)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await anext(said)
+        waited.set()
+        async for message in said:
+            read.append(message.data)
+
+    async with heartline.serve(handler) as server, dial(server.url) as link:
+        for number in range(3):
+            await link.send(str(number))
+        await (await link.ping())
+        began.set()
+        await waited.wait()
+        await link.send("after the wait")
+        await until(lambda: len(read) == 4, "all was read")
+    assert read == ["0", "1", "2", "after the wait"]
+
+
+@in_loop
 async def test_a_slow_handler_makes_only_its_own_client_wait() -> None:
     gate = asyncio.Event()
     read: list[str | bytes] = []

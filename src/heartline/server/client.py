@@ -139,7 +139,10 @@ class Client:
         return 0 if self.outlet is None else self.outlet.waiting
 
     def __aiter__(self) -> AsyncIterator[Message]:
-        """What it says, in order, until it has gone; for a handler, and only once."""
+        """What it says, in order, until it has gone; for one handler at a time.
+
+        A loop that was left, or timed out, is gone on with by the next.
+        """
         if self.reading is None:
             raise UsageError("client", wanted="iteration in its handler", got="a hub")
         return self.reading.messages()
