@@ -276,6 +276,31 @@ async def test_a_handler_that_leaves_its_loop_or_times_out_reads_on() -> None:
 
 
 @in_loop
+async def test_a_close_that_cannot_be_said_is_refused_and_leaves_the_client() -> None:
+    async with heartline.serve() as server, dial(server.url) as link:
+        [client] = server.clients
+        codes: list[Any] = [0, -1, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000]
+        for code in [*codes, 1000.5, "1000", None]:
+            with pytest.raises(heartline.UsageError, match="code"):
+                client.close(code)
+        client.send("still here")
+        assert await link.recv() == "still here"
+
+
+@in_loop
+async def test_a_reason_that_utf_8_cannot_say_still_closes_the_client() -> None:
+    told = Told()
+    async with heartline.serve(on_event=told) as server, dial(server.url) as link:
+        [client] = server.clients
+        client.close(1008, "you said \ud800")
+        await link.wait_closed()
+        assert (link.close_code, link.close_reason) == (1008, "you said ?")
+        await until(lambda: bool(told.of(events.Lost)), "its end is told")
+    [lost] = told.of(events.Lost)
+    assert (lost.status, lost.reason) == (1008, "you said ?")
+
+
+@in_loop
 async def test_a_slow_handler_makes_only_its_own_client_wait() -> None:
     gate = asyncio.Event()
     read: list[str | bytes] = []

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from picows import WSTransport
 
+from heartline.core.demands import demand_whole
 from heartline.core.diagnosis import Finding
 from heartline.core.events import Event, Lost
 from heartline.core.inbox import Inbox
@@ -20,7 +21,7 @@ from heartline.core.items import Bounds, Cause, Message
 from heartline.errors import UsageError
 from heartline.wire.carrier import LINGER, NO_CLOSE_FRAME
 from heartline.wire.deflate import Inflater
-from heartline.wire.frames import FrameListener
+from heartline.wire.frames import FrameListener, may_be_sent
 from heartline.wire.kernel import KernelEyes, drop, harden
 from heartline.wire.outbox import HIGH_WATER_BYTES
 from heartline.wire.resume import BEAT
@@ -161,8 +162,15 @@ class Client:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close: what has been written leaves first, as far as `Limits.close` allows.
 
-        What still waits because it reads too slowly is lost.
+        What still waits because it reads too slowly is lost. Raises `UsageError` over a
+        code that no close frame may have.
         """
+        demand_whole("code", code)
+        if not may_be_sent(code := int(code)):
+            wanted = "1000 to 1003, 1007 to 1014 or 3000 to 4999"
+            raise UsageError("code", wanted=wanted, got=code)
+        # It may repeat what the other end has said, which is no reason to stay.
+        reason = reason.encode(errors="replace").decode()
         if self.lost is not None or self._closing is not None or not self._listener:
             return
         self._closing = (code, reason)

@@ -291,7 +291,7 @@ class FrameListener(WSListener):
     def _take_close(self, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()
         code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
-        if payload and not _may_be_sent(code):
+        if payload and not may_be_sent(code):
             raise _violation(f"a close frame has code {code}")
         self._other_frames += 1
         self.close(_NORMAL if code == _NO_CODE else code)
@@ -391,7 +391,7 @@ def _header_bytes(payload_bytes: int) -> int:
     return 4 if payload_bytes < 65536 else 10
 
 
-def _may_be_sent(code: int) -> bool:
+def may_be_sent(code: int) -> bool:
     """RFC 6455 section 7.4, and the codes registered with IANA since."""
     return code in _REGISTERED_CODES or 3000 <= code <= 4999
 
