@@ -344,6 +344,8 @@ def test_no_failure_shows_a_secret(
         {"headers": {"X-Key": "SECRET\r\nX-Other: 1"}},
         {"headers": {"X-Key": "SECRET\ud800"}},
         {"headers": {"X Key": "SECRET"}},
+        {"headers": {"Authorization: Bearer SECRET": ""}},
+        {"headers": {"Bearer SECRET": ""}},
         {"headers": {"Sec-WebSocket-Key": "SECRET"}},
     ],
 )

@@ -106,7 +106,10 @@ def request_headers(given: Mapping[str, str], endpoint: Endpoint) -> dict[str, s
     headers: dict[str, str] = {}
     for name, value in given.items():
         if not _TOKEN.fullmatch(name):
-            raise UsageError("headers", wanted="names that are tokens", got=name)
+            # A whole line was given, perhaps, and it is not to be repeated.
+            begin, colon, _ = name.partition(":")
+            got = f"{begin}: and more" if colon and _TOKEN.fullmatch(begin) else "other"
+            raise UsageError("headers", wanted="names that are tokens", got=got)
         if name.lower() in _HANDSHAKE_HEADERS:
             raise UsageError("headers", wanted="none of the handshake's own", got=name)
         if not _VALUE.fullmatch(value):
