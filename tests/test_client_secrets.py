@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+import heartline
 from heartline.client import attempts
 from heartline.client.attempts import AttemptOwner, Attempts
 from heartline.client.route import Route
-from heartline.core.events import Fact
+from heartline.client.said import LONGEST_SAID, MOST_SAID, Said
+from heartline.core.events import Fact, Lost
 from heartline.core.items import Cause
 from heartline.core.terms import Terms
 from heartline.errors import WireError
 from heartline.observe import redact_text
+from stream_kit import in_loop, watching
 
 KEY = "AKIA-live-key-77"
 
@@ -84,3 +88,42 @@ def test_a_dial_beside_a_living_link_forgets_none_of_its_secrets(
     owner.carriers.clear()
     asyncio.run(of.sync(4))
     assert "first-token-4711" not in of.secrets
+
+
+@in_loop
+async def test_what_was_sent_to_log_in_is_masked_in_what_the_peer_says(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    async def refuser(client: heartline.Client) -> None:
+        async for message in client:
+            client.close(4001, f"no such key: {json.loads(message.data)['apiKey']}")
+
+    journal = tmp_path / "journal"
+    patient = heartline.Backoff(base=30.0, cap=30.0)
+    async with (
+        heartline.serve(refuser) as server,
+        watching(server.url, journal=journal, backoff=patient) as w,
+    ):
+        await w.live()
+        w.stream.send(json.dumps({"op": "login", "apiKey": KEY}))
+        lost = await w.told(Lost)
+    assert (lost.status, lost.reason) == (4001, "no such key: ***")
+    assert "no such key" in caplog.text
+    assert "no such key" in journal.read_text()
+    assert KEY not in caplog.text + journal.read_text()
+
+
+def test_a_login_is_known_however_much_is_sent_after_it_and_memory_is_bounded() -> None:
+    def login(number: int) -> str:
+        return json.dumps({"token": f"secret-{number}"})
+
+    said, most = Said(), 10 * MOST_SAID
+    assert said.secrets == frozenset()
+    for number in range(most):
+        said.note(1, login(number))
+    said.note(1, login(most).ljust(LONGEST_SAID + 1))
+    assert len(said.secrets) == 2 * MOST_SAID
+    assert {"secret-0", f"secret-{most - 1}"} <= said.secrets
+    said.note(2, login(-1).encode())
+    assert "secret--1" in said.secrets
+    assert "secret-0" not in said.secrets

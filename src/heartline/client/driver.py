@@ -62,6 +62,7 @@ from .intake import Intake
 from .observers import Observers
 from .resuming import is_beat
 from .route import Route
+from .said import Said
 from .sleep import Sleep
 
 _NEIGHBOURS = Neighbours()
@@ -110,6 +111,7 @@ class Driver:
         self._errands = Errands(self._failed)
         self._told: tuple[object, ...] = ()
         self.sent = 0
+        self.said = Said()
         self._unsent = 0
         self.desk: Desk | None = None
         # Whoever looks at each message cannot let whole reads go past.
@@ -165,7 +167,7 @@ class Driver:
 
     @property
     def secrets(self) -> frozenset[str]:
-        return self._attempts.secrets
+        return self._attempts.secrets | self.said.secrets
 
     # --- what the links tell -------------------------------------------------------
 

@@ -63,11 +63,12 @@ class Stream:
         then nothing was taken. What is still queued when a link is lost is counted in
         `status.counts.unsent` and told by the `Lost` event; it is not sent again.
         """
-        phase = self._driver.session.phase
-        if phase is not Phase.OPEN or self._driver.carrier is None:
+        phase, carrier = self._driver.session.phase, self._driver.carrier
+        if phase is not Phase.OPEN or carrier is None:
             raise NotOpen(phase=phase.value)
-        self._driver.carrier.send(data)
+        carrier.send(data)
         self._driver.sent += 1
+        self._driver.said.note(carrier.epoch, data)
 
     @property
     def status(self) -> Status:
