@@ -189,15 +189,16 @@ class Meeting(Generic[M]):
                 continue
             if olds[mark][0] > 1:
                 return None
-            count, new_at = news.get(mark, (0, 0.0))
+            count, new_at = news.get(mark, (0, at))
             if count > 1 or (count == 0 and at <= settled):
                 return None
             shown = shown or (count == 1 and self._shows(at, new_at))
         for mark, at, _ in self._new:
             if at < since:
                 continue
-            count, old_at = olds.get(mark, (0, at))
-            if news[mark][0] > 1 or count > 1 or abs(at - old_at) > self.settle:
+            if news[mark][0] > 1:
+                return None
+            if mark in olds and not self._is_near(olds[mark], at):
                 return None
         if not shown:
             return None
@@ -238,11 +239,15 @@ class Meeting(Generic[M]):
         olds, news = self._counted()
         places: list[int] = []
         for place, (mark, at, _) in enumerate(self._new):
-            count, old_at = olds.get(mark, (0, -inf))
-            once = count == 1 and news[mark][0] == 1
-            if not once or abs(at - old_at) > self.settle:
+            once = mark in olds and news[mark][0] == 1
+            if not once or not self._is_near(olds[mark], at):
                 places.append(place)
         return places
+
+    def _is_near(self, old: tuple[int, float], at: float) -> bool:
+        """Whether the old link brought a message once, about then."""
+        count, old_at = old
+        return count == 1 and abs(at - old_at) <= self.settle
 
 
 def _words(marks: Sequence[int], length: int) -> Iterator[tuple[int, ...]]:
