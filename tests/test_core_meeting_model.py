@@ -123,7 +123,9 @@ class Model:
         if any(o != n for o, n in pairs):
             return None
         alike = 0
-        while alike < min(before, at) and old[before - 1 - alike] == new[at - 1 - alike]:
+        while (
+            alike < min(before, at) and old[before - 1 - alike] == new[at - 1 - alike]
+        ):
             alike += 1
         first_old, first_new = before - alike, at - alike
         fresh = now - 2 * SETTLE

@@ -186,7 +186,7 @@ class Watched(Voice):
             return False
         recent = windows < 2
         self.former = self.longest if recent else 0.0
-        self.former_alike = self.alike if recent else 0
+        self.former_alike = self.alike
         self.longest, self.alike, self.window_at = 0.0, 0, now
         self.alert = min(self.alert, 0.0)
         return True
