@@ -337,6 +337,7 @@ class Seam(Generic[K, M]):
             held, sure = like.finish()
             passed += held
             self.held -= count
+            like.held_bytes = 0
             self.doubled += count - len(held)
             if not sure:
                 self.doubtful[key] = False
@@ -350,6 +351,7 @@ class Seam(Generic[K, M]):
         """The new link is gone: what it held is forgotten, what it passed on stays."""
         self._edges = {k: e for k, e in self._edges.items() if e.joined}
         for key, like in list(self._alike.items()):
+            like.held_bytes = 0
             if not like.withdraw():
                 self.doubtful[key] = False
             if like.over:
