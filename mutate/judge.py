@@ -45,6 +45,8 @@ class Judgement:
 def prepare(tree: Path) -> None:
     """Load what every judgement needs and no fault can touch."""
     os.environ.pop("HEARTLINE_EXPLORE", None)
+    # What is compiled would do the work of the Python that a fault is planted in.
+    os.environ["HEARTLINE_PURE"] = "1"
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(tree / ".hypothesis")
     os.chdir(tree)
     for place in ("tests", "src", ""):
