@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from functools import cache
 from importlib.resources import files
@@ -207,3 +209,22 @@ def test_bad_usage_ends_with_2(arguments: tuple[str, ...], said: str) -> None:
 )
 def test_round_durations_lose_their_noughts(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    "arguments", ["venues", "venues deribit", "lab --list"], ids=lambda text: text
+)
+def test_a_reader_that_has_gone_is_no_failure(arguments: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "heartline", *arguments.split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +69,11 @@ def audit(
     """
     try:
         found = _audit(file, venue, endpoint)
+    except (UsageError, VenueError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{file}: wanted a file to read, got {error.strerror or error}")
+    try:
         if json:
             told = msgspec.to_builtins(found)
             head = {"file": file.name, "venue": venue, "whole": found.whole}
@@ -79,11 +83,6 @@ def audit(
             _tell(found, file.name, venue)
     except BrokenPipeError:
         leave_stdout()
-        return
-    except (UsageError, VenueError) as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{file}: wanted a file to read, got {error.strerror or error}")
     if not found.whole:
         raise typer.Exit(Exit.GAVE_UP)
 
@@ -128,12 +127,10 @@ def _bare(path: str) -> str:
 
 
 def _tell(audit: Audit, file: str, venue: str) -> None:
-    from rich.console import Console
-
     from heartline.ui.audit import table
+    from heartline.ui.page import Page
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console = Page(pipe_width=PIPE_WIDTH, plain=True)
     console.print(f"{file}: {venue}, {audit.endpoint}", style="bold")
     for line in contents(audit):
         console.print(line)

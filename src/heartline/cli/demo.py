@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -96,13 +95,10 @@ def json_line(outcome: Outcome) -> str:
 
 async def _tell(trials: SideBySide, faults: int) -> list[Outcome]:
     """The story as it unfolds, then the table and the sum."""
-    from rich.console import Console
-
+    from heartline.ui.page import Page
     from heartline.ui.story import NARROW, chapter, table
 
-    console = Console(
-        width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False
-    )
+    console = Page(pipe_width=PIPE_WIDTH)
     began_at = time.monotonic()
     console.print(_opening(faults), style="bold")
     console.print("Each has a venue of its own on this machine; no network is used.\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -67,8 +66,10 @@ def lab(
     from heartline.testing.lab.rows import BY_NAME, ROWS
 
     if names:
-        for row in ROWS:
-            print(f"{row.name:18}{row.title}")
+        try:
+            print("\n".join(f"{row.name:18}{row.title}" for row in ROWS), flush=True)
+        except BrokenPipeError:
+            leave_stdout()
         return
     unknown = [fault for fault in faults or () if fault not in BY_NAME]
     if unknown:
@@ -144,9 +145,9 @@ async def _tell(series: Series, outcomes: list[Outcome], *, repeats: int) -> Non
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from heartline.ui.page import Page
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return Page(pipe_width=PIPE_WIDTH)
 
 
 @asynccontextmanager

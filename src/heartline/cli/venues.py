@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -204,7 +203,6 @@ def _write(value: object) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from heartline.ui.page import Page
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False)
+    return Page(pipe_width=PIPE_WIDTH)
