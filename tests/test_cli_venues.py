@@ -228,3 +228,14 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: str) -> None:
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["watch", "relay", "venue"])
+def test_a_profile_that_is_wrong_is_bad_usage_of_every_command(
+    command: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "x\n')
+    result = CliRunner().invoke(app, [command, str(path)])
+    assert result.exit_code == 2
+    assert f"{path}: the file: wanted TOML" in result.stderr

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from heartline.cli.running import Exit, fail, leave_stdout
+from heartline.cli.running import fail, leave_stdout
 from heartline.cli.times import moment, span
 from heartline.observe.history import Account, read_journal, what_happened
 
@@ -28,18 +28,19 @@ def journal(
     ] = "5m",
 ) -> None:
     """Tell what happened to the streams that kept this journal."""
-    wide = span(around)
+    wide = span(around, option="--around")
     try:
         if at is None:
             _tell_everything(file)
         else:
-            account = what_happened(file, moment(at, now=datetime.now(UTC)), wide)
+            middle = moment(at, option="--at", now=datetime.now(UTC))
+            account = what_happened(file, middle, wide)
             _insist_on_records(file, account.first is not None, account.torn)
             _tell(account)
     except BrokenPipeError:
         leave_stdout()
     except OSError as error:
-        fail(str(error), Exit.GAVE_UP)
+        fail(str(error))
 
 
 def _tell_everything(file: Path) -> None:
@@ -54,7 +55,7 @@ def _tell_everything(file: Path) -> None:
 
 def _insist_on_records(file: Path, records: int, torn: int) -> None:
     if torn and not records:
-        fail(f"{file} is no journal: no line of it is a record", Exit.GAVE_UP)
+        fail(f"{file} is no journal: no line of it is a record")
 
 
 def _tell(account: Account) -> None:

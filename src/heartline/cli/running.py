@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,9 +14,10 @@ from typing import Any, NoReturn
 
 import typer
 
-from heartline.errors import GaveUp, HeartlineError, UsageError
+from heartline.errors import GaveUp, HeartlineError, UsageError, VenueError
 
 STDOUT = 1
+_ERRNO = re.compile(r"\[errno -?\d+\] ", re.IGNORECASE)
 
 
 class Exit(IntEnum):
@@ -54,10 +56,10 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
             status = runner.run(_until_signal(main()))
     except GaveUp as error:
         fail(str(error), Exit.GAVE_UP)
-    except UsageError as error:
+    except (UsageError, VenueError) as error:
         fail(str(error), Exit.USAGE)
     except (HeartlineError, OSError) as error:
-        fail(str(error), Exit.GAVE_UP)
+        fail(_ERRNO.sub("", str(error)), Exit.GAVE_UP)
     raise typer.Exit(status)
 
 

@@ -12,10 +12,10 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\Z")
 
 
-def moment(text: str, *, now: datetime) -> datetime:
+def moment(text: str, *, option: str, now: datetime) -> datetime:
     """Read `03:12`, the last time it was that in UTC, or a date with a time.
 
-    A time without a zone is UTC. Raises typer.BadParameter.
+    A time without a zone is UTC. Raises typer.BadParameter, which names `option`.
     """
     try:
         if clock := _CLOCK.match(text):
@@ -27,15 +27,19 @@ def moment(text: str, *, now: datetime) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         wanted = "03:12, 03:12:45 or 2026-01-31T03:12"
-        raise typer.BadParameter(f"wanted {wanted}, got {text!r}") from None
+        raise typer.BadParameter(f"{option}: wanted {wanted}, got {text!r}") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-def span(text: str) -> timedelta:
-    """Read `90s`, `5m`, `2h`, `1d` or plain seconds. Raises typer.BadParameter."""
+def span(text: str, *, option: str) -> timedelta:
+    """Read `90s`, `5m`, `2h`, `1d` or plain seconds.
+
+    Raises typer.BadParameter, which names `option`.
+    """
     if not (match := _DURATION.match(text)):
-        raise typer.BadParameter(f"wanted 90s, 5m, 2h or 1d, got {text!r}")
+        raise typer.BadParameter(f"{option}: wanted 90s, 5m, 2h or 1d, got {text!r}")
     try:
         return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
     except OverflowError:
-        raise typer.BadParameter(f"wanted a shorter time, got {text!r}") from None
+        wanted = "a shorter time"
+        raise typer.BadParameter(f"{option}: wanted {wanted}, got {text!r}") from None

@@ -85,7 +85,7 @@ def _list(endpoint: str | None, *, json: bool) -> None:
 
 def _check(file: str | None, endpoint: str | None, *, json: bool) -> None:
     if file is None:
-        raise UsageError("FILE", wanted=f"a profile to {CHECK}", got=file)
+        fail(f"FILE: wanted a profile to {CHECK}, such as ./mine.toml, got nothing")
     try:
         profile = _load(file if "/" in file or file.endswith(".toml") else f"./{file}")
     except VenueError as error:
