@@ -44,7 +44,7 @@ def audit(
     venue: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
+            metavar="NAME|FILE",
             help="Whose traffic it is: a venue, or a profile (./mine.toml).",
         ),
     ],

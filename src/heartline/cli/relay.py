@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from heartline.relay import Relay
 
 _Source = Annotated[
-    str, typer.Argument(metavar="VENUE_OR_URL", help="See `heartline venues`.")
+    str,
+    typer.Argument(
+        metavar="URL|VENUE",
+        help="Where the stream is: wss:// or ws://, or the name of a venue.",
+    ),
 ]
 _Channels = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="CHANNEL...",
+        metavar="CHANNEL",
         help="Read from the start; others once a client asks for them.",
     ),
 ]
@@ -33,7 +37,7 @@ _Listen = Annotated[
 ]
 _Venue = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="With a URL: the venue whose contract holds."),
+    typer.Option(metavar="NAME|FILE", help="Whose contract holds at the URL."),
 ]
 _Send = Annotated[
     list[str] | None,

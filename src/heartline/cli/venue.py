@@ -22,7 +22,7 @@ def venue(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A venue, or a profile of your own (./mine.toml)."
+            metavar="NAME|FILE", help="A venue, or a profile of your own (./mine.toml)."
         ),
     ],
     port: Annotated[

@@ -57,7 +57,7 @@ _Url = Annotated[
 ]
 _Channels = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[CHANNEL]...", help="Channels of the venue."),
+    typer.Argument(metavar="CHANNEL", help="Channels of the venue."),
 ]
 _Venue = Annotated[
     str | None,

@@ -112,7 +112,7 @@ class VenueServer:
         self._names = Names(self.endpoint.subscribe)
         self._what = f"venue {profile.name}"
         if not 0 <= rate < 500:
-            raise UsageError("rate", wanted="0, or less than 500", got=rate)
+            raise UsageError("rate", wanted="0 or more, and less than 500", got=rate)
         known = [self._names.read(name).name for name in channels]
         self.recorded: list[str] = []
         """Keys of the channels that the recording has data of, the busiest first."""
@@ -240,7 +240,7 @@ class VenueServer:
     async def set_rate(self, rate: float) -> None:
         """Messages a second from now on, 0 for none; under 500."""
         if not 0 <= rate < 500:
-            raise UsageError("rate", wanted="0, or less than 500", got=rate)
+            raise UsageError("rate", wanted="0 or more, and less than 500", got=rate)
         await self._ask("rate", rate=rate)
 
     async def mute(self, channel: str, *, lasting: bool = False) -> None:
