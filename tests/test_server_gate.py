@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,6 +81,41 @@ async def test_a_rule_that_fails_tells_the_client_nothing_of_it() -> None:
     assert status == 500
     assert GOOD_TOKEN not in body
     assert len(failures) == 1
+
+
+@in_loop
+async def test_what_was_asked_for_cannot_add_headers_to_the_answer() -> None:
+    def elsewhere(request: heartline.Request) -> heartline.Answer:
+        return heartline.Answer(302, "moved", {"Location": request.query["to"]})
+
+    failures: list[dict[str, object]] = []
+    handler = lambda _, context: failures.append(context)  # noqa: E731
+    asyncio.get_running_loop().set_exception_handler(handler)
+    async with heartline.serve(authorize=elsewhere) as server:
+        with pytest.raises(InvalidStatus) as caught:
+            async with dial(f"{server.url}?to=/%0d%0aSet-Cookie:%20a=b"):
+                pass
+    assert caught.value.response.status_code == 500
+    assert "Set-Cookie" not in caught.value.response.headers
+    assert len(failures) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"headers": {"X-Key": "SECRET\r\nX-Other: 1"}},
+        {"headers": {"X-Key\r\nX-Other": "SECRET"}},
+        {"headers": {"": "SECRET"}},
+        {"headers": {"X-Key": 5}},
+        {"body": "SECRET \ud800"},
+        {"body": b"SECRET"},
+    ],
+    ids=["line in value", "line in name", "no name", "figure", "surrogate", "bytes"],
+)
+def test_an_answer_that_cannot_be_sent_is_refused_where_it_is_made(wrong: Any) -> None:
+    with pytest.raises(heartline.UsageError, match=r"^Answer\.") as caught:
+        heartline.Answer(403, **wrong)
+    assert "SECRET" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def read_proxy_url(url: str) -> Endpoint:
     return proxy
 
 
+def may_be_header(name: object, value: object) -> bool:
+    """Whether a head may hold it: nothing of it is taken for another header."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    return bool(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
+
+
 def request_headers(given: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
     """Check the caller's headers, and add the credentials of the URL to them.
 
