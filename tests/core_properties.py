@@ -114,6 +114,10 @@ def the_peer_bound_is_kept(dice: random.Random) -> None:
     sim.run(ARRIVED)
     sim.run(max(before, promised(sim).peer))
     assert [lost.cause for lost in told(sim, Lost)] == [Cause.PEER_FROZEN]
+    [lost] = told(sim, Lost)
+    # The last of it is for what a path loses, and this one loses nothing.
+    assert lost.bound is not None
+    assert lost.at < lost.since_at + lost.bound - SLACK
     no_complaints(sim)
 
 
@@ -215,7 +219,8 @@ def a_shut_window_that_nobody_answers_blames_the_path(dice: random.Random) -> No
     assert link is not None
     sim.fault("blackhole", seconds=120.0)
     sim.run(60.0)
-    assert [lost.cause for lost in told(sim, Lost)][:1] == [Cause.PATH_DEAD]
+    blamed = [(lost.cause, lost.where) for lost in told(sim, Lost)]
+    assert blamed[:1] == [(Cause.PATH_DEAD, Where.BOTH)]
 
 
 def links_that_die_together_blame_this_host(dice: random.Random) -> None:

@@ -102,6 +102,8 @@ def test_the_bounds_of_slow_data_stay_under_their_ceilings(
 
 def test_a_clean_path_with_quick_data_keeps_its_bound() -> None:
     world = Scripted()
+    world.now += 0.02
+    world.read(pong=True)
     world.link.clocks.busy_silence, world.link.peer.busy = 0.2, True
     assert bounds(world.link, now=world.now).path == pytest.approx(1.3, abs=0.01)
     assert bounds(world.link, now=world.now).peer == pytest.approx(2.13, abs=0.01)

@@ -162,7 +162,7 @@ def test_a_loss_is_told_with_the_bound_of_its_own_silence(
         Cause.PEER_FROZEN: promised.peer,
     }
     wanted = expected.get(cause, promised.channels[None])
-    if where is Where.OUTBOUND:
+    if where is Where.OUTBOUND or (cause is Cause.PATH_DEAD and where is None):
         wanted = max(promised.path, promised.peer)
     found = Finding(cause=cause, evidence="why")
     event = lost(link, found, where=where, ended=None, now=now)

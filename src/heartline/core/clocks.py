@@ -14,6 +14,7 @@ from .detector import (
     BUSY_FLOOR,
     POLL,
     REPROOF_WITHIN,
+    TIMER_SLACK,
     Ladder,
     Liveness,
     PathClock,
@@ -22,6 +23,7 @@ from .detector import (
 from .diagnosis import Finding
 from .evidence import Kernel
 from .flow import Flow
+from .kept import Kept, peer_bound
 from .peer import PeerClock, Wait
 from .pings import Pings
 from .rest import Rest
@@ -47,6 +49,7 @@ class Clocks:
         "busy_silence",
         "channel",
         "doubted_at",
+        "kept",
         "kernel",
         "no_pong_at",
         "path",
@@ -71,6 +74,7 @@ class Clocks:
         """The evidence of the last tick; None where the system gives none."""
         self.path = PathClock(policy, kernel=kernel, now=now)
         self.peer = PeerClock(policy, now=now)
+        self.kept = Kept(self.path, self.peer)
         self.channel = ChannelClock(freshness, now=now)
         self.pings = Pings(epoch)
         self.round_trip = RoundTripEstimate()
@@ -149,12 +153,11 @@ class Clocks:
                 # Not just a late look at a prompt answer: the path was really away.
                 # With a shut window it was not: its probes are answered at doubling
                 # intervals.
-                self.peer.excuse(path.silence, now=now)
+                self.peer.excuse(min(path.silence, path.ceiling), now=now)
         self.peer.observe(kernel, now=now)
         if self.pings.oldest() is None:
             return
-        oldest = self.pings.oldest_unacknowledged()
-        if oldest is not None:
+        if (oldest := self.pings.oldest_unacknowledged()) is not None:
             needed = path.resends_needed(now=now)
             oldest.watch(kernel, answer_takes=path.rung, needed=needed, now=now)
         proven_at = self.pings.acknowledge(kernel, now=now)
@@ -164,7 +167,7 @@ class Clocks:
         if 2 * took > self.peer.allowance(now=now) and not window_shut(kernel):
             # The path was away, too shortly to be doubted: the peer has known of the
             # question for the lesser part of its time, and may not be heard at once.
-            self.peer.excuse(took, now=now)
+            self.peer.excuse(min(took, path.ceiling), now=now)
         self.peer.proven(at=proven_at)
 
     def learn_rhythm(self, *, now: float) -> None:
@@ -205,13 +208,40 @@ class Clocks:
         """Our own loop was late: what ran meanwhile is given as long again."""
         self.path.extend(lag, now=now)
         self.peer.extend(lag, now=now)
+        self.kept.extend(lag)
         self.channel.extend(lag, now=now)
 
     def forgive(self, *, now: float) -> None:
         """This machine was suspended: what was asked before it is void."""
         self.path.forgive(now=now)
-        self.peer.forgive()
+        self.resume(now=now)
+
+    def resume(self, *, now: float) -> None:
+        """The silence of peer and channel up to here was of our own making."""
+        self.peer.resume(now=now)
+        self.ask_anew(since_at=now)
         self.channel.resume(now=now)
+
+    def ask_anew(self, *, since_at: float) -> None:
+        """What the peer was asked is void, and its silence counts from `since_at`."""
+        self.peer.forgive()
+        self.kept.begin(self._peer_bound(now=since_at), since_at=since_at)
+
+    def keep(self) -> None:
+        """Fix what was published as the last frame came, before more is learned."""
+        if not self.kept.began:
+            frame_at = self.peer.frame_at
+            self.kept.begin(self._peer_bound(now=frame_at), since_at=frame_at)
+
+    def peer_bound(self, *, now: float) -> float:
+        """Seconds that frames may be missing; of the present silence, if one began."""
+        return self.kept.bound if self.kept.began else self._peer_bound(now=now)
+
+    def _peer_bound(self, *, now: float) -> float:
+        if self.no_pong_at is not None:
+            return self.policy.no_pong_silence + TIMER_SLACK
+        silence = self.peer_silence
+        return peer_bound(self.path, self.peer, self.kernel, silence=silence, now=now)
 
     # --- what is found -------------------------------------------------------------
 
@@ -235,8 +265,7 @@ class Clocks:
             or (self.busy_silence is not None and not self.asked)
         ):
             return None
-        ask_at = self.ping_due(now=now)
-        return Rest(kernel, patience=self.path.patience, ask_at=ask_at)
+        return Rest(kernel, patience=self.path.patience, ask_at=self.ping_due(now=now))
 
     def flow(self, *, now: float) -> Flow | None:
         """How reads put off what is due; None while more hangs on them than that."""
@@ -255,8 +284,11 @@ class Clocks:
         return Flow(patience=patience, ask_at=measure_at, now=now)
 
     def find(self, *, now: float) -> Finding | None:
-        """Judge path and peer, in this order, by the last evidence."""
-        return self._judge_path(now) or self._judge_peer(now)
+        """Judge path, peer, and what was promised, by the last evidence."""
+        found = self._judge_path(now) or self._judge_peer(now)
+        if found is not None or self.paused:
+            return found
+        return self.kept.judge(self.kernel, asked=len(self.pings), now=now)
 
     def find_stalled_channel(self, *, now: float) -> Finding | None:
         """Judge the contract: told stalled, and as long again without data."""
@@ -264,12 +296,10 @@ class Clocks:
         if channel.stalled_at is None or now < channel.given_up_at or self.paused:
             return None
         assert channel.contract is not None
-        silence = now - channel.data_at
-        return diagnosis.channel_stalled(silence, channel.contract.every)
+        return diagnosis.channel_stalled(now - channel.data_at, channel.contract.every)
 
     def _judge_path(self, now: float) -> Finding | None:
-        kernel = self.kernel
-        if kernel is None:
+        if (kernel := self.kernel) is None:
             return None
         where = self.path.judge(now=now)
         if where and self.path.ladder:
@@ -365,15 +395,14 @@ class Clocks:
             due = min(due, self.no_pong_due())
         if self.peer.wait is not None:
             due = min(due, self.suspect_at(now=now), self._peer_next_at(now))
+            due = due if self.paused else min(due, self.kept.told_by)
         if self.channel.contract is None or self.paused:
             return due
         return min(due, self.channel.next_at(proven=self.channel_proven, now=now))
 
     def _path_next_at(self, now: float) -> float:
-        if self.path.ladder is None:
-            due = self.path_doubt_at()
-        else:
-            due = self.path.next_at(now=now)
+        path = self.path
+        due = self.path_doubt_at() if path.ladder is None else path.next_at(now=now)
         oldest = self.pings.oldest_unacknowledged()
         if oldest is None or self.kernel is None:
             return due

@@ -293,6 +293,25 @@ class PathClock:
     def _climb_takes(self, timeout: float, ride_through: float) -> float:
         return max(ride_through, self.policy.pings * (timeout + DELAYED_ACK))
 
+    def return_takes(self, silence: float, ride_through: float) -> float:
+        """Seconds from a ping, sent after `silence`, until its answer comes late.
+
+        The path may have been away for as long as is forgiven, and both kernels resend
+        at doubling intervals: for as long again nothing may come.
+        """
+        timeout = max(self.timeout, self._next_timeout)
+        return self._returning(silence, timeout, ride_through)
+
+    def return_takes_at_most(self, silence: float) -> float:
+        """The same, whatever is learned."""
+        most = self.timeout_cap
+        return self._returning(silence, most, self.policy.ride_through_max)
+
+    def _returning(self, silence: float, timeout: float, ride_through: float) -> float:
+        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        away = min(silence, wait) + self._climb_takes(timeout, ride_through)
+        return 2 * away + timeout + DELAYED_ACK
+
     def resends_needed(self, *, now: float) -> int:
         """Retransmissions that must be in vain before the way out is called dead.
 

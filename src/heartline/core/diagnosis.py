@@ -62,6 +62,23 @@ def silent_without_kernel(pings: int, silence: float) -> Finding:
     )
 
 
+def path_unsure(wait: Wait, kernel: Kernel, silence: float, *, now: float) -> Finding:
+    """The promised time is over, and what the path loses hides who is at fault."""
+    if wait.proven_at is None:
+        proof = f"no ping was acknowledged in {now - wait.began_at:.2f} s"
+    else:
+        proof = (
+            f"the path was away, and a ping got there {now - wait.proven_at:.2f} s ago"
+        )
+    return Finding(
+        cause=Cause.PATH_DEAD,
+        evidence=(
+            f"no frame for {silence:.2f} s; segments come in"
+            f" (last {kernel.heard_age:.2f} s ago), but {proof}"
+        ),
+    )
+
+
 def peer_frozen(wait: Wait, kernel: Kernel, silence: float, *, now: float) -> Finding:
     if wait.proven_at is None:
         proof = (

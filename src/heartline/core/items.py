@@ -110,7 +110,9 @@ class Gap(Struct, frozen=True):
 class Bounds(Struct, frozen=True):
     """Seconds of silence after which the application is told at the latest.
 
-    Of the moment: they adapt between the value at rest and `ceiling`.
+    Of the moment: they adapt between the value at rest and `ceiling`. A silence is held
+    to what was published as it began, whatever is learned in it; while frames are
+    missing, `peer` says that. A stall, a suspend or a pause of our own prolongs it.
     """
 
     path: float
@@ -173,7 +175,8 @@ class Status(Struct, frozen=True, kw_only=True):
     bounds: Bounds
     ceilings: Bounds
     detection_bound: float
-    """The largest of `bounds`."""
+    """The largest of `bounds`. If no frame comes from `at` on, the loss is told within
+    this, whatever the path loses."""
     epoch: int = 0
     attempt: int = 0
     retry_at: float | None = None

@@ -107,6 +107,8 @@ class Link:
         if rest is not None and isinstance(fact, Tick) and self.rests(rest, fact, now):
             return []
         self.lateness.handled(now=now)
+        if not isinstance(fact, Received) or not fact.frames:
+            self.clocks.keep()
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
         holds = now > self.deadline or self.lateness.draining
@@ -175,7 +177,7 @@ class Link:
             # Frames that waited out our own stall prove nothing about now: they may
             # be the answer, and what is asked after the stall is to be answered anew.
             if fact.frames:
-                self.peer.forgive()
+                self.clocks.ask_anew(since_at=now)
             if fact.data:
                 self.channel.fed_stale(fact.data, now=now)
             return []
@@ -238,8 +240,7 @@ class Link:
         return out
 
     def _on_pinged(self, fact: Pinged, now: float) -> list[Output]:
-        kernel = fact.evidence.kernel
-        if kernel is not None:
+        if (kernel := fact.evidence.kernel) is not None:
             self.clocks.observe(kernel, now=now)
             self.pings.place(kernel)
         return []
@@ -254,9 +255,8 @@ class Link:
             return []
         after, self.clocks.paused_at = now - self.clocks.paused_at, None
         self.lateness.resume(now=now)
-        self.peer.resume(now=now)
+        self.clocks.resume(now=now)
         self.heartbeat.forgive()
-        self.channel.resume(now=now)
         paused = Condition.PAUSED
         return [ConditionEnded(at=now, epoch=self.epoch, condition=paused, after=after)]
 

@@ -10,6 +10,9 @@ from .link import Link
 from .promises import bound_of, bounds
 from .terms import Trouble
 
+_BLAMED = (Where.LOCAL, Where.BOTH)
+"""Of any other dead path it is frames that are missed."""
+
 
 def lost(
     link: Link,
@@ -99,6 +102,6 @@ def _since(link: Link, cause: Cause, where: Where | None) -> float:
     """The last sign of life of that kind."""
     if cause is Cause.CHANNEL_STALLED:
         return link.channel.data_at
-    if cause is Cause.PATH_DEAD and where is not Where.OUTBOUND:
+    if cause is Cause.PATH_DEAD and (where in _BLAMED or link.kernel is None):
         return max(link.path.heard_at, link.peer.frame_at)
     return link.peer.frame_at

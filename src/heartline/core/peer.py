@@ -31,10 +31,12 @@ class PeerClock:
     __slots__ = (
         "_acked",
         "_acked_at",
+        "_looked_of",
         "_received",
         "_received_at",
         "_resumed_at",
         "busy",
+        "crept_at",
         "excused_until",
         "frame_at",
         "healed",
@@ -54,6 +56,10 @@ class PeerClock:
         self._received = 0
         self._received_at = now
         self._resumed_at = now
+        self._looked_of = now
+        """The last frame before the kernel was last asked."""
+        self.crept_at = now
+        """When bytes of no whole frame last moved in a silence."""
         self.excused_until = now
         """Till then the peer's kernel may hold its frames back."""
 
@@ -61,19 +67,28 @@ class PeerClock:
         """Note progress: moving bytes are no frames yet, but they are not silence."""
         # They moved no later than the last segment came, though we look only now.
         moved_at = now - kernel.heard_age
+        # What moved before the first look in a silence may be the last frame itself.
+        creeps = self._looked_of == self.frame_at
+        self._looked_of = self.frame_at
         if kernel.acked_bytes != self._acked:
             self._acked = kernel.acked_bytes
             self._acked_at = max(self._acked_at, moved_at)
+            if creeps and self.is_behind_backlog(kernel):
+                self.crept_at = self._acked_at
         if kernel.received_bytes != self._received:
             self._received = kernel.received_bytes
             self._received_at = max(self._received_at, moved_at)
+            if creeps:
+                self.crept_at = self._received_at
 
     def moved(self, *, now: float) -> None:
         """Bytes of a frame were read that is not complete yet."""
-        self._received_at = now
+        self._received_at = self.crept_at = now
 
     def framed(self, *, now: float) -> None:
         self.frame_at = now
+        # Whoever sends it knows that the path is back.
+        self.excused_until = min(self.excused_until, now)
         if self.wait:
             self.healed.heal(now - self.wait.began_at, now=now)
             self.wait = None
@@ -169,6 +184,9 @@ class PeerClock:
             moved_at = max(moved_at, self._acked_at)
         if moved_at <= began_at:
             return began_at + allowance
-        waited_since = max(self.frame_at, self._resumed_at)
-        latest = waited_since + self.policy.message_deadline
-        return max(min(moved_at + allowance, latest), began_at + allowance)
+        return max(min(moved_at + allowance, self.complete_by), began_at + allowance)
+
+    @property
+    def complete_by(self) -> float:
+        """Until when a message may creep in."""
+        return max(self.frame_at, self._resumed_at) + self.policy.message_deadline

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from .channel import CHANNEL_PATIENCE
-from .detector import DELAYED_ACK, POLL, TIMER_SLACK
+from .detector import TIMER_SLACK
 from .items import Bounds, Cause, Where
+from .kept import peer_ceiling
 from .link import Link
-from .peer import KERNEL_TAKES
 
 
 def bounds(link: Link, *, now: float) -> Bounds:
-    """Seconds of each kind of silence until it is told, as things stand at `now`."""
-    policy, silence = link.policy, link.clocks.peer_silence
-    wait = policy.ping_every if silence is None else silence
-    reproof = link.path.rung + POLL + TIMER_SLACK + KERNEL_TAKES
-    excused = max(0.0, link.peer.excused_until - now)
-    takes = link.peer.allowance(now=now) + reproof
-    if link.kernel is not None:
-        # A dead way out alone is missed no sooner than a frozen peer.
-        resending = link.path.resending_takes(wait, now=now) + TIMER_SLACK
-        takes = max(takes, resending)
-    peer = max(wait, excused) + takes
-    if link.clocks.no_pong_at is not None:
-        peer = policy.no_pong_silence + TIMER_SLACK
-    path = peer
+    """Seconds of each kind of silence until it is told, as things stand at `now`.
+
+    Of frames that are missing already it is what was promised as the last one came.
+    """
+    path = peer = link.clocks.peer_bound(now=now)
     if link.kernel is not None:
         path = link.path.bound(link.clocks.path_silence, now=now)
     return Bounds(path=path, peer=peer, channels=_channels(link))
@@ -31,7 +22,7 @@ def bounds(link: Link, *, now: float) -> Bounds:
 
 def bound_of(promised: Bounds, cause: Cause, where: Where | None) -> float | None:
     """The one of them that a silence of this kind is held to; None: nothing is."""
-    if where is Where.OUTBOUND:
+    if where is Where.OUTBOUND or (cause is Cause.PATH_DEAD and where is None):
         # Segments still come in: it is frames that are missed, and where their rhythm
         # is slow, nothing is asked before the peer's time.
         return max(promised.path, promised.peer)
@@ -44,11 +35,8 @@ def bound_of(promised: Bounds, cause: Cause, where: Where | None) -> float | Non
 
 def ceilings(link: Link) -> Bounds:
     """What `bounds` can grow to on this link, whatever it learns."""
-    policy = link.policy
-    reproof = link.path.timeout_cap + DELAYED_ACK + POLL + TIMER_SLACK + KERNEL_TAKES
-    resending = link.path.resending_takes_at_most(policy.ping_every) + TIMER_SLACK
-    asked = policy.ping_every + max(policy.peer_max + reproof, resending)
-    peer = max(asked, policy.no_pong_silence + TIMER_SLACK)
+    silent = link.policy.no_pong_silence + TIMER_SLACK
+    peer = max(peer_ceiling(link.path), silent)
     path = peer if link.kernel is None else link.path.ceiling
     return Bounds(path=path, peer=peer, channels=_channels(link))
 

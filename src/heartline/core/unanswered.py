@@ -29,7 +29,7 @@ class Unanswered:
         if now >= clocks.no_pong_due():
             # A reason to stop asking, too.
             clocks.no_pong_at = now
-            clocks.peer.forgive()
+            clocks.ask_anew(since_at=clocks.peer.frame_at)
             out.append(self._began("", now))
         ignored = heartbeat.is_ignored(data_at=clocks.channel.data_at, now=now)
         if ignored and clocks.no_pong_at is None:

@@ -36,8 +36,8 @@ SHADOW = 1.0
 DOUBT_AGAIN = 0.5
 """What a doubt costs that is begun anew: three probes on a usual path, seconds."""
 LOST_TWICE = 1.2
-"""A ping that is lost, and lost again when the kernel resends it, takes this longer
-to prove the peer's kernel: round trips of 0.2 s, resent after 0.4 and 0.8 s."""
+"""What is lost, and lost again when the kernel resends it, comes this much later:
+round trips of 0.2 s, resent after 0.4 and 0.8 s."""
 TICKS_A_SECOND = 130
 """At most: drains are 10 ms apart, evidence is polled each 50 ms."""
 DIALS_A_MINUTE = 75
@@ -97,9 +97,6 @@ def _allowed(sim: Simulation, reading: Reading, told: Told) -> float | None:
                 path = max(path, _outbound_bound(sim, episode, lost))
             return path
         most = max(bounds.peer for bounds in promised)
-        if sim.venue.towards.loss or sim.venue.back.loss:
-            # A lost ping looks like a path that was away: its silence is excused.
-            most += LOST_TWICE
         if episode.name == "trickle":
             policy = sim.terms.liveness
             most += policy.message_deadline
@@ -157,8 +154,6 @@ def _never_told(sim: Simulation, reading: Reading) -> list[str]:
                 bound = max(promised.path for promised in bounds)
             case "peer":
                 bound = max(promised.peer for promised in bounds)
-                if sim.venue.towards.loss or sim.venue.back.loss:
-                    bound += LOST_TWICE
             case _:
                 bound = max(promised.channels.get(None, inf) for promised in bounds)
         way = sim.venue.back.delay + 8 * sim.venue.back.jitter
