@@ -333,3 +333,42 @@ async def test_no_client_is_given_an_inbox_without_a_bound(
         await until(lambda: stream.status.status == refusal, "a refusal", 15.0)
         assert server.status.clients == 0
     assert raised[0].startswith(told)
+
+
+NO_NAMES = [
+    pytest.param(got, id=name)
+    for name, got in {
+        "figure": 5,
+        "none": None,
+        "list": ["a"],
+        "bytes": b"a",
+        "surrogate": "book.\ud800.100ms",
+    }.items()
+]
+
+
+@pytest.mark.parametrize("got", NO_NAMES)
+def test_a_channel_that_cannot_be_named_is_refused_where_it_is_asked_for(
+    got: Any,
+) -> None:
+    for source in ("deribit", "ws://127.0.0.1:1/"):
+        with pytest.raises(UsageError, match=r"^channels?: "):
+            connect(source, channels=[got])
+
+
+@pytest.mark.parametrize("got", NO_NAMES)
+@in_loop
+async def test_nor_is_it_taken_by_a_stream_or_a_server_that_runs(got: Any) -> None:
+    book = "book.BTC-PERPETUAL.100ms"
+    venue = heartline.Venue(name="deribit", channels=(book,))
+    for options in ({"venue": venue}, {"channels": [book]}):
+        async with connect("ws://127.0.0.1:1/", **options) as stream:
+            with pytest.raises(UsageError, match=r"^channels?: "):
+                stream.subscribe("trades.BTC-PERPETUAL.100ms", got)
+            assert stream.standing("trades.BTC-PERPETUAL.100ms") is None
+    async with serve() as server:
+        before = server.status
+        if not isinstance(got, list):
+            with pytest.raises(UsageError, match=r"^channel: "):
+                server.publish(got, "data")
+        assert server.status == before

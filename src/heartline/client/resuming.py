@@ -13,6 +13,7 @@ from typing import Protocol
 from msgspec import structs
 
 from heartline.core.channel_events import GapClosed, Subscribe, Unsubscribe
+from heartline.core.demands import demand_text
 from heartline.core.events import GapFound
 from heartline.core.feed import Feed, FeedOutput, Line
 from heartline.core.feed_terms import FeedTerms
@@ -283,4 +284,5 @@ def _checked(channels: Sequence[str]) -> list[str]:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:  # pyright: ignore[reportUnnecessaryIsInstance]
             wanted = f"names of 1 to {LONGEST_NAME} characters"
             raise UsageError("channels", wanted=wanted, got=name)
+        demand_text("channels", name)
     return list(dict.fromkeys(channels))

@@ -64,6 +64,17 @@ def demand_whole(name: str, value: object) -> None:
         raise UsageError(name, wanted="a whole number", got=_shown(value))
 
 
+def demand_text(name: str, value: object) -> None:
+    """Raise unless `value` is a text, and one that can be sent."""
+    if not isinstance(value, str):
+        raise UsageError(name, wanted="a text", got=type(value).__name__)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        wanted = "text that UTF-8 can say"
+        raise UsageError(name, wanted=wanted, got="a lone surrogate") from None
+
+
 def demand_kinds(kinds: Kinds, given: Mapping[str, object]) -> None:
     """Raise unless each of the values named in `kinds` is of one of its kinds.
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from picows import WSUpgradeRequest, WSUpgradeResponse
 
-from heartline.core.demands import demand_prompt
+from heartline.core.demands import demand_prompt, demand_text
 from heartline.errors import UsageError
 from heartline.wire.address import may_be_header
 from heartline.wire.deflate import Inflater
@@ -52,23 +52,11 @@ class Answer:
             raise UsageError(
                 "Answer.status", wanted="an HTTP status from 200 on", got=self.status
             )
-        # Neither is repeated: what was asked for may stand in it, and secrets too.
-        if not _can_be_said(self.body):
-            wanted = "text that UTF-8 can say"
-            raise UsageError("Answer.body", wanted=wanted, got="other")
+        demand_text("Answer.body", self.body)
+        # They are not repeated: what was asked for may stand there, and secrets too.
         if not all(may_be_header(*each) for each in self.headers.items()):
             wanted = "names that are tokens, and values of one line"
             raise UsageError("Answer.headers", wanted=wanted, got="others")
-
-
-def _can_be_said(text: object) -> bool:
-    if not isinstance(text, str):
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 Authorize: TypeAlias = Callable[[Request], bool | Answer]

@@ -20,6 +20,7 @@ from typing import Any, Self
 import picows
 from picows import WSListener, WSUpgradeRequest, WSUpgradeResponseWithListener
 
+from heartline.core.demands import demand_text
 from heartline.core.events import Event, Lost
 from heartline.core.items import Cause, Message
 from heartline.errors import UsageError
@@ -257,6 +258,7 @@ class Server:
     def channel(self, name: str) -> Channel:
         found = self._channels.get(name)
         if found is None:
+            demand_text("channel", name)
             if not 0 < len(name) <= LONGEST_NAME:
                 wanted = f"a name of 1 to {LONGEST_NAME} characters"
                 raise UsageError("channel", wanted=wanted, got=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ..core.demands import demand_text
 from ..errors import UsageError
 from .channels import Form, Subscribe
 from .pattern import Parts, Pattern
@@ -38,6 +39,7 @@ class Names:
 
     def read(self, name: str) -> Channel:
         """Take a name apart; raises UsageError that lists the forms there are."""
+        demand_text("channel", name)
         for form, pattern in enumerate(self._patterns):
             parts = pattern.parts(name)
             if parts is not None:
