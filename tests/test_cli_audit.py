@@ -171,6 +171,15 @@ def test_a_profile_of_ones_own_that_is_wrong_is_bad_use(tmp_path: Path) -> None:
     assert "endpoints" in bad(ask(path, venue=str(mine)))
 
 
+def test_a_recording_of_another_venue_is_not_said_to_lack_nothing(
+    tmp_path: Path,
+) -> None:
+    path = written(made_up(), tmp_path / "one.jsonl")
+    told = bad(ask(path, venue="binance"))
+    assert "wanted messages of binance, spot, got" in told
+    assert "messages unknown to it" in told
+
+
 # --- JSON -------------------------------------------------------------------------
 
 
@@ -254,8 +263,11 @@ def test_channels_that_never_spoke_are_named(tmp_path: Path) -> None:
     assert "Asked for and silent throughout: 1 channel: ticker.X.raw." in told
 
 
-def test_a_recording_of_another_venue_is_told_to_be_one(tmp_path: Path) -> None:
-    frames = tuple(frame(n, {"e": "trade", "p": n}) for n in range(9))
+def test_a_recording_that_is_mostly_of_another_venue_is_told_to_be_one(
+    tmp_path: Path,
+) -> None:
+    others = tuple(frame(n, {"e": "trade", "p": n}) for n in range(9))
+    frames = (*others, book(10, NAME, None, 1))
     result = ask(written(Capture(frames), tmp_path / "other.jsonl"))
     assert "it may be of another venue or endpoint" in flat(result.stdout)
 

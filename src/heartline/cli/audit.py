@@ -100,7 +100,13 @@ def _audit(file: Path, venue: str, endpoint: str | None) -> Audit:
     if not capture.inbound:
         raise UsageError(file.name, wanted="an inbound frame", got="none")
     chosen = named if named is not None else dialled(profile, capture.url)
-    return audit_capture(capture, Contract(chosen))
+    found = audit_capture(capture, Contract(chosen))
+    if found.unknown.count == found.inbound:
+        # Of what it cannot read it must not say that nothing is missing.
+        wanted = f"messages of {venue}, {found.endpoint}"
+        got = f"{_several(found.inbound, 'message')} unknown to it"
+        fail(f"{file.name}: wanted {wanted}, got {got}")
+    return found
 
 
 def dialled(profile: Profile, url: str | None) -> Endpoint:
