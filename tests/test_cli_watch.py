@@ -220,6 +220,7 @@ def waiting_in(descriptor: int) -> int:
         (("--header", "a: s3cret\r\nb: c"), "--header: wanted 'Name: value'"),
         (("--for", "0"), "--for: wanted a positive number of seconds, got 0"),
         (("--fresh", "nan"), "--fresh: wanted a positive number of seconds, got nan"),
+        (("--max-age", "0"), "--max-age: wanted a positive number of seconds, got 0"),
         (("--metrics-port", "70000"), "Invalid value for '--metrics-port'"),
         (("--frobnicate",), "--frobnicate"),
     ],
@@ -299,6 +300,7 @@ def test_arguments_reach_connect(monkeypatch: pytest.MonkeyPatch) -> None:
             *("--send", '{"a": 1}', "--send", "[2]"),
             *("--header", "X-Key: k", "--header", "X-Other: o", "--fresh", "2.5"),
             *("--proxy", "http://127.0.0.1:3128", "--journal", "events.jsonl"),
+            *("--max-age", "0.5"),
         )
         == 0
     )
@@ -309,6 +311,7 @@ def test_arguments_reach_connect(monkeypatch: pytest.MonkeyPatch) -> None:
         "headers": {"X-Key": "k", "X-Other": "o"},
         "on_open": ('{"a": 1}', "[2]"),
         "freshness": heartline.Freshness(every=2.5),
+        "max_age": 0.5,
         "proxy": "http://127.0.0.1:3128",
         "journal": Path("events.jsonl"),
         "on_event": None,

@@ -45,6 +45,7 @@ class Wish:
     headers: dict[str, str] | None = None
     proxy: str | None = None
     fresh: float | None = None
+    max_age: float | None = None
     metrics_port: int | None = None
 
 
@@ -94,10 +95,15 @@ _Proxy = Annotated[
 _Fresh = Annotated[
     float | None,
     typer.Option(
-        "--fresh",
-        "--max-age",
         metavar="SECONDS",
         help="Data must come at least so often, or the stream is CHANNEL_STALLED.",
+    ),
+]
+_MaxAge = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Data that the venue stamped longer ago makes the stream LATE.",
     ),
 ]
 _MetricsPort = Annotated[
@@ -122,6 +128,7 @@ def watch(
     header: _Header = None,
     proxy: _Proxy = None,
     fresh: _Fresh = None,
+    max_age: _MaxAge = None,
     metrics_port: _MetricsPort = None,
     endpoint: Endpoint = None,
     rest: Rest = None,
@@ -147,6 +154,7 @@ def watch(
         headers=dict(split_header(text) for text in header or ()) or None,
         proxy=proxy,
         fresh=_positive(fresh, "--fresh"),
+        max_age=_positive(max_age, "--max-age"),
         metrics_port=metrics_port,
     )
     run(partial(follow, wish))
@@ -190,6 +198,7 @@ async def follow(wish: Wish) -> None:
         on_open=wish.send,
         freshness=None if wish.fresh is None else Freshness(every=wish.fresh),
         proxy=wish.proxy,
+        max_age=wish.max_age,
         on_event=None if view is None else view.event,
         journal=wish.journal,
         metrics=None if wish.metrics_port is None else metrics_at(wish.metrics_port),
