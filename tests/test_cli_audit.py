@@ -30,7 +30,9 @@ from audit_recordings import (
 )
 from heartline.cli import app
 from heartline.cli.audit import dialled, lost, moment, row_of
-from heartline.testing import Capture, write_capture
+from heartline.cli.lines import encode
+from heartline.core.items import Gap, Item, Message
+from heartline.testing import Capture, read_capture, write_capture
 from heartline.testing.audit import audit_capture
 from heartline.ui.audit import table
 from heartline.venue.classify import Contract
@@ -107,6 +109,41 @@ def test_a_suspicion_is_told_and_changes_nothing(tmp_path: Path) -> None:
     told = flat(result.stdout)
     assert f"Suspicion: trades.{NAME}.100ms: 1 jump in its numbers (3 lost)" in told
     assert "Nothing is known to be missing. Numbers would show a loss in 0" in told
+
+
+# --- what watch wrote -----------------------------------------------------------
+
+
+def watched(capture: Capture) -> bytes:
+    """The lines of `heartline watch --json` over the same messages."""
+    items: list[Item] = []
+    epoch = 0
+    for each in capture.frames:
+        if each.direction == "open":
+            epoch += 1
+            gap = Gap(epoch=epoch, from_at=each.at, until_at=each.at, reason="outage")
+            items += [gap, Message("{}", each.at, BOOK, epoch, snapshot=True)]
+        elif each.direction == "in":
+            items.append(Message(each.data, each.at, None, epoch))
+    return encode(items, utc_offset=0.0)
+
+
+def test_what_watch_wrote_is_a_recording(tmp_path: Path) -> None:
+    frames = (dial(0), book(1, NAME, None, 1), dial(5), book(6, NAME, None, 9))
+    for name, capture in (("lacking", lacking()), ("two", Capture(frames))):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(watched(capture))
+        found = audit_capture(read_capture(path), contract())
+        same = audit_capture(capture, contract())
+        assert (found.totals, found.data) == (same.totals, same.data)
+        assert found.connections == same.connections
+        assert [o.from_at for o in found.outages] == [o.from_at for o in same.outages]
+
+
+def test_a_line_of_watch_without_its_instant_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "watched.jsonl"
+    path.write_text('{"type": "message", "text": "{}", "utc": "noon", "epoch": 1}\n')
+    assert "watched.jsonl, line 1, utc: wanted an instant, got 'noon'" in bad(ask(path))
 
 
 # --- bad use ----------------------------------------------------------------------

@@ -451,6 +451,7 @@ def test_items_as_lines() -> None:
         "epoch": 2,
         "channel": "trades",
         "age": 0.0,
+        "snapshot": False,
     }
     assert b64decode(binary.pop("b64")) == b"\x00\xff"
     assert {**binary, "text": text["text"], "channel": "trades", "age": 0.0} == text

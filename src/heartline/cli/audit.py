@@ -39,7 +39,11 @@ WHOLE_LINK = "(whole connection)"
 
 def audit(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The recording (.jsonl or .gz).")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="The recording: a .jsonl or .gz, or what watch --json wrote.",
+        ),
     ],
     venue: Annotated[
         str,

@@ -17,6 +17,7 @@ class _Text(msgspec.Struct, tag_field="type", tag="message"):
     epoch: int
     channel: str | None
     age: float
+    snapshot: bool
 
 
 class _Binary(msgspec.Struct, tag_field="type", tag="message"):
@@ -26,6 +27,7 @@ class _Binary(msgspec.Struct, tag_field="type", tag="message"):
     epoch: int
     channel: str | None
     age: float
+    snapshot: bool
 
 
 _encoder = msgspec.json.Encoder()
@@ -58,9 +60,10 @@ def encode(items: list[Item], *, utc_offset: float) -> bytes:
 
 def _message(item: Message, utc: datetime) -> _Text | _Binary:
     read_at, data = item.received_at, item.data
+    of = item.epoch, item.channel, item.age, item.snapshot
     if isinstance(data, str):
-        return _Text(data, read_at, utc, item.epoch, item.channel, item.age)
-    return _Binary(data, read_at, utc, item.epoch, item.channel, item.age)
+        return _Text(data, read_at, utc, *of)
+    return _Binary(data, read_at, utc, *of)
 
 
 def _status(status: Status) -> dict[str, Any]:

@@ -137,7 +137,8 @@ def watch(
 
     With --json, `type` is `message`, `gap` or `status`. A message holds `text`, or
     `b64` if it is binary; `received_at` is monotonic seconds, `utc` the same by the
-    wall clock. Ends with status 0 when the reader of its output goes away.
+    wall clock. Kept in a file they are a recording, for audit and replay. Ends with
+    status 0 when the reader of its output goes away.
     """
     names, held = tuple(channels or ()), None
     if endpoint is not None or rest is not None:

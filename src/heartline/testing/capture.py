@@ -10,6 +10,10 @@ A capture is JSON lines, gzipped if the name ends in `.gz`, in the order capture
 | `text` | with `in` and `out`: payload of a text message                        |
 | `b64`  | with `in` and `out`: payload of a binary message, base64              |
 
+The lines of `heartline watch --json` are read as one, too: its messages as what came
+in, a new link with each new `epoch`. What the stream says of itself is left out,
+and so are snapshots, which did not come over the connection.
+
 Standard library only: the replay's process starts without site packages.
 """
 
@@ -20,6 +24,7 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 from os import PathLike
 from pathlib import Path
@@ -55,7 +60,7 @@ class Capture:
         """What was dialled, where that was recorded."""
         for frame in self.frames:
             if frame.direction == "open":
-                return str(frame.data)
+                return str(frame.data) or None
         return None
 
     @property
@@ -81,11 +86,23 @@ def read_capture(path: str | PathLike[str]) -> Capture:
         raise UsageError(name, wanted="a gzip file", got=str(error)) from None
     except UnicodeDecodeError as error:
         raise UsageError(name, wanted="UTF-8", got=str(error)) from None
-    frames = [
-        _frame(line, f"{name}, line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+    frames: list[CapturedFrame] = []
+    epoch: object = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        record = _record(line, where)
+        if record.get("type") in ("gap", "status"):
+            continue
+        if record.get("type") == "message":
+            if record.get("snapshot"):
+                continue
+            record |= {"t": _seconds(record, where), "dir": "in"}
+            if epoch != record.get("epoch"):
+                frames.append(CapturedFrame(record["t"], "open", ""))
+            epoch = record.get("epoch")
+        frames.append(_frame(record, where))
     return Capture(tuple(frames))
 
 
@@ -111,7 +128,7 @@ def _fields(frame: CapturedFrame) -> dict[str, object]:
     return fields
 
 
-def _frame(line: str, where: str) -> CapturedFrame:
+def _record(line: str, where: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except ValueError:
@@ -119,9 +136,22 @@ def _frame(line: str, where: str) -> CapturedFrame:
     if not isinstance(fields, dict):
         raise UsageError(where, wanted="a JSON object", got=line[:80])
     record = cast(dict[str, Any], fields)
-    if "t" not in record and "dir" not in record:
+    if not {"t", "dir", "type"} & record.keys():
         wanted = "a frame of a recording: t, dir, and text or b64"
         raise UsageError(where, wanted=wanted, got=line[:80])
+    return record
+
+
+def _seconds(record: dict[str, Any], where: str) -> float:
+    """The `utc` of a message as seconds since 1970."""
+    utc = _string(record, "utc", where)
+    try:
+        return datetime.fromisoformat(utc).timestamp()
+    except ValueError:
+        raise UsageError(f"{where}, utc", wanted="an instant", got=utc[:80]) from None
+
+
+def _frame(record: dict[str, Any], where: str) -> CapturedFrame:
     at = record.get("t")
     if isinstance(at, bool) or not isinstance(at, int | float) or not isfinite(at):
         raise UsageError(f"{where}, t", wanted="seconds", got=at)
