@@ -104,7 +104,9 @@ async def test_a_killed_relay_is_told_by_a_new_epoch_and_sigterm_ends_it() -> No
         assert await process.wait() == 143
         assert time.monotonic() - started < 1.0 * crowding()
         assert process.stderr is not None
-        assert await process.stderr.read() == b""
+        told = (await process.stderr.read()).decode().splitlines()
+        assert [line.split()[3] for line in told] == ["Connected:", "Stopped:"]
+        assert all(re.match(r"\d{4}-\d\d-\d\d [\d:.]{12} UTC ", it) for it in told)
         await until(lambda: bool(client.of(Notice)), "the notice")
         await client.stream.aclose()
         await reading

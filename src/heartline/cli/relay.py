@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from heartline.observe.redact import redact_url
 
 if TYPE_CHECKING:
     from heartline.relay import Relay
+
+TIME = "%Y-%m-%d %H:%M:%S"
 
 _Source = Annotated[
     str,
@@ -122,7 +126,19 @@ def address(text: str) -> tuple[str, int]:
     return host, port
 
 
+def tell_on_stderr() -> None:
+    """Log what happens to the upstream: that it is back, too, and when, in UTC."""
+    handler = logging.StreamHandler()
+    form = logging.Formatter("%(asctime)s.%(msecs)03d UTC %(message)s", TIME)
+    form.converter = time.gmtime
+    handler.setFormatter(form)
+    logger = logging.getLogger("heartline")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
 async def _serve(name: str, made: partial[Relay]) -> None:
+    tell_on_stderr()
     async with made() as relay:
         print(f"relay of {name} on {relay.url}", flush=True)
         await relay.wait_closed()
