@@ -285,7 +285,7 @@ def test_where_contents_repeat_an_answer_of_the_old_link_shows_that_it_had_all(
 
 
 def test_of_what_each_link_brought_the_last_4096_are_known() -> None:
-    like = Likeness[int](begun=True)
+    like = Likeness[int](begun=True, answers=False)
     for mark in range(3 * MOST_HELD):
         like.take(mark, mark, is_new=False, whole=False, now=0.0)
     assert len(like._old.marks) == MOST_HELD

@@ -63,7 +63,8 @@ class Far:
 
     def evidence(self, *, now: float) -> Evidence:
         age = round(now - self.heard_at, 3)
-        return Evidence(msgspec.structs.replace(self.kernel, heard_age=age))
+        kernel = msgspec.structs.replace(self.kernel, heard_age=age)
+        return Evidence(kernel, waiting=self.kernel.segments_in % 3)
 
 
 def opened(
@@ -93,6 +94,7 @@ def life(seed: int, *, short: bool, pings: int = 8) -> Iterator[tuple[object, ..
             assert told is not None
             (measured,) = told
             assert isinstance(measured, RoundTripMeasured)
+            assert link_of(session).waiting == evidence.waiting
         else:
             epoch = session.epoch
             session.handle(Ponged(epoch, payload), now=now)
@@ -147,6 +149,8 @@ def known(session: Session) -> tuple[object, ...]:
         link.round_trip.summary().samples,
         link.verdict,
         link.path.ladder is None,
+        round(link.path.heard_at, 3),
+        round(link.path.timeout, 6),
     )
 
 

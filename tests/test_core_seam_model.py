@@ -14,7 +14,7 @@ from heartline.core import likeness, seam
 from heartline.core.likeness import WORDS
 from heartline.core.seam import UNJOINED, Seam
 
-HELD, ANCHORS, WHOLE = 20, 6, 2
+HELD, ANCHORS, WHOLE = 20, 3, 2
 IN_ALL, BYTES = 40, 300
 
 
@@ -478,6 +478,10 @@ class Both:
         """Steps at which a link brings something: of numbers, or of words."""
         dice = self.dice
         coming: list[tuple[int, int, bool, str, tuple[int, int, bool]]] = []
+
+        def come(at: int, new: bool, key: str, piece: tuple[int, int, bool]) -> None:
+            coming.append((at, len(coming), new, key, piece))
+
         for key in "nmab"[dice.randrange(4) :]:
             share, kinds = dice.choice((0.0, 0.2, 0.6, 1.0)), dice.choice((2, 4))
             delays = {new: dice.choice((0, 0, 1, 3)) for new in (False, True)}
@@ -485,36 +489,31 @@ class Both:
             until = {False: dice.choice((99, 99, 12, 0)), True: 99}
             loses = dice.choice((0.0, 0.0, 0.0, 0.08))
             wholes, often = dice.choice((0.0, 0.0, 0.1)), dice.choice((0.4, 0.8, 1.7))
-            apart = dice.choice((0, 0, 0, 100))
-            high = dice.choice((0, 3))
+            apart = {False: 0, True: dice.choice((0, 0, 0, 0, 100, -2))}
+            cuts, high = dice.choice((0.0, 0.5)), dice.choice((0, 3))
             unlike_from = dice.choice((5, 15, 99))
+            for new in (False, True):
+                if key in "ab" and dice.random() < 0.2:
+                    # A greeting, to one of the two.
+                    come(since[new], new, key, (50 + new, 0, False))
             for at in range(40):
                 for _ in range(int(often + dice.random())):
-                    low, high = high, high + dice.choice((1, 1, 1, 2))
+                    low, high = high, high + dice.choice((1, 1, 2, 4))
                     equal = at < unlike_from and dice.random() < share
                     mark = dice.randrange(kinds) if equal else 100 + high
-                    if key in "ab":
-                        piece = (mark, mark)
-                    elif dice.random() < 0.05:
-                        low, high = high, high + 4
-                        piece = (low, high)
-                    else:
-                        piece = (low, high)
-                    for new, delay in delays.items():
+                    for new in (False, True):
                         if dice.random() < loses or not since[new] <= at < until[new]:
                             continue
-                        cuts = [piece]
-                        if key in "nm":
-                            shift = apart if new else 0
-                            cuts = [(piece[0] + shift, piece[1] + shift)]
-                            if dice.random() < 0.1 and piece[1] > piece[0] + 1:
-                                middle = cuts[0][0] + 1
-                                cuts = [(cuts[0][0], middle), (middle, cuts[0][1])]
+                        arrives, more = at + delays[new], apart[new]
+                        if key in "ab":
+                            come(arrives, new, key, (mark, 0, dice.random() < wholes))
+                            continue
+                        middle = low
+                        if high > low + 1 and dice.random() < cuts:
+                            middle = dice.randrange(low + 1, high)
+                            come(arrives, new, key, (low + more, middle + more, False))
                         whole = new and dice.random() < wholes
-                        whole = whole or (key in "ab" and dice.random() < wholes)
-                        for cut in cuts:
-                            order = len(coming)
-                            coming.append((at + delay, order, new, key, (*cut, whole)))
+                        come(arrives, new, key, (middle + more, high + more, whole))
         return sorted(coming)
 
     def run(self) -> None:
@@ -550,12 +549,13 @@ class Both:
         self, new: bool, key: str, low: int, high: int, whole: bool, m: Message
     ) -> None:
         joins, model, now = self.seam, self.model, self.now
+        said = {"whole": True} if whole else {}
         if key in "ab":
-            named = {"is_new": new, "whole": whole, "now": now}
-            passed = joins.alike(key, low, m, **named)
-            self.note(passed, model.alike(key, low, m, **named))
+            passed = joins.alike(key, low, m, is_new=new, now=now, **said)
+            expected = model.alike(key, low, m, is_new=new, whole=whole, now=now)
+            self.note(passed, expected)
         elif new:
-            passed = joins.new(key, low, high, m, whole=whole)
+            passed = joins.new(key, low, high, m, **said)
             self.note(passed, model.bring_new(key, low, high, m, whole))
         else:
             passed = joins.old(key, low, high, m)
@@ -590,6 +590,12 @@ class Both:
             like = model.likes.get(key)
             asks = like is not None and not model.alone and like.asks
             assert joins.asks(key) is asks
+
+
+def test_what_is_held_and_known_is_bounded_in_these_figures() -> None:
+    assert (likeness.MOST_HELD, likeness.MOST_WHOLE, WORDS) == (4096, 16, (1, 4, 16))
+    assert likeness.MOST_ANCHORS == 64
+    assert (seam.MOST_HELD_IN_ALL, seam.MOST_HELD_BYTES) == (32_768, 67_108_864)
 
 
 @pytest.mark.parametrize("block", range(10))

@@ -63,8 +63,8 @@ class _Link:
     def place(self, word: Sequence[int]) -> int | None:
         """Where a word ends that it has brought."""
         marks, length = list(self.marks), len(word)
-        for end in range(length, len(marks) + 1):
-            if marks[end - 1] == word[-1] and marks[end - length : end] == word:
+        for end, mark in enumerate(marks, 1):
+            if mark == word[-1] and marks[end - length : end] == word:
                 return end - 1
         return None
 
@@ -101,7 +101,7 @@ class Likeness(Generic[M]):
         "doubted",
     )
 
-    def __init__(self, *, begun: bool = False, answers: bool = False) -> None:
+    def __init__(self, *, begun: bool, answers: bool) -> None:
         """`begun`: nothing came on the new link that will not come on the old one;
         `answers`: the old one says so when it is asked."""
         self._begun, self._answers = begun, answers

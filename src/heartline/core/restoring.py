@@ -191,7 +191,7 @@ class Restoring:
         message: Message,
         numbers: Numbers,
         *,
-        counted: bool = False,
+        counted: bool,
         now: float,
     ) -> list[FeedOutput]:
         """Take a message of a channel that is not whole: it waits, joins, or falls.

@@ -1,0 +1,317 @@
+"""What is small and easily lost: that it is kept, and that it is let go again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields
+from math import inf
+from typing import Any
+
+import pytest
+
+from heartline import UsageError
+from heartline.core.adaptive import RoundTripEstimate
+from heartline.core.backoff import Backoff
+from heartline.core.channel import CHANNEL_PATIENCE, ChannelClock
+from heartline.core.channel_events import Subscribe
+from heartline.core.contracts import Freshness
+from heartline.core.detector import Liveness, PathClock
+from heartline.core.events import Ping, Received, Stalled
+from heartline.core.feed import Feed, FeedTerms
+from heartline.core.fetches import Fetches, Hosts, Snapshots
+from heartline.core.figures import Line
+from heartline.core.gaps import Ledger
+from heartline.core.items import Message, Where
+from heartline.core.lines import Lines
+from heartline.core.link import Link
+from heartline.core.losses import was_useful
+from heartline.core.promises import bounds, ceilings
+from heartline.core.rest import Rest
+from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
+from heartline.core.rules import tracker_of
+from heartline.core.sequence import Disorder, Duplicate, Missing, Numbering, Rule
+from heartline.core.watched import Watching
+from scripted_link import BEGAN, Scripted, kernel, quiet
+
+# --- what a link promises -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_are_the_sum_of_what_each_step_may_take(
+    seed: int, with_kernel: bool
+) -> None:
+    dice = random.Random(seed)
+    contract = dice.choice((None, Freshness(every=5.0)))
+    world = quiet(with_kernel=with_kernel, freshness=contract)
+    link, now, policy = world.link, world.now, world.link.policy
+    link.peer.excused_until = now + dice.choice((-3.0, 0.5, 4.0, 30.0))
+    link.clocks.busy_silence = dice.choice((None, 0.3, 0.9, 3.0))
+    link.peer.busy = link.clocks.busy_silence is not None
+    link.clocks.no_pong_at = dice.choice((None, None, None, now))
+    if dice.random() < 0.5:
+        link.peer.healed.heal(dice.choice((0.6, 1.0, 9.0)), now=now)
+        link.path.healed.heal(dice.choice((0.2, 0.5, 9.0)), now=now)
+        link.path.healed_resends.heal(dice.choice((1, 2, 9)), now=now)
+    promised, most = bounds(link, now=now), ceilings(link)
+
+    timeout, slack, poll, kernel_takes = link.path.timeout, 0.05, 0.05, 0.25
+    wait = link.clocks.busy_silence or policy.ping_every
+    healed = 4 * link.peer.healed.length(now=now)
+    least = policy.peer_busy if link.peer.busy else policy.peer_idle
+    answers = min(max(least, healed), policy.peer_max)
+    reproof = timeout + 0.05 + poll + slack + kernel_takes
+    resent = link.path.resending_takes(wait, now=now) + slack
+    takes = answers + reproof
+    takes = max(takes, resent) if with_kernel else takes
+    excused = max(0.0, link.peer.excused_until - now)
+    peer = max(wait, excused) + takes
+    if link.clocks.no_pong_at is not None:
+        peer = policy.no_pong_silence + slack
+    assert promised.peer == pytest.approx(peer)
+    worst = 0.3 + 0.05 + poll + slack + kernel_takes
+    resent = link.path.resending_takes_at_most(policy.ping_every) + slack
+    asked = policy.ping_every + max(policy.peer_max + worst, resent)
+    ceiling = max(asked, policy.no_pong_silence + slack)
+    assert most.peer == pytest.approx(ceiling)
+    if with_kernel:
+        assert promised.path == link.path.bound(link.clocks.path_silence, now=now)
+        assert most.path == link.path.ceiling
+    else:
+        assert (promised.path, most.path) == (promised.peer, most.peer)
+    channels = {None: 5.0 + CHANNEL_PATIENCE} if contract else {}
+    assert promised.channels == most.channels == channels
+
+
+def test_a_ceiling_counts_resends_and_the_slack_of_the_last_timer() -> None:
+    """Where the peer is given hardly any time, the resends take the longest."""
+    policy = Liveness(
+        peer_busy=0.1, peer_idle=0.1, peer_max=0.1, no_pong_silence=0.1, ping_every=1.0
+    )
+    world = quiet(policy=policy)
+    resent = world.link.path.resending_takes_at_most(1.0)
+    assert ceilings(world.link).peer == pytest.approx(1.0 + resent + 0.05)
+
+
+# --- a link and its clocks ------------------------------------------------------------
+
+
+def test_bytes_of_a_frame_that_is_not_complete_put_the_verdict_off() -> None:
+    world = quiet()
+    while world.link.peer.wait is None:
+        world.tick()
+    world.now = (world.now + world.link.deadline) / 2
+    world.handle(Received(3, 0, 0, 100))
+    assert world.link.path.heard_at == world.now
+    allowed = world.link.peer.allowance(now=world.now)
+    overdue_at = world.link.peer.overdue_at(world.seen, now=world.now)
+    assert overdue_at == pytest.approx(world.now + allowed)
+
+
+def test_a_stall_is_told_though_the_socket_is_not_read_yet() -> None:
+    world = quiet()
+    world.tick(late=0.3)
+    world.unread_bytes = 100
+    world.tick(late=0.6)
+    told = [o for _, o in world.told if isinstance(o, Stalled)]
+    assert [each.lag for each in told] == [pytest.approx(0.3), pytest.approx(0.6)]
+
+
+def test_data_that_waited_out_a_stall_is_the_first_of_a_link_once() -> None:
+    clock = ChannelClock(None, now=BEGAN)
+    assert clock.first_at is None
+    clock.fed_stale(2, now=BEGAN + 1)
+    clock.fed_stale(3, now=BEGAN + 2)
+    assert (clock.first_at, clock.count) == (BEGAN + 1, 5)
+    assert clock.silent_since == BEGAN + 2
+    assert clock.fresh_at is None
+
+
+@pytest.mark.parametrize(("unanswered", "where"), [(1, None), (2, Where.BOTH)])
+def test_a_shut_window_is_believed_until_two_of_its_probes_are_unanswered(
+    unanswered: int, where: Where | None
+) -> None:
+    shut = kernel(
+        send_window_bytes=0, outstanding_bytes=9, probes_unanswered=unanswered
+    )
+    path = PathClock(Liveness(), kernel=shut, now=BEGAN)
+    path.doubt(now=BEGAN)
+    for nth in range(3):
+        path.pinged(now=BEGAN + nth)
+    assert path.judge(now=BEGAN + 2.0) is None
+    assert path.judge(now=BEGAN + 9.0) is where
+
+
+@pytest.mark.parametrize(
+    ("frame_at", "last_at", "due_at"),
+    [(90.0, 95.0, 125.0), (40.0, 70.0, 99.5), (40.0, 95.0, 105.0), (40.0, 60.0, 90.0)],
+)
+def test_who_never_answers_is_asked_seldom_and_once_more_before_the_verdict(
+    frame_at: float, last_at: float, due_at: float
+) -> None:
+    clocks = quiet().link.clocks
+    clocks.no_pong_at = 80.0
+    clocks.peer.frame_at, clocks.pings.last_at = frame_at, last_at
+    assert clocks.ping_due(now=100.0) == due_at
+
+
+def test_a_link_at_rest_asks_when_a_ping_is_due_and_nothing_is_in_doubt() -> None:
+    seen = kernel(heard_age=0.5)
+    world = Scripted(seen=seen)
+    evidence = world.evidence()
+    assert evidence.kernel is not None
+    rest = Rest(evidence.kernel, patience=1.5, ask_at=BEGAN + 1)
+    assert not rest.asks(evidence, now=BEGAN + 0.9)
+    assert rest.asks(evidence, now=BEGAN + 1)
+    assert not rest.until_at(BEGAN + 0.5).asks(evidence, now=BEGAN + 1)
+    impatient = Rest(evidence.kernel, patience=0.0, ask_at=BEGAN + 1)
+    assert not impatient.asks(evidence, now=BEGAN + 1)
+
+
+def test_the_last_128_round_trips_are_told() -> None:
+    estimate = RoundTripEstimate()
+    for nth in range(140):
+        estimate.add(0.001 * nth)
+        assert estimate.summary().samples == min(nth + 1, 128)
+    assert estimate.summary().median == pytest.approx(0.001 * (12 + 64))
+
+
+def test_a_link_was_useful_at_the_edge_of_its_time_and_not_before() -> None:
+    backoff = Backoff()
+    for contract in (None, Freshness(every=5.0)):
+        link = Link(1, policy=Liveness(), now=BEGAN, freshness=contract)
+        link.peer.frame_at = BEGAN + backoff.quiet_uptime
+        assert not was_useful(link, backoff)
+        link.pings.answered = 1
+        assert was_useful(link, backoff) is (contract is None)
+        link.peer.frame_at -= 0.001
+        assert not was_useful(link, backoff)
+        link.channel.fresh_at = BEGAN + backoff.useful_uptime - 0.001
+        assert not was_useful(link, backoff)
+        link.channel.fresh_at = BEGAN + backoff.useful_uptime
+        assert was_useful(link, backoff)
+
+
+# --- numbers --------------------------------------------------------------------------
+
+
+def test_numbers_from_where_the_venue_begins_are_missing_late_and_then_double() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.STEP, starts_at=5))
+    assert tracker.feed("k", 8) == Missing("k", 5, 7, 3)
+    for number in (5, 6, 7):
+        assert tracker.feed("k", number) == Disorder("k", number, number, 1)
+        assert tracker.feed("k", number) == Duplicate("k", number, number)
+    assert tracker.feed("k", 4) == Disorder("k", 4, 4, 0)
+
+
+def test_a_chain_that_begins_where_the_venue_says_has_nothing_missing() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.CHAIN, starts_at=1))
+    assert tracker.feed("k", 3, 0) is None
+    assert tracker.feed("k", 4, 3) is None
+    assert tracker.feed("k", 9, 3) == Missing("k", None, None, None)
+    late = tracker_of(Numbering(rule=Rule.CHAIN, starts_at=1))
+    assert late.feed("k", 3, 2) == Missing("k", 1, 2, None)
+
+
+def test_a_chain_of_texts_that_is_forgotten_begins_anew() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.CHAIN))
+    assert tracker.feed("k", "b", "a") is None
+    tracker.forget("k")
+    assert tracker.feed("k", "d", "c") is None
+    assert tracker.feed("k", "f", "e") == Missing("k", None, None, None)
+
+
+# --- channels -------------------------------------------------------------------------
+
+
+def test_what_is_missing_of_a_link_may_be_of_any_channel() -> None:
+    lines = Lines(Ledger(), ())
+    named = [lines.line(name, None, wanted=True, now=BEGAN) for name in "ab"]
+    link = lines.line(None, None, wanted=True, now=BEGAN)
+
+    def wounded(line: Line) -> list[bool]:
+        for each in (*named, link):
+            each.wounded = False
+        lines.wound(line)
+        return [each.wounded for each in (*named, link)]
+
+    assert wounded(named[0]) == [True, False, False]
+    assert wounded(link) == [True, True, True]
+
+
+def test_failures_of_a_channel_that_was_dropped_are_forgotten() -> None:
+    fetches = Fetches(Snapshots(), hosts=Hosts(), draw=lambda: 0.5)
+    for _ in range(2):
+        fetches.want("a", "host", now=BEGAN)
+        assert [fetches.again("a", now=BEGAN), fetches.again("a", now=BEGAN)] == [1, 2]
+        fetches.drop("a")
+    assert fetches.deadline == inf
+
+
+def test_feeds_share_the_hosts_that_they_are_given_and_no_others() -> None:
+    hosts = Hosts()
+    made = [
+        Feed(FeedTerms(), ledger=Ledger(), now=BEGAN, hosts=given)
+        for given in (hosts, hosts, None, None)
+    ]
+    rates = Snapshots().rates
+    found = [each.restoring.fetches._hosts.host("h", rates) for each in made]
+    assert found[0] is found[1] is hosts.host("h", rates)
+    assert len({id(host) for host in found}) == 3
+
+
+def test_a_refused_channel_that_brings_data_is_in_no_trouble() -> None:
+    feed = Feed(FeedTerms(), ledger=Ledger(), now=BEGAN)
+    feed.want(["a"], now=BEGAN)
+    [asked] = feed.begin(1, now=BEGAN)
+    assert isinstance(asked, Subscribe)
+    feed.open(now=BEGAN)
+    for nth in range(3):
+        now = BEGAN + 40.0 * nth
+        feed.refused(None, ["a"], reason="no", now=now)
+        feed.tick(proven_at=now, now=feed.deadline if feed.deadline < inf else now)
+    assert "a" in feed.troubles
+    line = feed.line("a", None, now=BEGAN + 99)
+    feed.take(line, "a", None, None, None, False, BEGAN + 99)
+    assert feed.troubles == {}
+    assert feed.is_fresh("a", max_age=1.0, now=BEGAN + 99)
+
+
+def test_a_state_that_is_to_be_had_anew_has_nothing_of_the_one_before() -> None:
+    restore = Restore("a", Restored(joins=Joins.CHAIN, host="h"))
+    message = Message(data=b"abc", channel="a", received_at=BEGAN, epoch=1)
+    restore.keep(Kept(message, Numbers(1, None, None)))
+    restore.snapshot, restore.why = message, "it was too old"
+    restore.untold = [Ping(1, b"")]  # type: ignore[list-item]
+    restore.start_over(Stage.ASKED)
+    assert (restore.kept, restore.size_bytes, restore.untold) == ([], 0, [])
+    assert (restore.snapshot, restore.stage) == (None, Stage.ASKED)
+    assert restore.why == "its snapshot is awaited"
+
+
+# --- what is demanded -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Liveness(), Watching(), Backoff(), Freshness(every=1.0), Snapshots()],
+    ids=lambda policy: type(policy).__name__,
+)
+def test_a_policy_refuses_what_is_no_number(policy: Any) -> None:
+    named = [f.name for f in fields(policy) if f.type in ("float", "int")]
+    given = {f.name: getattr(policy, f.name) for f in fields(policy)}
+    for name in named:
+        with pytest.raises(UsageError, match=f"{type(policy).__name__}.{name}"):
+            type(policy)(**{**given, name: "much"})
+
+
+@pytest.mark.parametrize("policy", [Liveness, Watching])
+def test_limits_may_be_equal(policy: type[Any]) -> None:
+    if policy is Watching:
+        assert Watching(floor=3.0, ceiling=3.0).floor == 3.0
+        with pytest.raises(UsageError, match=r"Watching\.floor"):
+            Watching(floor=3.1, ceiling=3.0)
+        return
+    names = ("ride_through", "ride_through_max", "peer_busy", "peer_idle", "peer_max")
+    same = dict.fromkeys((*names, "no_pong_silence", "message_deadline"), 2.0)
+    assert Liveness(**same).peer_max == 2.0

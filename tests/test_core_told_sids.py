@@ -1,0 +1,115 @@
+"""Numbers that each link counts for itself, channel by channel, while there are two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from heartline.core import overlap as module
+from heartline.core.channel_events import MalformedFound, Subscribe
+from heartline.core.events import GapFound
+from heartline.core.feed import Feed, FeedTerms, Numbered
+from heartline.core.gaps import Ledger
+from heartline.core.overlap import Overlap
+from heartline.core.place import Place
+from heartline.core.sequence import Numbering, Rule, Scope
+
+BEGAN = 50.0
+SID, STEP, LINK, FREE, NONE = 0, 1, 2, 3, 4
+VENUE = (
+    Numbered(numbering=Numbering(rule=Rule.STEP, scope=Scope.SID)),
+    Numbered(numbering=Numbering(rule=Rule.STEP)),
+    Numbered(numbering=Numbering(rule=Rule.STEP, scope=Scope.CONNECTION)),
+    Numbered(numbering=Numbering(rule=Rule.NONE)),
+    None,
+)
+
+
+class Two:
+    """A feed on link 1, and link 2 beside it, which was asked for everything."""
+
+    def __init__(self) -> None:
+        self.feed = Feed(FeedTerms(numbered=VENUE), ledger=Ledger(), now=BEGAN)
+        self.feed.want(["a"], now=BEGAN)
+        [asked] = self.feed.begin(1, now=BEGAN)
+        assert isinstance(asked, Subscribe)
+        self.feed.acked(asked.request, None, of="subscribe", now=BEGAN)
+        self.feed.open(now=BEGAN)
+        self.overlap: Overlap[Any] = Overlap(self.feed, epoch=2, now=BEGAN)
+        self.overlap.begin(2, now=BEGAN)
+
+    def counts(self, number: object, *, is_new: bool, rule: int = SID) -> list[Any]:
+        at = self.overlap if is_new else self.feed
+        line = at.line("a", rule, now=BEGAN)
+        return self.overlap.count(
+            line, rule, 7, number, None, None, False, is_new=is_new, now=BEGAN + 1
+        )
+
+
+def gap_of(told: list[Any]) -> tuple[int, int | None, int | None]:
+    [found] = told
+    assert isinstance(found, GapFound)
+    assert (found.gap.channel, found.gap.reason) == ("a", "sequence")
+    return found.epoch, found.gap.first, found.gap.last
+
+
+def test_numbers_of_subscriptions_alone_are_counted_on_each_link_for_itself() -> None:
+    two = Two()
+    rules = (SID, STEP, LINK, FREE, NONE, None)
+    counted = [two.overlap.counts(rule) for rule in rules]
+    assert counted == [True, False, False, False, False, False]
+
+
+def test_what_the_old_link_misses_is_told_at_once() -> None:
+    two = Two()
+    assert two.counts(1, is_new=False) == []
+    assert gap_of(two.counts(4, is_new=False)) == (1, 2, 3)
+    # The numbers of the two have nothing to do with each other.
+    assert two.counts(900, is_new=True) == []
+    assert two.counts(5, is_new=False) == []
+    assert two.counts(None, is_new=False) == []
+    [unread] = two.counts("6", is_new=False)
+    assert isinstance(unread, MalformedFound)
+
+
+def test_what_the_new_link_misses_is_told_once_it_delivers() -> None:
+    two = Two()
+    for number in (11, 14, None, 15):
+        assert two.counts(number, is_new=True) == []
+    assert two.overlap.take_over(now=BEGAN + 2)[0] == []
+    assert gap_of(two.counts(18, is_new=True)) == (2, 16, 17)
+
+
+def test_what_it_missed_before_is_told_when_it_takes_over_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert module.MOST_ODD == 4096
+    monkeypatch.setattr(module, "MOST_ODD", 2)
+    two = Two()
+    for number in (1, 3, 5, 7):
+        assert two.counts(number, is_new=True) == []
+    _, told = two.overlap.take_over(now=BEGAN + 2)
+    assert [gap_of([each]) for each in told] == [(2, 2, 2), (2, 4, 4)]
+
+
+def test_a_channel_without_numbers_counts_nothing() -> None:
+    two = Two()
+    for number in (1, 5):
+        for is_new in (False, True):
+            assert two.counts(number, is_new=is_new, rule=NONE) == []
+
+
+def test_what_a_new_link_brought_of_no_channel_that_was_asked_for_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There was no room to join it: the old link may not have brought it."""
+    monkeypatch.setattr(module, "MOST_KEYS", 0)
+    two = Two()
+    line = two.feed.line("stray", None, now=BEGAN)
+    place = Place(is_new=True)
+    assert two.overlap.came(line, place, 1, "x", now=BEGAN + 1) == ([], [])
+    [told] = two.overlap.withdraw(now=BEGAN + 2)
+    assert isinstance(told, GapFound)
+    assert (told.gap.from_at, told.gap.until_at) == (BEGAN, BEGAN + 2)
+    assert two.overlap.withdraw(now=BEGAN + 3) == []
