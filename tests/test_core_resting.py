@@ -150,7 +150,6 @@ def known(session: Session) -> tuple[object, ...]:
         link.verdict,
         link.path.ladder is None,
         round(link.path.heard_at, 3),
-        round(link.path.timeout, 6),
     )
 
 

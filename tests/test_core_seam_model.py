@@ -488,17 +488,22 @@ class Both:
             since = {False: 0, True: self.new_from + dice.choice((0, 0, 2))}
             until = {False: dice.choice((99, 99, 12, 0)), True: 99}
             loses = dice.choice((0.0, 0.0, 0.0, 0.08))
-            wholes, often = dice.choice((0.0, 0.0, 0.1)), dice.choice((0.4, 0.8, 1.7))
+            wholes, often = (
+                dice.choice((0.0, 0.0, 0.1, 0.4)),
+                dice.choice((0.4, 0.8, 1.7)),
+            )
             apart = {False: 0, True: dice.choice((0, 0, 0, 0, 100, -2))}
             cuts, high = dice.choice((0.0, 0.5)), dice.choice((0, 3))
-            unlike_from = dice.choice((5, 15, 99))
+            unlike_from, quiet_until = dice.choice((5, 15, 99)), dice.choice((0, 0, 9))
             for new in (False, True):
                 if key in "ab" and dice.random() < 0.2:
                     # A greeting, to one of the two.
                     come(since[new], new, key, (50 + new, 0, False))
-            for at in range(40):
+                elif key in "ab" and new and dice.random() < 0.4:
+                    come(since[new], new, key, (60, 0, True))
+            for at in range(quiet_until, 40):
                 for _ in range(int(often + dice.random())):
-                    low, high = high, high + dice.choice((1, 1, 2, 4))
+                    low, high = high, high + dice.choice((1, 1, 1, 2, 2, 4, 4, 0))
                     equal = at < unlike_from and dice.random() < share
                     mark = dice.randrange(kinds) if equal else 100 + high
                     for new in (False, True):
@@ -533,12 +538,12 @@ class Both:
                     keys = {*"nmab"[dice.randrange(3) :]}
                     joins.still(keys)
                     model.still(keys)
-                if self.answers and dice.random() < 0.2:
+                if dice.random() < 0.2:
                     asked_at = self.now - dice.choice((0.0, 1.0, 4.0))
                     passed = joins.answered(asked_at=asked_at)
                     self.note(passed, model.answered(asked_at), came=0)
             self.nth += 1
-            size = 30 if self.large and new and dice.random() < 0.5 else 1
+            size = dice.choice((25, 50)) if self.large and new else 1
             self.bring(new, key, low, high, whole, Message(self.nth, size))
             self.agree()
         if not ended:
@@ -608,5 +613,5 @@ def test_what_two_links_pass_on_together_is_what_a_plain_model_says(
         *((seam, "MOST_HELD_IN_ALL", IN_ALL), (seam, "MOST_HELD_BYTES", BYTES)),
     ):
         monkeypatch.setattr(module, name, value)
-    for seed in range(40 * block, 40 * block + 40):
+    for seed in range(60 * block, 60 * block + 60):
         Both(seed).run()

@@ -161,7 +161,7 @@ class Seam(Generic[K, M]):
         edge.brought = True
         if edge.rests:
             edge.rests = False
-            self._open += 1
+            self._open += not self._alone
 
     def _is_cut(self, edge: _Edge[M], low: int, high: int, whole: bool) -> bool:
         """Whether the old link's last ends amid this: they are to join once more."""
@@ -351,7 +351,6 @@ class Seam(Generic[K, M]):
         """The new link is gone: what it held is forgotten, what it passed on stays."""
         self._edges = {k: e for k, e in self._edges.items() if e.joined}
         for key, like in list(self._alike.items()):
-            like.held_bytes = 0
             if not like.withdraw():
                 self.doubtful[key] = False
             if like.over:
