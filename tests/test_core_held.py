@@ -45,52 +45,66 @@ def test_bounds_are_the_sum_of_what_each_step_may_take(
     contract = dice.choice((None, Freshness(every=5.0)))
     world = quiet(with_kernel=with_kernel, freshness=contract)
     link, now, policy = world.link, world.now, world.link.policy
-    link.peer.excused_until = now + dice.choice((-3.0, 0.5, 4.0, 30.0))
-    link.clocks.busy_silence = dice.choice((None, 0.3, 0.9, 3.0))
-    link.peer.busy = link.clocks.busy_silence is not None
-    link.clocks.no_pong_at = dice.choice((None, None, None, now))
-    if dice.random() < 0.5:
+    clocks, path = link.clocks, link.path
+    clocks.busy_silence = dice.choice((None, 0.3, 0.9, 3.0))
+    link.peer.busy = clocks.busy_silence is not None
+    clocks.no_pong_at = dice.choice((None, None, None, now))
+    if dice.random() < 0.7:
         link.peer.healed.heal(dice.choice((0.6, 1.0, 9.0)), now=now)
-        link.path.healed.heal(dice.choice((0.2, 0.5, 9.0)), now=now)
-        link.path.healed_resends.heal(dice.choice((1, 2, 9)), now=now)
+        path.healed.heal(dice.choice((0.2, 0.5, 9.0)), now=now)
+        path.healed_resends.heal(dice.choice((1, 2, 9)), now=now)
     promised, most = bounds(link, now=now), ceilings(link)
 
-    timeout, slack, poll, kernel_takes = link.path.timeout, 0.05, 0.05, 0.25
-    wait = link.clocks.busy_silence or policy.ping_every
-    healed = 4 * link.peer.healed.length(now=now)
+    wait = clocks.busy_silence or policy.ping_every
     least = policy.peer_busy if link.peer.busy else policy.peer_idle
-    answers = min(max(least, healed), policy.peer_max)
-    reproof = timeout + 0.05 + poll + slack + kernel_takes
-    resent = link.path.resending_takes(wait, now=now) + slack
-    takes = answers + reproof
-    takes = max(takes, resent) if with_kernel else takes
-    excused = max(0.0, link.peer.excused_until - now)
-    peer = max(wait, excused) + takes
-    if link.clocks.no_pong_at is not None:
-        peer = policy.no_pong_silence + slack
-    assert promised.peer == pytest.approx(peer)
-    worst = 0.3 + 0.05 + poll + slack + kernel_takes
-    resent = link.path.resending_takes_at_most(policy.ping_every) + slack
-    asked = policy.ping_every + max(policy.peer_max + worst, resent)
-    ceiling = max(asked, policy.no_pong_silence + slack)
-    assert most.peer == pytest.approx(ceiling)
+    answers = max(least, 4 * link.peer.healed.length(now=now))
+    steps = [min(answers, policy.peer_max) + path.timeout + 0.05 + 0.05 + 0.05 + 0.25]
+    least_path = 0.0
     if with_kernel:
-        assert promised.path == link.path.bound(link.clocks.path_silence, now=now)
-        assert most.path == link.path.ceiling
+        ride_through = path.ride_through(now=now)
+        steps.append(path.resending_takes(wait, now=now) + 0.05)
+        if ride_through > 0.5:
+            steps.append(path.return_takes(wait, ride_through))
+        least_path = path.bound(clocks.busy_silence, now=now)
+    peer = max(wait + max(steps), least_path)
+    if clocks.no_pong_at is not None:
+        peer = 60.05
+    assert promised.peer == pytest.approx(peer)
+    resending = path.resending_takes_at_most(10.0) + 0.05
+    takes = (10.0 + 0.3 + 0.4, resending, path.return_takes_at_most(10.0))
+    assert most.peer == pytest.approx(max(10.0 + max(takes), path.ceiling, 60.05))
+    if with_kernel:
+        assert promised.path == path.bound(clocks.path_silence, now=now)
+        assert most.path == path.ceiling
     else:
         assert (promised.path, most.path) == (promised.peer, most.peer)
     channels = {None: 5.0 + CHANNEL_PATIENCE} if contract else {}
     assert promised.channels == most.channels == channels
 
 
-def test_a_ceiling_counts_resends_and_the_slack_of_the_last_timer() -> None:
-    """Where the peer is given hardly any time, the resends take the longest."""
-    policy = Liveness(
-        peer_busy=0.1, peer_idle=0.1, peer_max=0.1, no_pong_silence=0.1, ping_every=1.0
+@pytest.mark.parametrize("kernel_interval", [1, 30])
+def test_a_ceiling_is_that_of_the_longest_step(kernel_interval: int) -> None:
+    """Where the peer is given hardly any time, the way there and back takes longest."""
+    brief = dict.fromkeys(
+        ("peer_busy", "peer_idle", "peer_max", "no_pong_silence"), 0.1
     )
-    world = quiet(policy=policy)
-    resent = world.link.path.resending_takes_at_most(1.0)
-    assert ceilings(world.link).peer == pytest.approx(1.0 + resent + 0.05)
+    policy = Liveness(**brief, ping_every=1.0, kernel_interval=kernel_interval)
+    link = quiet(policy=policy).link
+    path = link.path
+    resending = path.resending_takes_at_most(1.0) + 0.05
+    longest = 1.0 + max(resending, path.return_takes_at_most(1.0))
+    assert ceilings(link).peer == pytest.approx(max(longest, path.ceiling))
+
+
+def test_the_way_there_and_back_is_twice_the_time_away() -> None:
+    path = quiet().link.path
+    climb = max(2.0, 3 * (path.timeout + 0.05))
+    for silence in (0.4, 9.0):
+        waits = min(silence, 1.04 + path.timeout)
+        takes = 2 * (waits + climb) + path.timeout + 0.05
+        assert path.return_takes(silence, 2.0) == pytest.approx(takes)
+    most = 2 * (1.04 + 0.3 + max(3.0, 3 * 0.35)) + 0.35
+    assert path.return_takes_at_most(9.0) == pytest.approx(most)
 
 
 # --- a link and its clocks ------------------------------------------------------------
