@@ -449,6 +449,28 @@ async def test_a_client_that_takes_nothing_any_more_is_closed_at_the_outbound_ag
 
 
 @in_loop
+async def test_what_still_waits_at_a_close_is_counted_as_unsent_though_it_reads() -> (
+    None
+):
+    told = Told()
+    async with heartline.serve(on_event=told) as server:
+        async with dial(server.url, max_queue=1) as link:
+            [client] = server.clients
+            link.transport.pause_reading()
+            await stop_up(server, client)
+            for number in range(7):
+                client.send(f"{number}")
+            waits = client.waiting
+            client.close(1000)
+            link.transport.resume_reading()
+            read = [said async for said in link]
+            assert "6" not in read
+        await until(lambda: bool(told.of(events.Lost)), "its end is told")
+    [lost] = told.of(events.Lost)
+    assert lost.unsent == waits >= 7
+
+
+@in_loop
 async def test_one_that_never_reads_costs_no_more_than_its_class_allows() -> None:
     async with heartline.serve(slow=FEW) as server, raw(server.port) as client:
         await joined(server)

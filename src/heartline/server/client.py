@@ -351,7 +351,8 @@ class Client:
             self.outlet.pause()
 
     def on_write_resumed(self) -> None:
-        if self.outlet is not None:
+        # Nothing may follow a CLOSE: what waits stays, and is told as unsent.
+        if self.outlet is not None and self._closing is None:
             self.outlet.resume(now=self._owner.clock())
 
     # --- its end ------------------------------------------------------------------
