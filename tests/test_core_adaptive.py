@@ -19,6 +19,7 @@ from heartline.core.adaptive import (
     PROBE_TIMEOUT_CAP,
     ROUND_TRIP_FLOOR,
     Arrivals,
+    Disorder,
     HealedSilence,
     RoundTripEstimate,
     probe_timeout,
@@ -412,3 +413,34 @@ def test_a_planted_fault_is_found(
     monkeypatch.setattr(owner, name, fault)
     with pytest.raises(AssertionError):
         check()
+
+
+# --- disorder -----------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_the_share_behind_a_missing_segment_is_of_those_that_came_lately(
+    looks: list[tuple[int, int]],
+) -> None:
+    disorder = Disorder(segments=7, behind=2)
+    segments, behind = 7, 2
+    heard = late = 0.0
+    for came, of_them in looks:
+        segments, behind = segments + came, behind + min(came, of_them)
+        disorder.count(segments=segments, behind=behind)
+        kept = 0.5 ** (came / Disorder.HALF_LIFE_SEGMENTS)
+        heard, late = heard * kept + came, late * kept + min(came, of_them)
+        expected = late / max(heard, Disorder.HALF_LIFE_SEGMENTS)
+        assert disorder.share == pytest.approx(expected)
+        assert 0.0 <= disorder.share <= 1.0 + 1e-9
+
+
+def test_one_missing_segment_is_no_disorder_and_half_of_them_are() -> None:
+    disorder = Disorder(segments=1000, behind=0)
+    disorder.count(segments=1003, behind=3)
+    assert disorder.share < 0.1
+    disorder.count(segments=1103, behind=53)
+    assert disorder.share > 0.4
+    disorder.count(segments=1303, behind=53)
+    assert disorder.share < 0.01

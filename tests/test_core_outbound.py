@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartline.core.adaptive import Disorder
 from heartline.core.detector import MOST_RETRANSMITS, OUTBOUND_RETRANSMITS
 from heartline.core.items import Where
 from heartline.core.promises import bounds, ceilings
@@ -73,6 +74,36 @@ def test_a_link_that_needed_resends_is_given_more_of_them(healed: int) -> None:
     assert world.link.found is None
     assert took < 10.0
     world = lossy(healed)
+    promised = world.link.path.resending_takes(10.0, now=world.now)
+    took = out(world, arrives=None, until=10.0)
+    assert world.link.found is not None
+    assert world.link.found.where is Where.OUTBOUND
+    assert RESENT_AFTER * 2 ** (needed - 1) < took <= promised
+
+
+def losing(share: float) -> Scripted:
+    """A link of whose last segments so many came behind a missing one."""
+    world = lossy(0)
+    before = world.seen.segments_in
+    many = 3 * round(Disorder.HALF_LIFE_SEGMENTS)
+    world.show(segments_in=before + many, out_of_order=round(many * share))
+    world.hear()
+    world.run(until=world.now + 0.9)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("share", "needed"),
+    [(0.1, OUTBOUND_RETRANSMITS), (0.6, MOST_RETRANSMITS)],
+    ids=["a little", "a lot"],
+)
+def test_a_path_that_loses_what_comes_to_us_is_given_all_resends(
+    share: float, needed: int
+) -> None:
+    world = losing(share)
+    out(world, arrives=needed, until=10.0)
+    assert world.link.found is None
+    world = losing(share)
     promised = world.link.path.resending_takes(10.0, now=world.now)
     took = out(world, arrives=None, until=10.0)
     assert world.link.found is not None

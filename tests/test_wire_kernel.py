@@ -184,20 +184,21 @@ def test_a_system_without_evidence_says_so(
 
 @linux_only
 @pytest.mark.parametrize(
-    ("size", "segments", "usable", "window"),
+    ("size", "segments", "usable", "window", "behind"),
     [
-        (232, 5, True, 77),
-        (192, 5, True, None),
-        (104, 5, False, None),
-        (232, 0, False, 0),
+        (232, 5, True, 77, 3),
+        (192, 5, True, None, 0),
+        (104, 5, False, None, 0),
+        (232, 0, False, 0, 0),
     ],
 )
 def test_old_and_imitated_kernels_are_taken_for_what_they_are(
-    size: int, segments: int, usable: bool, window: int | None
+    size: int, segments: int, usable: bool, window: int | None, behind: int
 ) -> None:
     raw = bytearray(256)
     raw[0] = 1
     struct.pack_into("=I", raw, 140, segments)
+    struct.pack_into("=I", raw, 224, 3)
     struct.pack_into("=I", raw, 228, 77)
 
     class Old(socket.socket):
@@ -211,6 +212,7 @@ def test_old_and_imitated_kernels_are_taken_for_what_they_are(
         kernel = eyes.read().kernel
         assert (kernel is not None) == usable
         assert kernel is None or kernel.send_window_bytes == window
+        assert kernel is None or kernel.out_of_order == behind
 
 
 @linux_only

@@ -102,6 +102,35 @@ class HealedSilence:
         return length * pow(2.0, (self._at - now) / HEALED_HALF_LIFE)
 
 
+class Disorder:
+    """The share of segments that came behind a missing one, of those that came lately.
+
+    Decayed with each segment and not with time: a silence says nothing of it.
+    """
+
+    __slots__ = ("_behind", "_behind_before", "_heard", "_heard_before")
+
+    HALF_LIFE_SEGMENTS = 32.0
+
+    def __init__(self, *, segments: int, behind: int) -> None:
+        """Begin with what a kernel has counted so far."""
+        self._heard_before, self._behind_before = segments, behind
+        self._heard = self._behind = 0.0
+
+    def count(self, *, segments: int, behind: int) -> None:
+        """So many have come by now, since the connection began."""
+        heard = segments - self._heard_before
+        kept = pow(2.0, -heard / self.HALF_LIFE_SEGMENTS)
+        self._heard = self._heard * kept + heard
+        self._behind = self._behind * kept + behind - self._behind_before
+        self._heard_before, self._behind_before = segments, behind
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1; of few segments it is less than of many."""
+        return self._behind / max(self._heard, self.HALF_LIFE_SEGMENTS)
+
+
 class Arrivals:
     """Learns which silence between data is rare on this link.
 

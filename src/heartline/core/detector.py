@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from heartline.errors import UsageError
 
-from .adaptive import PROBE_TIMEOUT_CAP, HealedSilence, probe_timeout
+from .adaptive import PROBE_TIMEOUT_CAP, Disorder, HealedSilence, probe_timeout
 from .demands import demand_declared
 from .evidence import Kernel
 from .items import Where
@@ -28,6 +28,8 @@ LOCAL_AFTER = 0.150
 OUTBOUND_RETRANSMITS = 2
 MOST_RETRANSMITS = 4
 """A link that once needed resends is given more of them, up to this many."""
+LOSSY = 0.25
+"""With this share of segments behind a missing one, resends are lost as well."""
 LEAST_RESEND = 0.2
 """The kernel resends after this and a round trip, and as long again (measured)."""
 REPROOF_WITHIN = 0.5
@@ -123,6 +125,7 @@ class PathClock:
         "_next_from_at",
         "_next_timeout",
         "_resent_before",
+        "disorder",
         "healed",
         "healed_resends",
         "heard_at",
@@ -146,6 +149,10 @@ class PathClock:
         self.healed_resends = HealedSilence()
         """How often our bytes were resent until they arrived: a count, no time."""
         self._resent_before = kernel.total_retransmits if kernel else 0
+        self.disorder = Disorder(
+            segments=kernel.segments_in if kernel else 0,
+            behind=kernel.out_of_order if kernel else 0,
+        )
         if kernel is not None:
             self._time(kernel, now)
             self.timeout = self._next_timeout
@@ -157,6 +164,7 @@ class PathClock:
             silent_since = self.heard_at
             self.heard_at = max(self.heard_at, now - kernel.heard_age)
             self.silence = self.heard_at - silent_since
+            self.disorder.count(segments=kernel.segments_in, behind=kernel.out_of_order)
             if self.ladder and kernel.segments_in != self.ladder.segments:
                 self._heal(now - kernel.heard_age, now)
             if seen is not None and kernel.acked_bytes != seen.acked_bytes:
@@ -315,8 +323,11 @@ class PathClock:
     def resends_needed(self, *, now: float) -> int:
         """Retransmissions that must be in vain before the way out is called dead.
 
-        Two more than once healed: a lossy path loses a resend as well.
+        Two more than once healed: a lossy path loses a resend as well. One that loses
+        much of what comes to us is not waited for to lose what is ours.
         """
+        if self.disorder.share >= LOSSY:
+            return MOST_RETRANSMITS
         healed = round(self.healed_resends.length(now=now))
         return min(OUTBOUND_RETRANSMITS + healed, MOST_RETRANSMITS)
 

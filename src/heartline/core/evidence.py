@@ -30,6 +30,8 @@ class Kernel(Struct, frozen=True):
     min_round_trip: float
     send_window_bytes: int | None
     """The peer's advertised window; None where the system hides it (Linux < 5.4)."""
+    out_of_order: int = 0
+    """Segments ever received behind one that was missing; 0 where it is hidden."""
 
 
 class Evidence(Struct, frozen=True):

@@ -23,6 +23,8 @@ class PingOut:
     acked: bool = False
     heard_retransmits: int | None = None
     """Retransmissions so far when a segment first came though the answer did not."""
+    needed: int = 0
+    """Most retransmissions that were called for while it was out."""
     resent_at: float | None = None
     """When enough retransmissions were noticed, the last of them after that."""
 
@@ -34,11 +36,12 @@ class PingOut:
         What was on its way to us when it left proves nothing, and a path that has just
         come back must have had a chance to carry the ping again.
         """
+        self.needed = max(self.needed, needed)
         if self.heard_retransmits is None:
             if now - kernel.heard_age >= self.sent_at + answer_takes:
                 self.heard_retransmits = kernel.total_retransmits
             return
-        enough = max(self.heard_retransmits, self.retransmits + needed - 1)
+        enough = max(self.heard_retransmits, self.retransmits + self.needed - 1)
         if self.resent_at is None and kernel.total_retransmits > enough:
             self.resent_at = now
 

@@ -42,6 +42,7 @@ class End(Sender):
     ) -> None:
         super().__init__(host, way, receive_bytes=receive_bytes, round_trip=round_trip)
         self.segments_in = 1
+        self._out_of_order = 0
         self.keepalive = keepalive
         self.probe_answered_at = -1.0
         self.idle_at = inf
@@ -187,6 +188,7 @@ class End(Sender):
             self._deviation,
             self._least,
             self._window,
+            self._out_of_order,
         )
         return Evidence(None if self.closed else kernel, self.unread_bytes)
 
@@ -264,6 +266,7 @@ class End(Sender):
             if line is not None:
                 line.disturb()
             if packet.seq > self.received_bytes:
+                self._out_of_order += 1
                 self._early[packet.seq] = packet
             self._send_ack()
             return
