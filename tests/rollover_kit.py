@@ -63,7 +63,11 @@ class Wire:
 
     def ping(self, payload: bytes) -> None:
         self.owner.on_fact(Pinged(self.epoch, self.evidence()))
-        self.later(lambda: self.owner.on_fact(Ponged(self.epoch, payload)))
+        self.later(lambda: self._pong(payload))
+
+    def _pong(self, payload: bytes) -> None:
+        self.owner.on_data(self, [], 1, len(payload) + 2)  # type: ignore[arg-type]
+        self.owner.on_fact(Ponged(self.epoch, payload))
 
     def send(self, text: str) -> None:
         self.venue.loop.call_later(self.delay, self.venue.hear, self, text)
