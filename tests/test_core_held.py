@@ -122,6 +122,42 @@ def test_bytes_of_a_frame_that_is_not_complete_put_the_verdict_off() -> None:
     assert overdue_at == pytest.approx(world.now + allowed)
 
 
+@pytest.mark.parametrize("shut", [False, True])
+@pytest.mark.parametrize(("after", "excuses"), [(0.07, False), (0.2, True)])
+def test_a_path_that_was_away_excuses_its_peer_unless_the_window_was_shut(
+    after: float, excuses: bool, shut: bool
+) -> None:
+    clocks = quiet().link.clocks
+    before, doubted_at = clocks.peer.excused_until, BEGAN + 2.0
+    heard_at = clocks.path.heard_at
+    clocks.path.doubt(now=doubted_at)
+    now = doubted_at + after
+    window = {"send_window_bytes": 0, "outstanding_bytes": 9} if shut else {}
+    clocks.observe(kernel(segments_in=9, **window), now=now)
+    assert clocks.path.ladder is None
+    excused_until = now + (now - heard_at) if excuses and not shut else before
+    assert clocks.peer.excused_until == pytest.approx(excused_until)
+
+
+@pytest.mark.parametrize("shut", [False, True])
+@pytest.mark.parametrize(("took", "excuses"), [(1.5, False), (1.6, True)])
+def test_a_ping_that_took_half_of_the_peers_time_excuses_it(
+    took: float, excuses: bool, shut: bool
+) -> None:
+    clocks = quiet().link.clocks
+    before, sent_at = clocks.peer.excused_until, BEGAN + 2.0
+    shown = {"segments_in": 2, "received_bytes": 20}
+    clocks.pinged(now=sent_at)
+    clocks.pings.place(kernel(outstanding_bytes=10, **shown))
+    now = sent_at + took
+    window = {"send_window_bytes": 0, "outstanding_bytes": 9} if shut else {}
+    clocks.observe(kernel(acked_bytes=10, **shown, **window), now=now)
+    assert clocks.peer.wait is not None
+    assert clocks.peer.wait.proven_at == now
+    excused_until = now + took if excuses and not shut else before
+    assert clocks.peer.excused_until == pytest.approx(excused_until)
+
+
 def test_a_stall_is_told_though_the_socket_is_not_read_yet() -> None:
     world = quiet()
     world.tick(late=0.3)

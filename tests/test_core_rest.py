@@ -78,6 +78,15 @@ def test_the_next_look_is_never_later_than_the_doubt_or_the_question() -> None:
             assert due - until < SHARED_EVERY
 
 
+@pytest.mark.parametrize("ours", ["stalled", "suspended"])
+def test_a_stall_or_a_suspend_alone_ends_the_rest_of_a_link(ours: str) -> None:
+    link = rested()
+    assert link.rest is not None
+    tick = Tick(1, quiet(heard_age=0.03), **{ours: 0.05})
+    link.handle(tick, now=link.deadline)
+    assert link.rest is None
+
+
 def test_links_at_rest_share_their_looks() -> None:
     links = [rested(now=100.0 + nth / 1000) for nth in range(40)]
     assert len({link.deadline for link in links}) <= 4

@@ -112,4 +112,36 @@ def test_what_a_new_link_brought_of_no_channel_that_was_asked_for_is_in_doubt(
     [told] = two.overlap.withdraw(now=BEGAN + 2)
     assert isinstance(told, GapFound)
     assert (told.gap.from_at, told.gap.until_at) == (BEGAN, BEGAN + 2)
+    assert (told.gap.channel, told.gap.epoch) == (None, 1)
     assert two.overlap.withdraw(now=BEGAN + 3) == []
+
+
+@pytest.mark.parametrize(("strays", "channel"), [(1, "s0"), (2, None), (3, None)])
+def test_channels_that_nobody_asked_for_are_in_doubt_together(
+    strays: int, channel: str | None
+) -> None:
+    two = Two()
+    for nth in range(strays):
+        line = two.overlap.line(f"s{nth}", None, now=BEGAN + 1 + nth)
+        passed, told = two.overlap.came(
+            line, Place(is_new=True), nth, f"of {nth}", now=BEGAN + 5
+        )
+        assert (passed, told) == ([], [])
+    held, told = two.overlap.take_over(now=BEGAN + 9)
+    assert held == [f"of {nth}" for nth in range(strays)]
+    [found] = told
+    assert isinstance(found, GapFound)
+    gap = found.gap
+    assert (gap.channel, gap.epoch, found.epoch) == (channel, 2, 2)
+    assert (gap.from_at, gap.until_at) == (BEGAN + 1, BEGAN + 9)
+
+
+def test_a_channel_that_was_asked_for_is_in_doubt_by_itself() -> None:
+    two = Two()
+    names = ("a", "s0", "s1")
+    for name in names:
+        line = two.overlap.line(name, None, now=BEGAN + 1)
+        two.overlap.came(line, Place(is_new=True), 1, name, now=BEGAN + 5)
+    _, told = two.overlap.take_over(now=BEGAN + 9)
+    gaps = [each.gap.channel for each in told if isinstance(each, GapFound)]
+    assert gaps == ["a", None]
