@@ -14,7 +14,7 @@ from heartline.core.adaptive import RoundTripEstimate
 from heartline.core.backoff import Backoff
 from heartline.core.channel import CHANNEL_PATIENCE, ChannelClock
 from heartline.core.channel_events import Subscribe
-from heartline.core.contracts import Freshness
+from heartline.core.contracts import Beats, Freshness
 from heartline.core.detector import Liveness, PathClock
 from heartline.core.events import Ping, Received, Stalled
 from heartline.core.feed import Feed, FeedTerms
@@ -31,7 +31,7 @@ from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stag
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Disorder, Duplicate, Missing, Numbering, Rule
 from heartline.core.watched import Watching
-from scripted_link import BEGAN, Scripted, kernel, quiet
+from scripted_link import BEGAN, HEARD, Scripted, feed, kernel, quiet
 
 # --- what a link promises -------------------------------------------------------------
 
@@ -167,6 +167,13 @@ def test_a_stall_is_told_though_the_socket_is_not_read_yet() -> None:
     assert [each.lag for each in told] == [pytest.approx(0.3), pytest.approx(0.6)]
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_reads_put_looks_off_only_where_no_heartbeat_is_due(declared: bool) -> None:
+    world = quiet(beats=Beats(every=5.0, answered=False)) if declared else quiet()
+    feed(world, HEARD + 12.0)
+    assert (world.link.flow is None) is declared
+
+
 def test_data_that_waited_out_a_stall_is_the_first_of_a_link_once() -> None:
     clock = ChannelClock(None, now=BEGAN)
     assert clock.first_at is None
@@ -175,6 +182,24 @@ def test_data_that_waited_out_a_stall_is_the_first_of_a_link_once() -> None:
     assert (clock.first_at, clock.count) == (BEGAN + 1, 5)
     assert clock.silent_since == BEGAN + 2
     assert clock.fresh_at is None
+
+
+@pytest.mark.parametrize("redial", [True, False])
+def test_a_contract_is_looked_at_when_it_is_due_asked_about_and_given_up(
+    redial: bool,
+) -> None:
+    clock = ChannelClock(Freshness(every=5.0, redial=redial), now=BEGAN)
+    due_at = BEGAN + 5.0
+    for proven in (True, False):
+        assert clock.next_at(proven=proven, now=due_at + 0.1) == due_at
+    clock.ask()
+    assert clock.next_at(proven=True, now=due_at + 0.1) == due_at + 0.1
+    for now, look_at in ((0.0, 0.2), (0.1, 0.2), (0.2, 0.4), (0.3, 0.5)):
+        found = clock.next_at(proven=False, now=due_at + now)
+        assert found == pytest.approx(due_at + look_at)
+    clock.stall()
+    given_up_at = due_at + 5.0 + 0.2 if redial else inf
+    assert clock.next_at(proven=True, now=due_at + 0.1) == given_up_at
 
 
 @pytest.mark.parametrize(("unanswered", "where"), [(1, None), (2, Where.BOTH)])

@@ -95,6 +95,7 @@ def life(seed: int, *, short: bool, pings: int = 8) -> Iterator[tuple[object, ..
             (measured,) = told
             assert isinstance(measured, RoundTripMeasured)
             assert link_of(session).waiting == evidence.waiting
+            assert link_of(session).path.kernel == evidence.kernel
         else:
             epoch = session.epoch
             session.handle(Ponged(epoch, payload), now=now)
@@ -166,6 +167,14 @@ def test_a_link_rests_from_its_first_answer_on() -> None:
     evidence = far.evidence(now=100.02)
     assert answered(session, ping.payload, evidence, now=100.02) is not None
     assert rest_of(session) is not None
+
+
+def test_an_answer_is_heard_on_the_path_though_no_kernel_shows_it() -> None:
+    session, _, (ping,) = opened(1)
+    assert answered(session, ping.payload, Evidence(), now=100.05) is not None
+    link = link_of(session)
+    assert (link.path.heard_at, link.peer.frame_at) == (100.05, 100.05)
+    assert link.kernel is None
 
 
 def test_a_ping_that_nobody_answers_leads_to_doubt_as_ever() -> None:
