@@ -5,8 +5,8 @@ from __future__ import annotations
 from heartline.core.events import Output
 from heartline.core.evidence import Evidence
 from heartline.core.rest import Rest
-from heartline.core.resting import answered, ask, asked, rest_of, rested
 from heartline.core.session import Session
+from heartline.core.untold import Untold
 from heartline.wire.kernel import KernelEyes
 
 from .intake import Intake
@@ -15,36 +15,45 @@ from .intake import Intake
 class Sleep:
     """The rest of one stream; its link is the one that delivers."""
 
-    __slots__ = ("_intake", "_session")
+    __slots__ = ("_intake", "_session", "_untold")
 
     def __init__(self, session: Session, intake: Intake) -> None:
         self._session = session
         self._intake = intake
+        self._untold = Untold(session)
 
     @property
     def late_after(self) -> float:
         return self._session.terms.liveness.stall_after
 
+    @property
+    def due_at(self) -> float:
+        return self._untold.due_at
+
     def rest(self) -> tuple[Rest, KernelEyes] | None:
-        carrier, rest = self._intake.carrier, rest_of(self._session)
+        carrier, rest = self._intake.carrier, self._untold.rest
         if rest is None or carrier is None or carrier.epoch != self._session.epoch:
             return None
         return None if carrier.eyes is None else (rest, carrier.eyes)
 
-    def rested(self, *, until: float, at: float) -> None:
-        rested(self._session, until=until, at=at)
+    def tell(self) -> None:
+        self._untold.tell()
 
-    def ask(self, *, now: float) -> None:
+    def rested(self, *, until: float, at: float) -> None:
+        self._untold.rested(until=until, at=at)
+
+    def ask(self, *, now: float) -> float:
         carrier, evidence = self._intake.carrier, Evidence()
-        payload = ask(self._session, now=now)
+        payload = self._untold.ask(now=now)
         try:
             if carrier is not None:
                 evidence = carrier.ask(payload)
         finally:
-            asked(self._session, evidence, now=now)
+            due_at = self._untold.asked(evidence, now=now)
+        return due_at
 
     def answered(self, payload: bytes, *, now: float) -> list[Output] | None:
         carrier = self._intake.carrier
         if carrier is None or carrier.epoch != self._session.epoch:
             return None
-        return answered(self._session, payload, carrier.evidence(), now=now)
+        return self._untold.answered(payload, carrier.evidence(), now=now)

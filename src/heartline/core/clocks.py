@@ -39,6 +39,16 @@ LULL_UNLEARNED = 0.02
 the first seconds of a link none can."""
 
 
+def ping_due(policy: Liveness, *, heard_at: float, last_at: float) -> float:
+    """When a ping is due that no doubt asks, after the last frame and the last ping."""
+    measure_at = last_at + policy.measure_every
+    due = (heard_at if heard_at > last_at else last_at) + policy.ping_every
+    if measure_at < due:
+        due = measure_at
+    # Links that are asked in the same instant wake the process once.
+    return due - due % (policy.ping_every / SHARED_OF_PING)
+
+
 class Clocks:
     """Path, peer and channel of one link, and the pings that are out on it."""
 
@@ -359,12 +369,7 @@ class Clocks:
             last_word_at = self.peer.frame_at + policy.no_pong_silence - REPROOF_WITHIN
             last_word_at = max(last_word_at, last_at + policy.ping_every)
             return min(last_word_at, last_at + policy.measure_every)
-        heard_at, measure_at = self.peer.frame_at, last_at + policy.measure_every
-        due = (heard_at if heard_at > last_at else last_at) + policy.ping_every
-        if measure_at < due:
-            due = measure_at
-        # Links that are asked in the same instant wake the process once.
-        due -= due % (policy.ping_every / SHARED_OF_PING)
+        due = ping_due(policy, heard_at=self.peer.frame_at, last_at=last_at)
         if self.peer.wait is None or self.paused:
             return due
         return min(due, self.peer.ask_at(self.kernel, now=now))

@@ -78,11 +78,15 @@ class Pings:
     def __contains__(self, payload: bytes) -> bool:
         return payload in self._out
 
+    def payload(self, nth: int) -> bytes:
+        """What the `nth` ping of the link says, counted from 1."""
+        return b"%x.%x" % (self._epoch, nth)
+
     def send(self, *, now: float) -> bytes:
         """Count one more ping; its payload."""
         self.sent += 1
         self.last_at = now
-        payload = b"%x.%x" % (self._epoch, self.sent)
+        payload = self.payload(self.sent)
         self._out[payload] = PingOut(sent_at=now)
         if len(self._out) > MOST_OUT:
             del self._out[next(iter(self._out))]

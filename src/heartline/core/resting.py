@@ -8,6 +8,8 @@ would do with the same facts, less all that it would look at in vain.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .events import Output, RoundTripMeasured, Tick
 from .evidence import Evidence
 from .items import Phase
@@ -23,14 +25,18 @@ def rest_of(session: Session) -> Rest | None:
         return None
     if handover.successor is not None:
         return None
-    return link.rest.until_at(min(handover.deadline, session.slow.due_at))
+    return link.rest.until_at(due_besides(session))
+
+
+def due_besides(session: Session) -> float:
+    """When something is due that is not the delivering link's."""
+    return min(session.handover.deadline, session.slow.due_at)
 
 
 def rested(session: Session, *, until: float, at: float) -> None:
     """It was looked at `at`, found at rest, and is due again at `until`."""
     link = session.link
     assert link is not None
-    assert link.rest is not None
     link.lateness.handled(now=at)
     link.deadline = session.deadline = until
 
@@ -42,7 +48,6 @@ def ask(session: Session, *, now: float) -> bytes:
     """
     link = session.link
     assert link is not None
-    assert link.rest is not None
     link.rest = link.flow = None
     link.lateness.handled(now=now)
     return link.clocks.pinged(now=now)
@@ -75,15 +80,43 @@ def answered(
     if len(link.pings) > 1 or not link.lateness.measures(took=took, now=now):
         return None
     link.pings.answer(payload)
+    _take(link, took, now)
+    _look(session, link, evidence, now)
+    return [RoundTripMeasured(at=now, epoch=link.epoch, round_trip=took)]
+
+
+def told(session: Session, answers: Sequence[float], evidence: Evidence) -> None:
+    """Take pings and their prompt answers, all at rest, and what was seen after them.
+
+    `answers` is when each was sent and when its answer was read, in turn; at least one.
+    """
+    link = session.link
+    assert link is not None
+    now = link.opened_at
+    for sent_at, now in zip(answers[::2], answers[1::2], strict=True):
+        link.lateness.handled(now=sent_at)
+        link.pings.answer(link.clocks.pinged(now=sent_at))
+        _take(link, now - sent_at, now)
+    # The looks were in time; only the session was not told of them.
+    link.deadline = now
+    _look(session, link, evidence, now)
+
+
+def _take(link: Link, took: float, now: float) -> None:
+    """Count a pong that nothing hangs on."""
     link.rest = link.flow = None
     link.frames += 1
     link.round_trip.add(took)
     link.path.heard(now=now)
     link.peer.framed(now=now)
+    link.lateness.handled(now=now)
+
+
+def _look(session: Session, link: Link, evidence: Evidence, now: float) -> None:
+    """See how the link stands right after an answer, and when it is looked at again."""
     clocks = link.clocks
     kernel = clocks.kernel = evidence.kernel
     link.waiting = evidence.waiting
-    link.lateness.handled(now=now)
     if kernel is not None and not evidence.unread_bytes:
         clocks.observe(kernel, now=now)
         rest = None if link.heartbeat.declared else clocks.rest(now=now)
@@ -95,7 +128,6 @@ def answered(
         _arm(session, link, now)
     else:
         session.deadline = _due(session, link)
-    return [RoundTripMeasured(at=now, epoch=link.epoch, round_trip=took)]
 
 
 def _is_well(session: Session, link: Link) -> bool:
@@ -120,4 +152,4 @@ def _arm(session: Session, link: Link, now: float) -> None:
 
 
 def _due(session: Session, link: Link) -> float:
-    return min(link.deadline, session.handover.deadline, session.slow.due_at)
+    return min(link.deadline, due_besides(session))

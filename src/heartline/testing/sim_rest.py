@@ -8,8 +8,8 @@ from typing import cast
 from heartline.core.events import Output, Ping, Ponged
 from heartline.core.evidence import Evidence
 from heartline.core.rest import Rest
-from heartline.core.resting import answered, ask, asked, rest_of, rested
 from heartline.core.session import Session
+from heartline.core.untold import Untold
 from heartline.wire.kernel import KernelEyes
 from heartline.wire.pump import Pump
 
@@ -35,6 +35,7 @@ class Rests:
         self, session: Session, told: Told, end_of: Callable[[int], End | None]
     ) -> None:
         self._session = session
+        self._untold = Untold(session)
         self._told = told
         self._end_of = end_of
 
@@ -42,36 +43,43 @@ class Rests:
     def late_after(self) -> float:
         return self._session.terms.liveness.stall_after
 
+    @property
+    def due_at(self) -> float:
+        return self._untold.due_at
+
     def rest(self) -> tuple[Rest, KernelEyes] | None:
-        rest = rest_of(self._session)
+        rest = self._untold.rest
         end = None if rest is None else self._end_of(self._session.epoch)
         if rest is None or end is None:
             return None
         return rest, cast("KernelEyes", _Eyes(end))
 
     def rested(self, *, until: float, at: float) -> None:
-        rested(self._session, until=until, at=at)
+        self._untold.rested(until=until, at=at)
         self._told.deadline = self._session.deadline
 
-    def ask(self, *, now: float) -> None:
+    def tell(self) -> None:
+        self._untold.tell()
+
+    def ask(self, *, now: float) -> float:
         end, epoch = self._end_of(self._session.epoch), self._session.epoch
-        payload = ask(self._session, now=now)
+        payload = self._untold.ask(now=now)
         evidence = Evidence()
         if end is not None:
             self._told.note("do", Ping(epoch, payload))
             end.write(CONTROL_BYTES, Frame("ping", payload))
             evidence = end.evidence()
-        asked(self._session, evidence, now=now)
-        self._told.deadline = self._session.deadline
+        due_at = self._told.deadline = self._untold.asked(evidence, now=now)
+        return due_at
 
     def answered(self, payload: bytes, *, now: float) -> list[Output] | None:
         end, epoch = self._end_of(self._session.epoch), self._session.epoch
         if end is None:
             return None
-        out = answered(self._session, payload, end.evidence(), now=now)
+        out = self._untold.answered(payload, end.evidence(), now=now)
         if out is not None:
             self._told.note("fact", Ponged(epoch, payload))
-        self._told.deadline = self._session.deadline
+            self._told.deadline = self._untold.due_at
         return out
 
 

@@ -43,14 +43,23 @@ class Sleepy(Protocol):
         """What a look is to find again, and where; None while it does not rest."""
         ...
 
-    def rested(self, *, until: float, at: float) -> None:
-        """Let the machine know of the looks that it was spared, before any fact."""
+    @property
+    def due_at(self) -> float:
+        """When to look again after `answered`."""
         ...
 
-    def ask(self, *, now: float) -> None:
-        """Send the ping that is due, and tell the machine; it rests no more."""
+    def rested(self, *, until: float, at: float) -> None:
+        """Let the machine know of all that it was spared, before any fact."""
+        ...
+
+    def tell(self) -> None:
+        """Let it know of what was answered, so that it can be asked; it rests on."""
+        ...
+
+    def ask(self, *, now: float) -> float:
+        """Send the ping that is due; until when the machine need not know of it."""
         ...
 
     def answered(self, payload: bytes, *, now: float) -> list[Output] | None:
-        """Tell the machine of the answer; None, and nothing done, if it is none."""
+        """Take an answer; None, and nothing done, if it is none or there is more."""
         ...

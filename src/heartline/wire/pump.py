@@ -207,6 +207,7 @@ class Pump:
         After a standstill the loop reads before it looks at its timers; the machine is
         to know of it first, or the time we slept would be the peer's round trip.
         """
+        self._rouse()
         if self._pulse is not None:
             self._pulse.feel()
         if self.is_late(self.clock()):
@@ -215,6 +216,8 @@ class Pump:
 
     def flush(self) -> None:
         """Tell what was kept back, so that the machine can be asked."""
+        if self._rests_as is not None and self._sleepy is not None:
+            self._sleepy.tell()
         if self._heard.frames and not self._feeding:
             self._run()
 
@@ -358,12 +361,9 @@ class Pump:
             return
         assert self._resting is not None
         assert self._sleepy is not None
-        self._rests_as = None
+        self._rests_as, self._asks = None, False
         until, at = self._resting.take(number)
-        if self._asks:
-            self._asks = False
-        else:
-            self._sleepy.rested(until=until, at=at)
+        self._sleepy.rested(until=until, at=at)
 
     def ask(self) -> None:
         """A look has found that a ping is due, and nothing else."""
@@ -377,13 +377,12 @@ class Pump:
         assert self._sleepy is not None
         self._asks = True
         self._heard.until_at = self._tell_by = -inf
-        now = self.clock()
-        self._sleepy.rested(until=now, at=now)
+        due_at = now = self.clock()
         try:
-            self._sleepy.ask(now=now)
+            due_at = self._sleepy.ask(now=now)
         finally:
             if self._rests_as == number:
-                self._resting.wait(number, self.machine.deadline)
+                self._resting.wait(number, due_at)
 
     def answered(self, epoch: int, payload: bytes) -> bool:
         """Take a read that is one pong, if nothing but it is waited for.
@@ -406,11 +405,11 @@ class Pump:
         if number is not None and found is not None:
             assert self._resting is not None
             self._asks = False
-            self._resting.renew(number, found[0], self.machine.deadline)
+            self._resting.renew(number, found[0], sleepy.due_at)
         else:
             self._rouse()
             self._arm()
-        self._stay_calm()
+            self._stay_calm()
         for output in outputs:
             self._carry_out(output)
         return True

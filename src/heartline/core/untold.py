@@ -1,0 +1,161 @@
+"""A stream at rest, and the pings there that its session has not been told of yet.
+
+A ping at rest and its prompt answer change nothing but figures. They are kept here and
+told together, before any fact and whenever those figures are asked for: the session of
+one stream among a thousand has left every cache by the time of its next ping.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .adaptive import probe_timeout
+from .clocks import ping_due
+from .detector import KEEPALIVE_GRACE
+from .events import Output, RoundTripMeasured
+from .evidence import Evidence, Kernel
+from .rest import Rest
+from .resting import answered, ask, asked, due_besides, rest_of, rested, told
+from .session import Session
+
+MOST = 6
+"""So many answered pings are told together, at the latest."""
+ANSWER_WITHIN = 0.25
+"""A ping without an answer for so long is told, seconds, or earlier: see `asked`."""
+
+
+class Untold:
+    """How one session rests. It is given no fact before it is told: see `rested`."""
+
+    __slots__ = (
+        "_answers",
+        "_asked_with",
+        "_due_besides",
+        "_nth",
+        "_payload",
+        "_rest",
+        "_seen",
+        "_sent_at",
+        "_session",
+        "due_at",
+    )
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rest: Rest | None = None
+        """How the link rests by what is kept here; None while nothing is."""
+        self._answers = array("d")
+        """When each answered ping was sent, and when its answer was read, in turn."""
+        self._seen = self._asked_with = Evidence()
+        self._payload: bytes | None = None
+        """Of the ping that is out."""
+        self._nth = 0
+        self._sent_at = 0.0
+        self._due_besides = 0.0
+        self.due_at = 0.0
+        """When it is to be looked at, or told of the ping that is out."""
+
+    @property
+    def rest(self) -> Rest | None:
+        """How the stream rests; None where there is more to look at than its link."""
+        return rest_of(self._session) if self._rest is None else self._rest
+
+    def ask(self, *, now: float) -> bytes:
+        """The payload of the ping that a look at `now` found due; it is to be sent.
+
+        `asked` is called right after.
+        """
+        session = self._session
+        link = session.link
+        assert link is not None
+        if self._rest is None:
+            self._rest = rest_of(session)
+            self._nth = link.pings.sent
+            self._due_besides = due_besides(session)
+        self._nth += 1
+        self._sent_at = now
+        self._payload = link.pings.payload(self._nth)
+        return self._payload
+
+    def asked(self, evidence: Evidence, *, now: float) -> float:
+        """The ping is queued, and this is what the kernel says of it.
+
+        Returns when the session is to be told of it, if it is not answered before.
+        Nothing is doubted or asked by then that hangs on that ping.
+        """
+        self._asked_with = evidence
+        kernel, rest = evidence.kernel, self._rest
+        if kernel is None or rest is None:
+            self.due_at = now
+            return now
+        policy = self._session.terms.liveness
+        within = min(
+            ANSWER_WITHIN,
+            policy.outbound_after,
+            policy.peer_busy / 2,
+            rest.patience - kernel.heard_age,
+        )
+        self.due_at = min(now + within, self._due_besides)
+        return self.due_at
+
+    def answered(
+        self, payload: bytes, evidence: Evidence, *, now: float
+    ) -> list[Output] | None:
+        """Take a read at `now` that is one pong, where nothing else is doubted or owed.
+
+        None, and nothing done, if there is more to it. `evidence` is read after it.
+        """
+        session, kernel = self._session, evidence.kernel
+        if self._rest is None:
+            out = answered(session, payload, evidence, now=now)
+            self.due_at = session.deadline
+            return out
+        if payload != self._payload or now > self.due_at or kernel is None:
+            return None
+        rest = self._renewed(self._rest, kernel, now)
+        due_at = None if evidence.unread_bytes else rest.until(evidence, now=now)
+        if due_at is None:
+            return None
+        self._rest, self._seen, self.due_at = rest, evidence, due_at
+        self._payload = None
+        self._answers.extend((self._sent_at, now))
+        if len(self._answers) >= 2 * MOST:
+            self.tell()
+            self._rest, self.due_at = rest_of(session), session.deadline
+        took = now - self._sent_at
+        return [RoundTripMeasured(at=now, epoch=session.epoch, round_trip=took)]
+
+    def tell(self) -> None:
+        """Let the session know of what was answered; it rests on."""
+        if self._answers:
+            told(self._session, self._answers, self._seen)
+            del self._answers[:]
+
+    def rested(self, *, until: float, at: float) -> None:
+        """The rest ends: let the session know of all that it was spared.
+
+        It was last looked at `at`, and would be looked at again at `until`.
+        """
+        session, payload = self._session, self._payload
+        self.tell()
+        self._rest = self._payload = None
+        if payload is None:
+            rested(session, until=until, at=at)
+            return
+        ask(session, now=self._sent_at)
+        asked(session, self._asked_with, now=self._sent_at)
+
+    def _renewed(self, rest: Rest, kernel: Kernel, now: float) -> Rest:
+        """How the link rests after an answer; no more patient than the session is.
+
+        That waits with a longer timeout for a silence to come; here a longer one waits
+        until the session is told.
+        """
+        policy = self._session.terms.liveness
+        timeout = probe_timeout(
+            kernel.round_trip, kernel.round_trip_deviation, kernel.min_round_trip
+        )
+        patience = policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        ask_at = ping_due(policy, heard_at=now, last_at=self._sent_at)
+        renewed = Rest(kernel, patience=min(rest.patience, patience), ask_at=ask_at)
+        return renewed.until_at(self._due_besides)
