@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from heartline.core.clocks import SHARED_OF_PING
 from heartline.core.detector import Liveness
 from heartline.core.events import Doubted, Output, Ping, Pinged, Ponged, Received, Tick
 from heartline.core.evidence import Evidence, Kernel
 from heartline.core.link import Link
+from heartline.core.pings import SHARED_OF_PING
 
 BEGAN = 100.0
 PING_BYTES = 10

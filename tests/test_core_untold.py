@@ -1,164 +1,94 @@
-"""Pings at rest that are told later leave what they leave when told at once."""
+"""Reads that go untold for a while leave a link as it were, told of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import pairwise
 
-import msgspec
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from heartline.core.events import RoundTripMeasured, Tick
-from heartline.core.evidence import Evidence
-from heartline.core.resting import answered, rest_of
-from heartline.core.session import Session
-from heartline.core.untold import ANSWER_WITHIN, MOST, Untold
-from test_core_resting import Far, known, life, link_of, opened
+from heartline.core.adaptive import Arrivals
+from heartline.core.events import Received
+from heartline.core.stall import DRAIN
+from scripted_link import BEGAN, HEARD, Scripted, quiet
 
-
-def at_rest(seed: int) -> tuple[Session, Far, Untold, float]:
-    """A stream whose first ping is answered."""
-    session, far, (ping,) = opened(seed)
-    now = 100.0 + far.took
-    far.answers(now=now)
-    assert answered(session, ping.payload, far.evidence(now=now), now=now)
-    return session, far, Untold(session), now
+steps = st.lists(st.floats(0.001, 0.4), min_size=1, max_size=60)
 
 
-def until_due(untold: Untold, far: Far, now: float) -> tuple[float, float]:
-    """Look until a ping is due: when it is, and when the look before it was."""
-    looked_at = now
-    while True:
-        rest = untold.rest
-        assert rest is not None
-        while far.heard_at + 1.0 <= now:
-            far.heard(now=far.heard_at + 1.0)
-        evidence = far.evidence(now=now)
-        until = rest.until(evidence, now=now)
-        if until is None:
-            assert rest.asks(evidence, now=now)
-            return now, looked_at
-        looked_at, now = now, until
+def stands(world: Scripted) -> tuple[object, ...]:
+    link = world.link
+    clocks = link.clocks
+    return (
+        link.deadline,
+        link.standing,
+        link.frames,
+        link.lateness.draining,
+        clocks.calm,
+        clocks.busy_silence,
+        clocks.peer.frame_at,
+        clocks.path.heard_at,
+        clocks.channel.data_at,
+        clocks.channel.first_at,
+        clocks.channel.count,
+        world.told,
+    )
 
 
-def ping(untold: Untold, far: Far, now: float) -> tuple[bytes, float]:
-    """Send it right after a sign of life of the kernel's: no doubt is near."""
-    payload = untold.ask(now=now)
-    far.heard(now=now)
-    far.asked()
-    return payload, untold.asked(far.evidence(now=now), now=now)
+@given(steps)
+def test_no_rhythm_is_learned_before_reads_are_told_again(gaps: list[float]) -> None:
+    world = quiet()
+    tell_by = world.now + world.link.lull(now=world.now)
+    assert tell_by >= BEGAN + Arrivals.WARM_UP - 1e-9
+    for gap in gaps:
+        due = world.now + gap
+        while world.link.deadline <= due:
+            world.tick()
+        world.now = due
+        world.read(data=1)
+        if world.now >= tell_by:
+            return
+        assert world.link.clocks.busy_silence is None
+        assert world.link.lull(now=world.now) <= tell_by - world.now + 1e-9
 
 
-def quiet_life(seed: int, *, tell_every: int, pings: int) -> Iterator[object]:
-    """What is known each time that it is told."""
-    session, far, untold, now = at_rest(seed)
-    yield known(session)
-    for nth in range(1, pings + 1):
-        now, _ = until_due(untold, far, now)
-        payload, due_at = ping(untold, far, now)
-        assert now < due_at <= now + ANSWER_WITHIN
-        now += far.took
-        far.answers(now=now)
-        told = untold.answered(payload, far.evidence(now=now), now=now)
-        assert told is not None
-        (measured,) = told
-        assert isinstance(measured, RoundTripMeasured)
-        assert measured.round_trip == pytest.approx(far.took)
-        if nth % tell_every == 0:
-            untold.tell()
-            yield known(session)
+@given(st.lists(st.lists(st.floats(0.0, 1.0), max_size=6), min_size=1, max_size=8))
+def test_while_the_socket_is_read_before_a_tick_its_reads_may_be_told_with_it(
+    rounds: list[list[float]],
+) -> None:
+    each, together = quiet(), quiet()
+    for world in each, together:
+        world.unread_bytes = 1
+        world.tick()
+    for shares in rounds:
+        assert together.link.lull(now=together.now) > 0
+        began_at = each.now
+        reads = sorted(began_at + share * DRAIN * 0.9 for share in shares)
+        for world in each, together:
+            for world.now in reads:
+                world.hear()
+        for at in reads:
+            each.now = at
+            each.handle(Received(3, 1, 1, 20))
+        if reads:
+            gaps = tuple(b - a for a, b in pairwise(reads) if b - a >= 0.1)
+            together.now = reads[-1]
+            count = len(reads)
+            fact = Received(3, count, count, 20 * count, count, reads[0], gaps)
+            together.handle(fact)
+        for world in each, together:
+            world.tick()
+        assert stands(each) == stands(together)
+    for world in each, together:
+        world.unread_bytes = 0
+        world.tick()
+    assert stands(each) == stands(together)
+    assert not each.link.lateness.draining
 
 
-@pytest.mark.parametrize("tell_every", [1, 3, MOST, 2 * MOST])
-@pytest.mark.parametrize("seed", range(4))
-def test_what_is_told_late_is_what_is_told_at_once(seed: int, tell_every: int) -> None:
-    pings = 4 * MOST
-    at_once = list(life(seed, short=True, pings=pings + 1))[::2]
-    late = list(quiet_life(seed, tell_every=tell_every, pings=pings))
-    assert late == at_once[::tell_every]
-
-
-def test_the_looks_are_no_more_patient_than_the_session() -> None:
-    session, far, untold, now = at_rest(5)
-    for _ in range(MOST - 1):
-        now, _ = until_due(untold, far, now)
-        payload, _ = ping(untold, far, now)
-        now += far.took
-        far.answers(now=now)
-        assert untold.answered(payload, far.evidence(now=now), now=now)
-        kept = untold.rest
-        untold.tell()
-        owned = rest_of(session)
-        assert kept is not None
-        assert owned is not None
-        assert kept.patience <= owned.patience
-        assert kept.ask_at == pytest.approx(owned.ask_at)
-        assert kept.seen == owned.seen
-
-
-def test_no_more_than_so_many_are_kept() -> None:
-    session, far, untold, now = at_rest(6)
-    link = link_of(session)
-    for nth in range(1, 3 * MOST + 1):
-        now, _ = until_due(untold, far, now)
-        payload, _ = ping(untold, far, now)
-        now += far.took
-        far.answers(now=now)
-        assert untold.answered(payload, far.evidence(now=now), now=now)
-        assert 1 + nth - link.pings.answered == nth % MOST
-
-
-def test_a_ping_without_an_answer_is_told_as_of_when_it_was_sent() -> None:
-    session, far, untold, now = at_rest(7)
-    sent_at, _ = until_due(untold, far, now)
-    _, due_at = ping(untold, far, sent_at)
-    untold.rested(until=due_at, at=sent_at)
-    link = link_of(session)
-    assert link.pings.last_at == sent_at
-    out = link.pings.oldest()
-    assert out is not None
-    assert out.position == far.kernel.acked_bytes + far.kernel.outstanding_bytes
-    assert link.peer.wait is not None
-    assert link.peer.wait.began_at == sent_at
-    # Whatever hangs on that ping is due no sooner than it is told.
-    assert session.deadline >= due_at
-    while link.found is None:
-        now = session.deadline
-        session.handle(Tick(session.epoch, far.evidence(now=now)), now=now)
-        assert now < sent_at + 10.0
-    assert link.found.cause == "PATH_DEAD"
-
-
-def test_an_answer_that_is_late_or_not_ours_or_has_more_behind_it_is_not_taken() -> (
-    None
-):
-    session, far, untold, now = at_rest(8)
-    sent_at, _ = until_due(untold, far, now)
-    payload, due_at = ping(untold, far, sent_at)
-    far.answers(now=sent_at + 0.01)
-    now = sent_at + 0.02
-    evidence = far.evidence(now=now)
-    assert evidence.kernel is not None
-    held = msgspec.structs.replace(evidence.kernel, outstanding_bytes=3)
-    assert untold.answered(b"another", evidence, now=now) is None
-    assert untold.answered(payload, evidence, now=due_at + 0.001) is None
-    assert untold.answered(payload, Evidence(), now=now) is None
-    assert untold.answered(payload, Evidence(held), now=now) is None
-    assert untold.answered(payload, Evidence(evidence.kernel, 5), now=now) is None
-    assert link_of(session).pings.stray == 0
-    assert untold.answered(payload, evidence, now=now) is not None
-    assert untold.answered(payload, evidence, now=now) is None
-
-
-def test_a_rest_that_ends_after_its_answers_leaves_the_look_that_is_due() -> None:
-    session, far, untold, now = at_rest(9)
-    sent_at, _ = until_due(untold, far, now)
-    payload, _ = ping(untold, far, sent_at)
-    now = sent_at + far.took
-    far.answers(now=now)
-    assert untold.answered(payload, far.evidence(now=now), now=now)
-    until, at = untold.due_at, now + 0.5
-    untold.rested(until=until, at=at)
-    link = link_of(session)
-    assert session.deadline == link.deadline == until
-    assert (link.pings.answered, len(link.pings)) == (2, 0)
-    assert untold.rest is not None
+def test_what_waited_out_a_stall_is_told_at_once() -> None:
+    world = quiet()
+    world.unread_bytes = 1
+    world.tick(late=1.0)
+    assert world.link.lateness.draining
+    assert not world.link.lull(now=world.now)
+    assert world.now > HEARD + 1.0

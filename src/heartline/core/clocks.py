@@ -25,28 +25,16 @@ from .evidence import Kernel
 from .flow import Flow
 from .kept import Kept, peer_bound
 from .peer import PeerClock, Wait
-from .pings import Pings
+from .pings import Pings, ping_due
 from .rest import Rest
 from .subscriptions import Freshness
 
-SHARED_OF_PING = 50
-"""Pings go out in instants this share of `ping_every` apart, up to that earlier."""
 LULL = 5.0
 """Seconds that frames of a known rhythm may go untold: each telling costs as much as a
 read of some messages costs their reader."""
 LULL_UNLEARNED = 0.02
 """The same where the next frames may teach a rhythm, whose silence is due at once. In
 the first seconds of a link none can."""
-
-
-def ping_due(policy: Liveness, *, heard_at: float, last_at: float) -> float:
-    """When a ping is due that no doubt asks, after the last frame and the last ping."""
-    measure_at = last_at + policy.measure_every
-    due = (heard_at if heard_at > last_at else last_at) + policy.ping_every
-    if measure_at < due:
-        due = measure_at
-    # Links that are asked in the same instant wake the process once.
-    return due - due % (policy.ping_every / SHARED_OF_PING)
 
 
 class Clocks:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .detector import window_shut
+from .detector import Liveness, window_shut
 from .evidence import Kernel
 
 MOST_OUT = 16
 """Older unanswered pings are forgotten; a peer may answer only the latest one."""
+SHARED_OF_PING = 50
+"""Pings go out in instants this share of `ping_every` apart, up to that earlier."""
+
+
+def ping_due(policy: Liveness, *, heard_at: float, last_at: float) -> float:
+    """When a ping is due that no doubt asks, after the last frame and the last ping."""
+    measure_at = last_at + policy.measure_every
+    due = (heard_at if heard_at > last_at else last_at) + policy.ping_every
+    if measure_at < due:
+        due = measure_at
+    # Links that are asked in the same instant wake the process once.
+    return due - due % (policy.ping_every / SHARED_OF_PING)
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from array import array
 
 from .adaptive import probe_timeout
-from .clocks import ping_due
 from .detector import KEEPALIVE_GRACE
 from .events import Output, RoundTripMeasured
 from .evidence import Evidence, Kernel
+from .pings import ping_due
 from .rest import Rest
 from .resting import answered, ask, asked, due_besides, rest_of, rested, told
 from .session import Session
