@@ -159,7 +159,7 @@ def said(dice: random.Random) -> list[tuple[float, bool, int]]:
     share, kinds = dice.choice((0.0, 0.3, 0.7, 1.0)), dice.choice((2, 3, 12))
     every, loses = dice.choice((1, 2, 4)), dice.choice((0.0, 0.0, 0.05))
     delays = {new: dice.choice((0, 0, 1, 2, 4, 5)) for new in (False, True)}
-    jumbles = dice.random() < 0.3
+    jumbles, doubles = dice.random() < 0.3, dice.choice((0.0, 0.0, 0.04))
     unlike_from = dice.choice((8, 16, 99))
     since = {False: -4, True: dice.choice((-4, 0, 6, 12))}
     until = {False: dice.choice((12, 20, 99, 99, 99)), True: 99}
@@ -173,6 +173,8 @@ def said(dice: random.Random) -> list[tuple[float, bool, int]]:
             arrives = at + delay + (dice.randrange(2) if jumbles else 0)
             if dice.random() >= loses and since[new] <= at < until[new]:
                 coming.append((arrives, nth, new, mark))
+                if dice.random() < doubles:
+                    coming.append((arrives + 1, nth, new, mark))
     return [(at * GRID, new, mark) for at, _, new, mark in sorted(coming)]
 
 

@@ -296,7 +296,7 @@ class Both:
             self.muted ^= {dice.choice(NAMES)}
         elif chance < 0.035:
             self.muted = set() if dice.random() < 0.5 else {*NAMES}
-        elif chance < 0.04:
+        elif chance < 0.042:
             self.proves = not self.proves
         elif chance < 0.045:
             lag = dice.choice((1, 4, 8)) * GRID
