@@ -378,6 +378,9 @@ def test_a_policy_refuses_what_is_no_number(policy: Any) -> None:
     for name in named:
         with pytest.raises(UsageError, match=f"{type(policy).__name__}.{name}"):
             type(policy)(**{**given, name: "much"})
+    for name in [f.name for f in fields(policy) if f.type == "int"]:
+        with pytest.raises(UsageError, match="whole"):
+            type(policy)(**{**given, name: 1.5})
 
 
 @pytest.mark.parametrize("policy", [Liveness, Watching])

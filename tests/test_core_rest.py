@@ -87,6 +87,15 @@ def test_a_stall_or_a_suspend_alone_ends_the_rest_of_a_link(ours: str) -> None:
     assert link.rest is None
 
 
+def test_a_link_at_rest_is_looked_at_a_millisecond_later_at_the_earliest() -> None:
+    link = rested()
+    assert link.rest is not None
+    now = link.deadline - 0.1
+    soon = link.rest.until_at(now + 0.0004)
+    assert link.rests(soon, Tick(1, quiet(heard_age=0.03)), now)
+    assert link.deadline == now + LEAST_STEP
+
+
 def test_links_at_rest_share_their_looks() -> None:
     links = [rested(now=100.0 + nth / 1000) for nth in range(40)]
     assert len({link.deadline for link in links}) <= 4

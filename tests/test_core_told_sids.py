@@ -8,11 +8,13 @@ import pytest
 
 from heartline.core import overlap as module
 from heartline.core.channel_events import MalformedFound, Subscribe
-from heartline.core.events import GapFound
+from heartline.core.events import GapClosed, GapFound
 from heartline.core.feed import Feed, FeedTerms, Numbered
 from heartline.core.gaps import Ledger
+from heartline.core.items import Gap, Message
 from heartline.core.overlap import Overlap
 from heartline.core.place import Place
+from heartline.core.restore import Numbers
 from heartline.core.sequence import Numbering, Rule, Scope
 
 BEGAN = 50.0
@@ -143,5 +145,65 @@ def test_a_channel_that_was_asked_for_is_in_doubt_by_itself() -> None:
         line = two.overlap.line(name, None, now=BEGAN + 1)
         two.overlap.came(line, Place(is_new=True), 1, name, now=BEGAN + 5)
     _, told = two.overlap.take_over(now=BEGAN + 9)
+    # And nothing is taken for whole again by that.
+    assert not [each for each in told if isinstance(each, GapClosed)]
     gaps = [each.gap.channel for each in told if isinstance(each, GapFound)]
     assert gaps == ["a", None]
+
+
+def test_what_is_missed_in_numbers_makes_nothing_else_whole() -> None:
+    two = Two()
+    two.feed.ledger.doubt(Gap("checksum", BEGAN - 1, BEGAN, 1, "a"))
+    assert two.counts(1, is_new=False) == []
+    assert gap_of(two.counts(4, is_new=False)) == (1, 2, 3)
+    assert len(two.feed.ledger.open_gaps("a")) == 2
+
+
+def test_where_two_links_turn_out_not_to_have_met_that_is_told_once() -> None:
+    two = Two()
+
+    def came(text: str, *, is_new: bool) -> tuple[list[Any], list[Any]]:
+        at = two.overlap if is_new else two.feed
+        line = at.line("a", None, now=BEGAN + 1)
+        place = Place(is_new=is_new)
+        return two.overlap.came(line, place, hash(text), text, now=BEGAN + 5)
+
+    for text in ("one", "two", "three"):
+        assert came(text, is_new=False)[0] == [text]
+    assert came("one", is_new=True)[0] == []
+    held, told = two.overlap.take_over(now=BEGAN + 6)
+    assert (held, told) == ([], [])
+    # It was to bring "two" next.
+    passed, told = came("four", is_new=True)
+    assert passed == ["four"]
+    [found] = told
+    assert isinstance(found, GapFound)
+    assert (found.gap.channel, found.gap.epoch) == ("a", 2)
+    assert came("five", is_new=True) == (["five"], [])
+    assert two.overlap.withdraw(now=BEGAN + 7) == []
+
+
+def test_what_is_wrong_with_the_numbers_of_a_whole_link_is_told_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_ODD", 2)
+    two = Two()
+    line = two.overlap.line(None, LINK, now=BEGAN)
+    for number in (1, 3, 5, 7):
+        out = two.overlap.take(line, "", number, None, None, False, BEGAN + 1)
+        assert out is None
+    _, told = two.overlap.take_over(now=BEGAN + 2)
+    gaps = [each.gap for each in told if isinstance(each, GapFound)]
+    assert [(gap.channel, gap.first) for gap in gaps] == [(None, 2), (None, 4)]
+
+
+def test_what_waits_for_its_state_is_kept_by_the_feed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = Two()
+    monkeypatch.setattr(two.feed, "keep", lambda *args, **named: [args, named])
+    line = two.overlap.line("a", STEP, now=BEGAN)
+    message = Message(data=b"", channel="a", received_at=BEGAN, epoch=2)
+    numbers = Numbers(1, None, None)
+    kept: list[Any] = two.overlap.keep(line, message, numbers, now=BEGAN)
+    assert kept == [(line, message, numbers), {"counted": False, "now": BEGAN}]
