@@ -94,7 +94,7 @@ def losing(share: float) -> Scripted:
 
 @pytest.mark.parametrize(
     ("share", "needed"),
-    [(0.1, OUTBOUND_RETRANSMITS), (0.6, MOST_RETRANSMITS)],
+    [(0.05, OUTBOUND_RETRANSMITS), (0.6, MOST_RETRANSMITS)],
     ids=["a little", "a lot"],
 )
 def test_a_path_that_loses_what_comes_to_us_is_given_all_resends(

@@ -28,7 +28,7 @@ LOCAL_AFTER = 0.150
 OUTBOUND_RETRANSMITS = 2
 MOST_RETRANSMITS = 4
 """A link that once needed resends is given more of them, up to this many."""
-LOSSY = 0.25
+LOSSY = 0.1
 """With this share of segments behind a missing one, resends are lost as well."""
 LEAST_RESEND = 0.2
 """The kernel resends after this and a round trip, and as long again (measured)."""

@@ -302,7 +302,8 @@ class Lost(Told, frozen=True, kw_only=True, tag=True):
     evidence: str
     since_at: float
     bound: float | None
-    """The promised bound of this kind of silence at that moment; None for told ends."""
+    """The promised bound of this kind of silence, of missing frames as it was when the
+    last one came; None for told ends."""
     unsent: int
     unconfirmed_bytes: int
 

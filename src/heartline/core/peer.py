@@ -87,8 +87,9 @@ class PeerClock:
 
     def framed(self, *, now: float) -> None:
         self.frame_at = now
-        # Whoever sends it knows that the path is back.
-        self.excused_until = min(self.excused_until, now)
+        if self.excused_until > now:
+            # Whoever sends it knows that the path is back.
+            self.excused_until = now
         if self.wait:
             self.healed.heal(now - self.wait.began_at, now=now)
             self.wait = None
