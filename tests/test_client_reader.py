@@ -23,6 +23,7 @@ from heartline import Gap, Heartbeat, Inbox, Item, Message, UsageError
 from heartline.client.doorbell import Doorbell
 from heartline.client.lane import Lane, PureLane
 from heartline.client.reader import Reader
+from heartline.core.adaptive import MANY
 from heartline.wire.pulse import STOOD_STILL, Pulse
 
 LANES = [PureLane] if Lane is PureLane else [PureLane, Lane]
@@ -77,7 +78,7 @@ class Play:
     def __init__(self, *, by_items: bool, from_callbacks: bool) -> None:
         self.reader = Reader(Inbox(), relieve=lambda: None)
         self.lane = self.reader.open(asyncio.get_running_loop())
-        self.lane.until_at = inf
+        self.lane.until_at, self.lane.most_reads = inf, MANY
         self.by_items = by_items
         self.from_callbacks = from_callbacks
         self.given: list[Item] = []
@@ -275,6 +276,29 @@ def test_a_read_is_handed_over_only_to_who_waits_with_nothing_to_read() -> None:
     run(main())
 
 
+def test_the_lane_carries_no_more_reads_than_may_go_untold() -> None:
+    async def main() -> None:
+        reader = Reader(Inbox(), relieve=lambda: None)
+        lane = reader.open(asyncio.get_running_loop())
+
+        async def consume() -> None:
+            async for _ in reader.items():
+                pass
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(0)
+        lane.until_at, lane.most_reads = inf, 2
+        took: list[bool] = []
+        for _ in range(3):
+            await called_back(lambda: took.append(lane.take(["a", "b"], 9)))
+            await asyncio.sleep(0)
+        assert took == [True, True, False]
+        assert (lane.reads, lane.data) == (2, 4)
+        await called_back(lambda: task.cancel())
+
+    run(main())
+
+
 def test_a_calm_read_runs_its_consumer_before_the_lane_returns() -> None:
     async def main() -> None:
         reader = Reader(Inbox(), relieve=lambda: None)
@@ -291,7 +315,7 @@ def test_a_calm_read_runs_its_consumer_before_the_lane_returns() -> None:
         await asyncio.sleep(0)
         assert not lane.take(data, 9), "a task runs: this one"
         await called_back(lambda: took.append(lane.take(data, 9)))
-        lane.until_at = time.monotonic() + SECONDS
+        lane.until_at, lane.most_reads = time.monotonic() + SECONDS, MANY
         began_at = time.monotonic()
         await called_back(lambda: took.append(lane.take(data, 9)))
         assert took == [False, True], "closed until the pump has opened it"
@@ -315,7 +339,7 @@ def test_a_read_after_the_loop_stood_still_does_not_go_ahead() -> None:
         pulse = Pulse(loop)
         pulse.listen(reader, lambda stood: None)
         lane = reader.open(loop, pulse)
-        lane.until_at = inf
+        lane.until_at, lane.most_reads = inf, MANY
         took: list[bool] = []
         task = asyncio.create_task(keep_reading(reader))
         await asyncio.sleep(0)
@@ -339,7 +363,7 @@ def test_reads_that_went_ahead_are_counted_with_the_gaps_between_them() -> None:
     async def main() -> None:
         reader = Reader(Inbox(), relieve=lambda: None)
         lane = reader.open(asyncio.get_running_loop())
-        lane.until_at = inf
+        lane.until_at, lane.most_reads = inf, MANY
         task = asyncio.create_task(keep_reading(reader))
         await asyncio.sleep(0)
 

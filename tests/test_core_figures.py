@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import pytest
 
-from heartline.core.adaptive import Arrivals
+from heartline.core.adaptive import LEAST_GAP, MANY, Arrivals
+from heartline.core.channel import ChannelClock
 from heartline.core.clocks import LULL, LULL_UNLEARNED
 from heartline.core.contracts import Freshness
 from heartline.core.detector import Liveness
@@ -98,8 +102,41 @@ def test_reads_go_untold_until_a_rhythm_could_be_learned_from_them() -> None:
     for age in (0.0, 1.0, 4.0):
         left = world.link.lull(now=opened_at + age)
         assert left == pytest.approx(Arrivals.WARM_UP - age)
-    for age in (Arrivals.WARM_UP - 0.01, Arrivals.WARM_UP, 60.0):
-        assert world.link.lull(now=opened_at + age) == LULL_UNLEARNED
+    late = (Arrivals.WARM_UP - 0.01, Arrivals.WARM_UP, 60.0)
+    for seen in range(Arrivals.WARM_UP_READS - 1):
+        assert world.link.channel.spare_reads == Arrivals.WARM_UP_READS - 1 - seen
+        assert [world.link.lull(now=opened_at + age) for age in late] == [LULL] * 3
+        world.read(data=1)
+    # The next read may be the one that tells a rhythm.
+    for spare in (0, MANY):
+        assert world.link.channel.spare_reads == spare
+        for age in late:
+            assert world.link.lull(now=opened_at + age) == LULL_UNLEARNED
+        world.read(data=1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reads_that_can_be_spared_teach_the_same_when_told_together(seed: int) -> None:
+    dice = random.Random(seed)
+    singly, together = ChannelClock(None, now=0.0), ChannelClock(None, now=0.0)
+    now = 0.0
+    while now < 60.0 or singly.spare_reads < MANY:
+        spare = together.spare_reads
+        reads = 1 if spare == MANY else dice.randint(1, max(1, min(6, spare)))
+        came: list[float] = []
+        for _ in range(reads):
+            now += dice.choice((0.001, 0.15, 0.6, 3.0)) * dice.random()
+            came.append(now)
+            kept = together.rare_silence(per_minute=1.0, now=now)
+            assert kept == singly.rare_silence(per_minute=1.0, now=now)
+            singly.fed(Received(1, 1, 1, 9), now=now)
+        gaps = tuple(b - a for a, b in pairwise(came) if b - a >= LEAST_GAP)
+        fact = Received(1, reads, reads, 9 * reads, reads, came[0], gaps)
+        together.fed(fact, now=now)
+        kept = together.rare_silence(per_minute=1.0, now=now)
+        assert kept == singly.rare_silence(per_minute=1.0, now=now)
+        assert together.spare_reads == singly.spare_reads
+    assert singly.spare_reads == MANY
 
 
 def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:

@@ -27,6 +27,14 @@ A_BIN = 2**0.25
 """What is learned is known to the quarter octave."""
 
 
+class Lone(Link):
+    """A link that a pump drives without a session."""
+
+    @property
+    def spare_reads(self) -> int:
+        return self.channel.spare_reads
+
+
 class Timer:
     def __init__(self, at: float, call: Callable[[], None]) -> None:
         self.at, self.call, self.cancelled = at, call, False
@@ -48,7 +56,7 @@ class World:
         self.timers: list[Timer] = []
         self.looks = self.received = 0
         self.segments = self.bytes = 1
-        self.link = Link(1, policy=Liveness(), now=BEGAN, evidence=self.evidence())
+        self.link = Lone(1, policy=Liveness(), now=BEGAN, evidence=self.evidence())
         self.pump = Pump(
             cast(Any, self.link),
             obey=self.obey,

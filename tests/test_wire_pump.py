@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from heartline.core.adaptive import MANY
 from heartline.core.clocks import LULL
 from heartline.core.events import (
     Answered,
@@ -69,6 +70,7 @@ class Machine:
     def __init__(self) -> None:
         self.deadline = INF
         self.calm_for = LULL
+        self.spare_reads = MANY
         self.epoch = 1
         self.put_off_to = -INF
         self.given: list[tuple[float, Fact]] = []
@@ -346,6 +348,18 @@ def test_a_machine_that_still_learns_is_told_of_reads_as_soon_as_it_wants(
     rig.world.now += 0.01
     assert not hear(rig, 3)
     assert told(rig) == [(1, 1), (1, 2), (1, 3)]
+
+
+def test_no_more_reads_go_untold_than_the_machine_can_spare(rig: Rig) -> None:
+    rig.machine.spare_reads = 2
+    assert not hear(rig, 1)
+    assert [hear(rig, frames) for frames in (2, 3, 4)] == [True, True, False]
+    assert told(rig) == [(1, 1), (1, 5), (1, 4)]
+    rig.machine.spare_reads = 0
+    rig.pump.flush()
+    rig.pump.feed(Answered(1))
+    assert not hear(rig, 5)
+    assert not hear(rig, 6)
 
 
 def test_what_was_heard_is_told_before_any_other_fact(rig: Rig) -> None:

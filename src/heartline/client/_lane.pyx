@@ -76,7 +76,7 @@ cdef object _current_task = current_task
 cdef class Lane:
     cdef public bint _asyncio_future_blocking
     cdef public bint idle
-    cdef public long long epoch, frames, data, size_bytes, reads
+    cdef public long long epoch, frames, data, size_bytes, reads, most_reads
     cdef public double first_at, at, until_at
     cdef readonly list gaps
     cdef readonly long long passed, passed_bytes
@@ -105,7 +105,7 @@ cdef class Lane:
         cdef PyObject *arguments[4]
         cdef list messages
         cdef object now, epoch
-        if not self._is_open():
+        if not self._is_open() or self.reads >= self.most_reads:
             return False
         now = _monotonic()
         if <double>now >= self.until_at or _current_task(self._loop) is not None:

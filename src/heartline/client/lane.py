@@ -62,6 +62,7 @@ class PureLane(Doorbell):
         "frames",
         "gaps",
         "idle",
+        "most_reads",
         "passed",
         "passed_bytes",
         "reads",
@@ -86,7 +87,8 @@ class PureLane(Doorbell):
         self.passed = self.passed_bytes = 0
         """Messages that went this way, and their size on the wire."""
         self.until_at = -inf
-        """Reads before this instant need not be told at once; see `Pump.hears`."""
+        self.most_reads = 0
+        """Reads before this instant need not be told at once; see `Heard`."""
         self.epoch = self.frames = self.data = self.size_bytes = self.reads = 0
         self.first_at = self.at = 0.0
         self.gaps: list[float] = []
@@ -103,6 +105,8 @@ class PureLane(Doorbell):
         """
         now = time.monotonic()
         if now >= self.until_at or not self._is_open():
+            return False
+        if self.reads >= self.most_reads:
             return False
         if asyncio.current_task(self._loop) is not None:
             return False

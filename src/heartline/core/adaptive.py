@@ -21,6 +21,7 @@ LEAST_GAP = 0.1
 """Shorter gaps between data are not learned: no threshold lies below 0.2 s."""
 MOST_RECENT = 128
 """Round trips of which the median and p99 are told."""
+MANY = 1 << 30
 _BINS_PER_OCTAVE = 4
 _BINS = 34
 
@@ -156,6 +157,15 @@ class Arrivals:
         """Before this no silence is called rare."""
         return self._began_at + self.WARM_UP
 
+    @property
+    def spare_reads(self) -> int:
+        """Reads that may come and teach nothing yet; no end of them once any may."""
+        return self.WARM_UP_READS - 1 - self._seen if self._is_cold else MANY
+
+    @property
+    def _is_cold(self) -> bool:
+        return self._seen < self.WARM_UP_READS
+
     def count(self, reads: int = 1) -> None:
         """So many reads brought data."""
         self._seen += reads
@@ -174,7 +184,7 @@ class Arrivals:
 
         None while unknown. Errs on the side of longer: a bin's upper edge is used.
         """
-        if now < self.concludes_at or self._seen < self.WARM_UP_READS:
+        if now < self.concludes_at or self._is_cold:
             return None
         elapsed = now - self._began_at
         self._decay(now)

@@ -98,6 +98,14 @@ class ChannelClock:
         """Before this nothing is concluded from what data came when."""
         return self._arrivals.concludes_at
 
+    @property
+    def spare_reads(self) -> int:
+        """Reads with data from which nothing is concluded, however late they are told.
+
+        Once the next may tell the rhythm it is their time that counts: see `lull`.
+        """
+        return self._arrivals.spare_reads
+
     def rare_silence(self, *, per_minute: float, now: float) -> float | None:
         return self._arrivals.rare_silence(per_minute=per_minute, now=now)
 

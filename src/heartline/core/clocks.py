@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from . import diagnosis
-from .adaptive import RoundTripEstimate
+from .adaptive import MANY, RoundTripEstimate
 from .channel import ChannelClock
 from .detector import (
     BUSY_FLOOR,
@@ -34,7 +34,7 @@ LULL = 5.0
 read of some messages costs their reader."""
 LULL_UNLEARNED = 0.02
 """The same where the next frames may teach a rhythm, whose silence is due at once. In
-the first seconds of a link none can."""
+the first seconds and the first reads of a link none can."""
 
 
 class Clocks:
@@ -104,14 +104,17 @@ class Clocks:
         )
 
     def lull(self, *, now: float) -> float:
-        """Seconds that frames may go untold: nothing hangs on them before."""
+        """Seconds that frames may go untold: nothing hangs on them before.
+
+        As long as no more reads than `ChannelClock.spare_reads` do.
+        """
         if not self.calm:
             return 0.0
         if self.busy_silence is not None:
             return LULL
         untold = self.channel.learns_at - now
         if untold < LULL_UNLEARNED:
-            return LULL_UNLEARNED
+            return LULL if 0 < self.channel.spare_reads < MANY else LULL_UNLEARNED
         return untold if untold < LULL else LULL
 
     @property

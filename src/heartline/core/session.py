@@ -104,6 +104,11 @@ class Session:
         opened = self.phase is Phase.OPEN and self.handover.successor is None
         return self.link.lull(now=now) if opened and self.link is not None else 0.0
 
+    @property
+    def spare_reads(self) -> int:
+        """Reads that may go untold meanwhile; see `ChannelClock.spare_reads`."""
+        return 0 if self.link is None else self.link.channel.spare_reads
+
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` where data read at `data_at` does; see `Link.put_off`."""
         if self.link is not None and self.lull(now=now):
@@ -164,10 +169,8 @@ class Session:
         self.phase, self.retry_at = Phase.CONNECTING, None
         self._attempt = Attempt(self.epoch, self.terms.dialling, now=now)
         attempt = self.recovery.attempt
-        return [
-            Dial(self.epoch, attempt),
-            Connecting(at=now, epoch=self.epoch, attempt=attempt),
-        ]
+        dialling = Connecting(at=now, epoch=self.epoch, attempt=attempt)
+        return [Dial(self.epoch, attempt), dialling]
 
     def _number(self) -> int:
         """The epoch of a link that is about to be dialled."""
@@ -223,9 +226,8 @@ class Session:
             return []
         if self.phase is Phase.DRAINING:
             return self._finish(now)
-        return self._lose(
-            Finding(cause=fact.cause, evidence=fact.reason), now, ended=fact
-        )
+        finding = Finding(cause=fact.cause, evidence=fact.reason)
+        return self._lose(finding, now, ended=fact)
 
     def _lose(
         self, finding: Finding, now: float, *, ended: Ended | None = None
@@ -234,8 +236,8 @@ class Session:
         link = self.link
         assert link is not None
         beside = self.handover.lost(self.epoch, now=now)
+        gone: list[Output] = [] if ended is not None else [Abort(self.epoch)]
         if self.handover.takes_over:
-            gone: list[Output] = [] if ended is not None else [Abort(self.epoch)]
             return gone + self._hand_over(beside, now)
         where = finding.where
         if finding.cause is Cause.PATH_DEAD:
@@ -248,9 +250,7 @@ class Session:
         self.trouble = Trouble(
             finding.cause, where, event.status, finding.evidence, event.since_at
         )
-        out: list[Output] = [*beside, event]
-        if ended is None:
-            out.insert(0, Abort(self.epoch))
+        out = [*gone, *beside, event]
         out += self.conditions.end_link(epoch=self.epoch, now=now)
         if was_useful(link, self.terms.backoff):
             self.recovery.failures = 0

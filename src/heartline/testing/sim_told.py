@@ -33,6 +33,10 @@ class Told:
         return self._session.lull(now=now)
 
     @property
+    def spare_reads(self) -> int:
+        return self._session.spare_reads
+
+    @property
     def epoch(self) -> int:
         return self._session.epoch
 

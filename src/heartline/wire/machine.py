@@ -24,6 +24,11 @@ class Machine(Protocol):
         """Seconds that frames may go untold: they are one more sign of life."""
         ...
 
+    @property
+    def spare_reads(self) -> int:
+        """So many reads with data may go untold in that time, and no more."""
+        ...
+
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` where data read at `data_at` does, that is told later."""
         ...

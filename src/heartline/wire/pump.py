@@ -32,9 +32,9 @@ MOST_EARLY = 0.5
 class Heard(Protocol):
     """Reads that a calm machine has not been told of yet; see `Received`.
 
-    Whoever sees that `now` is before `until_at`, the link still that of `epoch`, and
-    that the loop goes on, may `add` a read here instead of telling it: `Pump.hears`
-    does, and a client's lane.
+    Whoever sees that `now` is before `until_at`, that fewer than `most_reads` are here,
+    the link still that of `epoch`, and that the loop goes on, may `add` a read instead
+    of telling it: `Pump.hears` does, and a client's lane.
     """
 
     epoch: int
@@ -46,6 +46,7 @@ class Heard(Protocol):
     at: float
     gaps: list[float]
     until_at: float
+    most_reads: int
 
 
 class _Heard:
@@ -56,6 +57,7 @@ class _Heard:
         "first_at",
         "frames",
         "gaps",
+        "most_reads",
         "reads",
         "size_bytes",
         "until_at",
@@ -66,6 +68,7 @@ class _Heard:
         self.first_at = self.at = 0.0
         self.gaps: list[float] = []
         self.until_at = -inf
+        self.most_reads = 0
 
 
 def add(heard: Heard, frames: int, data: int, size_bytes: int, *, now: float) -> None:
@@ -177,7 +180,7 @@ class Pump:
             self._put_off(now)
             if now >= heard.until_at:
                 return False
-        if heard.data and not data:
+        if heard.reads >= heard.most_reads or (heard.data and not data):
             # The last data is told as of when it came, and this as of now.
             return False
         if self._pulse is not None and not self._pulse.goes_on(now):
@@ -249,6 +252,7 @@ class Pump:
         lull = machine.lull(now=now)
         if lull and machine.epoch == self._heard.epoch:
             self._tell_by = now + lull
+            self._heard.most_reads = machine.spare_reads
             self._heard.until_at = min(machine.deadline, self._tell_by)
 
     def _next(self) -> tuple[Fact, float]:
