@@ -65,7 +65,7 @@ clean:
 
 # Stamps: what each stands for is done again when what it is made of changes.
 
-$(VENV)/.runtime: pyproject.toml setup.py $(wildcard src/heartline/*/*.pyx)
+$(VENV)/.runtime: pyproject.toml setup.py $(wildcard src/heartline/*/*.pyx src/heartline/*/*.pxd)
 	@PYTHON='$(PYTHON)' .ci/venv $(VENV)
 	@$(BIN)/python -m pip install -q -e .
 	@touch $@

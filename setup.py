@@ -15,7 +15,9 @@ from setuptools import Extension, setup
 
 TWINS = {
     "heartline.client._lane": "src/heartline/client/_lane.pyx",
+    "heartline.client._usual": "src/heartline/client/_usual.pyx",
     "heartline.core._figures": "src/heartline/core/_figures.pyx",
+    "heartline.venue._ahead": "src/heartline/venue/_ahead.pyx",
     "heartline.wire._plain": "src/heartline/wire/_plain.pyx",
     "heartline.wire._resting": "src/heartline/wire/_resting.pyx",
 }

@@ -41,6 +41,7 @@ def test_a_twin_of_another_source_is_left_aside_with_one_line_a_twin(
             "-c",
             "import heartline.client.lane as l, heartline.core.figures as f\n"
             "import heartline.wire.plain, heartline.wire.resting\n"
+            "import heartline.client.usual, heartline.venue.ahead\n"
             "print(l.__file__, l.Lane is l.PureLane)",
         ],
         cwd=tmp_path,

@@ -38,6 +38,7 @@ from heartline.venue.writer import Outgoing, Writer
 from .ages import Ages, Asked
 from .answers import Answers
 from .contract import SETTLE, Venue, rhythms
+from .usual import take_all
 
 Read: TypeAlias = Message | Gap
 Channels: TypeAlias = Feed | Overlap[Any]
@@ -170,48 +171,64 @@ class Conversation:
     def read(self, data: list[str | bytes], *, age: float, now: float) -> list[Read]:
         """The messages of one read for the consumer, gaps at their places."""
         items: list[Read] = []
-        append, classify, take = items.append, self.classify, self.feed.take
-        epoch, ages = self.epoch, self._ages
+        ages = self._ages
         note = ages.note if now >= ages.wanted_at else None
-        for each in data:
-            reading = classify(each)
-            if type(reading) is not Update:
-                shown = self.control(reading, items, now)
-                if shown is not False:
-                    append(Message(each, now, shown, epoch, age))
-                continue
-            source = reading.source
-            line: Line = source.line or self.line(source, now)
-            usual = passes = line.is_usual
-            if passes or (passes := line.restore is None):
-                told = take(
-                    line,
-                    reading.track,
-                    reading.last,
-                    reading.prev,
-                    reading.first,
-                    reading.restarts,
-                    now,
-                )
-                if told is not None:
-                    self._owner.obey(told, items)
-                    usual = line.is_usual
-            if not usual and line.proof is not None:
-                self.prove(line, reading, each, items, now)
-            if reading.links or reading.rest:
-                self.count_rest(reading, items, now)
-                self.count_links(reading, items, now)
-                usual = line.is_usual
-            if note is not None:
-                note(reading, each, self.dated)
-            message = Message(each, now, source.channel, epoch, age)
-            if usual or line.restore is None:
-                append(message)
-            else:
-                self.keep(line, reading, message, items, counted=passes, now=now)
+        take_all(
+            data,
+            self._classifier,
+            self.feed.take,
+            self._unusual,
+            note,
+            items,
+            epoch=self.epoch,
+            age=age,
+            now=now,
+        )
         if note is not None:
-            ages.look(waited=age > 0, now=now, epoch=epoch)
+            ages.look(waited=age > 0, now=now, epoch=self.epoch)
         return items
+
+    def _unusual(
+        self,
+        data: str | bytes,
+        reading: Reading,
+        taken: bool,
+        told: Iterable[FeedOutput] | None,
+        items: list[Read],
+        age: float,
+        now: float,
+    ) -> None:
+        """Take what is more than a message in its order; see `usual.take_all`."""
+        if type(reading) is not Update:
+            shown = self.control(reading, items, now)
+            if shown is not False:
+                items.append(Message(data, now, shown, self.epoch, age))
+            return
+        source = reading.source
+        line: Line = source.line or self.line(source, now)
+        passes = taken or line.restore is None
+        if passes and not taken:
+            told = self.feed.take(
+                line,
+                reading.track,
+                reading.last,
+                reading.prev,
+                reading.first,
+                reading.restarts,
+                now,
+            )
+        if told is not None:
+            self._owner.obey(told, items)
+        if line.proof is not None:
+            self.prove(line, reading, data, items, now)
+        if reading.links or reading.rest:
+            self.count_rest(reading, items, now)
+            self.count_links(reading, items, now)
+        message = Message(data, now, source.channel, self.epoch, age)
+        if line.restore is None:
+            items.append(message)
+        else:
+            self.keep(line, reading, message, items, counted=passes, now=now)
 
     def line(self, source: Source, now: float) -> Line:
         line = source.line = self.feed.line(source.channel, source.rule, now=now)

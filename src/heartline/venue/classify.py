@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from msgspec import UNSET, structs
 
+from .ahead import Ahead, PureAhead
 from .control import Control
 from .decode import Undecodable, envelope, opened
 from .entries import Entries, Found
@@ -95,6 +96,12 @@ class Classifier:
             otherwise=self._long_way,
             odd=ODD,
         )
+        names = [shop.shape.name(steps) for steps in shop.selectors]
+        path = tuple([tuple(name.split(".")) for name in names if name])
+        kind = PureAhead if unpack or len(path) < max(1, len(names)) else Ahead
+        self._ahead = kind(self.read, shop.shape.decode, self._plans, path)
+        self.readings = self._ahead.readings
+        """What each of several messages is, told when it is asked for."""
 
     def want(self, names: Iterable[str]) -> None:
         """Say which channels are wanted: messages then tell them by these names.
@@ -223,6 +230,7 @@ class Classifier:
                 self._select_more = shop.full_selector()
             # The plan may read what no plan before it did.
             self._renew(shop.shape.decode)
+            self._ahead.renew(shop.shape.decode)
             frame = shop.shape.decode(payload.data)
             more = None if self._select_more is None else self._select_more(frame)
             if not _lasting(key) or not _lasting(more):
@@ -261,6 +269,7 @@ class Classifier:
 
     def _forget(self) -> None:
         self._kept = 0
+        self._ahead.forget()
         self._plans.clear()
         self._more_plans.clear()
 
