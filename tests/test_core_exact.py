@@ -501,7 +501,7 @@ def test_the_first_of_many_timers_is_found_however_often_they_are_moved(
     timers, model, now = Timers[int](), dict[int, tuple[float, int]](), 0.0
     for turn in range(3000):
         key = dice.randrange(12)
-        match dice.choice(("set", "set", "set", "cancel", "pop", "clear")):
+        match dice.choice(("set", "set", "set", "cancel", "pop", "pop all", "clear")):
             case "set":
                 # Later and later: what was moved lies on top when its time has come.
                 due_at = now + dice.choice((1.0, 5.0, 50.0)) + dice.random()
@@ -514,6 +514,14 @@ def test_the_first_of_many_timers_is_found_however_often_they_are_moved(
             case "clear" if dice.random() < 0.02:
                 timers.clear()
                 model.clear()
+            case "pop all":
+                now += dice.random()
+                due = sorted(
+                    (each, key) for key, each in model.items() if each[0] <= now
+                )
+                assert timers.pop_all(now=now) == [key for _, key in due]
+                for _, key in due:
+                    del model[key]
             case _:
                 now += dice.random() / 5
                 first = min(model, key=lambda each: model[each], default=None)

@@ -120,7 +120,8 @@ class ChannelClock:
     @property
     def silent_since(self) -> float:
         """Where the present silence begins to count."""
-        return max(self.data_at, self._from_at)
+        data_at, from_at = self.data_at, self._from_at
+        return data_at if data_at >= from_at else from_at
 
     @property
     def asked(self) -> bool:

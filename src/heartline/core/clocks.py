@@ -94,13 +94,14 @@ class Clocks:
     @property
     def calm(self) -> bool:
         """Whether nothing is doubted, or asked that the next frame may answer."""
+        channel = self.channel
         return (
             self.peer.wait is None
             and self.path.ladder is None
             and self.doubted_at is None
-            and self.channel.stalled_at is None
-            and not self.channel.asked
-            and not self.asked
+            and channel.stalled_at is None
+            and not channel.asked
+            and (self._asked_of is None or self._asked_of != channel.data_at)
         )
 
     def lull(self, *, now: float) -> float:
@@ -349,8 +350,11 @@ class Clocks:
         if self.busy_silence is None or self.asked:
             return due
         # Data that waited out a pause of ours was read later than it was heard.
-        silent_since = min(self.channel.silent_since, self.path.heard_at)
-        return min(due, silent_since + self.busy_silence)
+        silent_since, heard_at = self.channel.silent_since, self.path.heard_at
+        if heard_at < silent_since:
+            silent_since = heard_at
+        asked_at = silent_since + self.busy_silence
+        return asked_at if asked_at < due else due
 
     def ping_due(self, *, now: float) -> float:
         """When a question is due that no doubt of the path asks."""
@@ -387,8 +391,8 @@ class Clocks:
         due, path_at = self.ping_due(now=now), self._path_next_at(now)
         if path_at < due:
             due = path_at
-        if self.pings:
-            due = min(due, self.no_pong_due())
+        if self.pings and (no_pong_at := self.no_pong_due()) < due:
+            due = no_pong_at
         if self.peer.wait is not None:
             due = min(due, self.suspect_at(now=now), self._peer_next_at(now))
             due = due if self.paused else min(due, self.kept.told_by)

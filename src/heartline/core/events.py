@@ -57,7 +57,7 @@ class Stop(Struct, frozen=True):
     reason: str = ""
 
 
-class Tick(Struct, frozen=True):
+class Tick(Struct, frozen=True, gc=False):
     """The deadline passed, or our own loop is known to have stood still.
 
     `suspended` is how long the machine slept since the last tick, `stalled` how long
@@ -103,7 +103,7 @@ class Synced(Struct, frozen=True):
     messages: int
 
 
-class Received(Struct, frozen=True):
+class Received(Struct, frozen=True, gc=False):
     """Complete frames arrived in one read of the socket; coalesced, never one by one.
 
     `frames` counts every complete frame, `data` only messages for the consumer.
@@ -122,18 +122,18 @@ class Received(Struct, frozen=True):
     gaps: tuple[float, ...] = ()
 
 
-class Ponged(Struct, frozen=True):
+class Ponged(Struct, frozen=True, gc=False):
     epoch: int
     payload: bytes
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """A frame came that answers the declared text or JSON heartbeat."""
 
     epoch: int
 
 
-class Pinged(Struct, frozen=True):
+class Pinged(Struct, frozen=True, gc=False):
     """The ordered probe is queued; the evidence was read right after."""
 
     epoch: int
@@ -233,7 +233,7 @@ class Sync(Struct, frozen=True):
     epoch: int
 
 
-class Ping(Struct, frozen=True):
+class Ping(Struct, frozen=True, gc=False):
     """Queue a ping at once, ahead of waiting messages, then report `Pinged`."""
 
     epoch: int

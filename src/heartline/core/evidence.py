@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Kernel(Struct, frozen=True):
+class Kernel(Struct, frozen=True, gc=False):
     """What the operating system knows of one TCP connection, read at one instant.
 
     Linux: `TCP_INFO` (linux/tcp.h, struct tcp_info). `heard_age` is the age of the
@@ -34,7 +34,7 @@ class Kernel(Struct, frozen=True):
     """Segments ever received behind one that was missing; 0 where it is hidden."""
 
 
-class Evidence(Struct, frozen=True):
+class Evidence(Struct, frozen=True, gc=False):
     """Everything the driver reads before it lets the core judge."""
 
     kernel: Kernel | None = None

@@ -22,7 +22,8 @@ class Flow:
 
     def __init__(self, *, patience: float, ask_at: float, now: float) -> None:
         self._patience = patience
-        self._firm_at = min(ask_at, now + LOOK_EVERY)
+        look_at = now + LOOK_EVERY
+        self._firm_at = ask_at if ask_at < look_at else look_at
 
     def due_at(self, data_at: float) -> float:
         """When the next look is due, if data was read last at `data_at`.

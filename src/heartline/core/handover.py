@@ -80,10 +80,13 @@ class Handover:
 
     def owns(self, fact: Fact) -> bool:
         """Whether a fact belongs to a link that does not deliver."""
+        successor, leaving = self.successor, self._leaving
+        if successor is None and leaving is None:
+            return False
         epoch = getattr(fact, "epoch", None)
-        if self.successor is not None and epoch == self.successor.epoch:
+        if successor is not None and epoch == successor.epoch:
             return True
-        return self._leaving is not None and epoch == self._leaving
+        return leaving is not None and epoch == leaving
 
     # --- what happens ----------------------------------------------------------------
 

@@ -309,7 +309,7 @@ class Link:
         if found is None:
             out += self._beat(now)
             out += self._climb(now)
-            if now >= min(self.clocks.ping_due(now=now), self._ask_at()):
+            if now >= self.clocks.ping_due(now=now) or now >= self._ask_at():
                 out += self._ping(now)
             if now >= self.clocks.suspect_at(now=now):
                 out += self._doubt("peer", now - self.peer.frame_at, now)
@@ -381,10 +381,8 @@ class Link:
             return self._ping(now)
         if not self.path.wants_ping(now=now):
             return []
-        return [
-            *self._doubt("path", now - self.path.heard_at, now),
-            *self._ping(now),
-        ]
+        doubted = self._doubt("path", now - self.path.heard_at, now)
+        return doubted + self._ping(now)
 
     def _ping(self, now: float) -> list[Output]:
         return [Ping(self.epoch, self.clocks.pinged(now=now))]
@@ -414,7 +412,9 @@ class Link:
             return inf
         if self.lateness.draining:
             return self.lateness.next_at(now=now)
-        due = min(self.heartbeat.next_at(now=now), self.clocks.next_at(now=now))
+        due = self.clocks.next_at(now=now)
+        if self.heartbeat.declared:
+            due = min(due, self.heartbeat.next_at(now=now))
         if not self.lateness.settled:
             due = min(due, self._ask_at(), self.lateness.tell_at)
         return due if due > (least := now + LEAST_STEP) else least

@@ -72,12 +72,14 @@ class PeerClock:
         self._looked_of = self.frame_at
         if kernel.acked_bytes != self._acked:
             self._acked = kernel.acked_bytes
-            self._acked_at = max(self._acked_at, moved_at)
+            if moved_at > self._acked_at:
+                self._acked_at = moved_at
             if creeps and self.is_behind_backlog(kernel):
                 self.crept_at = self._acked_at
         if kernel.received_bytes != self._received:
             self._received = kernel.received_bytes
-            self._received_at = max(self._received_at, moved_at)
+            if moved_at > self._received_at:
+                self._received_at = moved_at
             if creeps:
                 self.crept_at = self._received_at
 

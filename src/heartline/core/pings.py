@@ -146,11 +146,15 @@ class Pings:
         return proven_at
 
     def oldest(self) -> PingOut | None:
+        if not self._out:
+            return None
         for sent in self._out.values():
             return sent
         return None
 
     def oldest_unacknowledged(self) -> PingOut | None:
+        if not self._out:
+            return None
         for sent in self._out.values():
             if not sent.acked:
                 return sent

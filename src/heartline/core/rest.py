@@ -50,7 +50,13 @@ class Rest:
         doubt_at = self._doubt_at(evidence, now=now)
         if doubt_at is None:
             return None
-        due = min(_shared_at(doubt_at, now), self.ask_at)
+        # The last shared instant up to it, if that has not passed: a look too early
+        # finds that nothing has run out, and costs no more than another.
+        due = doubt_at - doubt_at % SHARED_EVERY
+        if due <= now:
+            due = doubt_at
+        if self.ask_at < due:
+            due = self.ask_at
         return due if due > now else None
 
     def asks(self, evidence: Evidence, *, now: float) -> bool:
@@ -74,12 +80,3 @@ class Rest:
         ):
             return None
         return now - kernel.heard_age + self.patience
-
-
-def _shared_at(due: float, now: float) -> float:
-    """The last shared instant up to `due`; `due` itself once that one has passed.
-
-    A look too early finds that nothing has run out, and costs no more than another.
-    """
-    shared = due - due % SHARED_EVERY
-    return shared if shared > now else due

@@ -122,6 +122,8 @@ class Session:
                 out = self._on_tick(fact, now)
             case _ if self.handover.owns(fact):
                 out = self._hand_over(self.handover.handle(fact, now=now), now)
+            case Received():
+                out = self._to_link(fact, now)
             case Noticed():
                 out = self._hand_over(self.handover.noticed(fact, now=now), now)
             case Joined() | Evidenced():
@@ -402,12 +404,13 @@ class Session:
         if link is None or fact.epoch != link.epoch:
             return self.handover.handle(fact, now=now)
         out: list[Output] = []
-        if isinstance(fact, Paused):
+        if isinstance(fact, Received):
+            if fact.data and self.phase is Phase.SYNCING:
+                # What is missing is missing before this data: the gap stands there.
+                out = self._close_gap(now)
+        elif isinstance(fact, Paused):
             # Both would have to be held back, and what comes between them kept.
             out = self.handover.drop("our own reader is behind", now=now)
-        if isinstance(fact, Received) and fact.data and self.phase is Phase.SYNCING:
-            # What is missing is missing before this data: the gap stands there.
-            out = self._close_gap(now)
         return out + self.conditions.learn(link.handle(fact, now=now))
 
     def _on_overflowed(self, fact: Overflowed, now: float) -> list[Output]:

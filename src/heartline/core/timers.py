@@ -25,12 +25,13 @@ class Timers(Generic[K]):
 
     def set(self, key: K, due_at: float) -> None:
         """Let `key` be due then, and at no other time."""
+        heap, due = self._heap, self._due
         self._turn += 1
-        self._due[key] = timer = (due_at, self._turn, key)
-        heappush(self._heap, timer)
-        if len(self._heap) > 2 * len(self._due) + 64:
+        due[key] = timer = (due_at, self._turn, key)
+        heappush(heap, timer)
+        if len(heap) > 64 and len(heap) > 2 * len(due) + 64:
             # Timers that were moved or cancelled are still in it.
-            self._heap = list(self._due.values())
+            self._heap = list(due.values())
             heapify(self._heap)
 
     def cancel(self, key: K) -> None:
@@ -58,3 +59,15 @@ class Timers(Generic[K]):
         key = heappop(self._heap)[2]
         del self._due[key]
         return key
+
+    def pop_all(self, *, now: float) -> list[K]:
+        """All that are due by `now`, the first of them first; they thereby end."""
+        heap, due = self._heap, self._due
+        popped: list[K] = []
+        while heap and heap[0][0] <= now:
+            timer = heappop(heap)
+            key = timer[2]
+            if due.get(key) is timer:
+                del due[key]
+                popped.append(key)
+        return popped

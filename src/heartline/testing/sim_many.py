@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
@@ -21,6 +23,8 @@ from .swarm import SECONDS, is_busy, swarm
 
 AT_ONCE = 50
 """Histories a worker makes before it tells of them."""
+COLLECTED_EVERY = 5_000
+"""Objects more than before: the megabyte or so that a few histories leave in cycles."""
 
 
 @dataclass(slots=True)
@@ -72,17 +76,31 @@ def tally(seeds: range) -> Tally:
     """Make, run and judge the histories of `seeds`, one after the other."""
     total = Tally()
     began = time.process_time()
-    for seed in seeds:
-        total.histories += 1
-        try:
-            sim = swarm(seed)
-            total.take(seed, sim, complaints(sim))
-        except Exception as error:
-            # A hot loop, an assertion of the core: it counts, and the rest goes on.
-            said = [f"raised {type(error).__name__}: {error}", replay_of(seed)]
-            total.failures.append((seed, said))
+    with _collecting_seldom():
+        for seed in seeds:
+            total.histories += 1
+            try:
+                sim = swarm(seed)
+                total.take(seed, sim, complaints(sim))
+            except Exception as error:
+                # A hot loop, an assertion of the core: it counts, and the rest goes on.
+                said = [f"raised {type(error).__name__}: {error}", replay_of(seed)]
+                total.failures.append((seed, said))
     total.core_seconds = time.process_time() - began
     return total
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """What is loaded outlives every history, and what one leaves behind is little."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECTED_EVERY, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def run_many(histories: int, *, seed: int, jobs: int | None) -> int:

@@ -118,10 +118,11 @@ class End(Sender):
         if acknowledges <= self._acked:
             return
         self._acknowledged(acknowledges, now)
+        resend = self._resend
         if not self._flight:
-            self._resend.stop()
-        elif self._resend.due < inf:
-            self._resend.due = max(self._resend.due, now + self._timeout())
+            resend.due = inf
+        elif resend.due < inf:
+            resend.due = max(resend.due, now + self._timeout())
 
     # --- the program's side ------------------------------------------------------
 
@@ -147,9 +148,9 @@ class End(Sender):
     def read(self, most_bytes: int = 1 << 30) -> list[Frame]:
         """Take what has arrived, about `most_bytes` of it."""
         frames: list[Frame] = []
-        taken = 0
-        while self._unread and taken < most_bytes:
-            size_bytes, some = self._unread.popleft()
+        taken, unread = 0, self._unread
+        while unread and taken < most_bytes:
+            size_bytes, some = unread.popleft()
             taken += size_bytes
             frames += some
         self.unread_bytes -= taken
@@ -244,7 +245,10 @@ class End(Sender):
         """What comes on a calm line, in its order: all that there is to do."""
         now = self.host.clock.now
         self.hear(now, packet.acknowledges, packet.window_bytes)
-        self._take(packet)
+        size_bytes = packet.size_bytes
+        self.received_bytes += size_bytes
+        self._unread.append((size_bytes, packet.frames))
+        self.unread_bytes += size_bytes
         if self._room - self.unread_bytes < self._room // 2:
             line.disturb()
             self._send_ack()

@@ -70,7 +70,6 @@ class Told:
         if phase is not self._phase:
             self._phase = phase
             self._history.append((at, "phase", phase))
-        endless = phase is Phase.IDLE or phase is Phase.CLOSED
-        if deadline == inf and not endless:
+        if deadline == inf and phase not in (Phase.IDLE, Phase.CLOSED):
             self._history.append((at, "broken", f"{phase} without a deadline"))
         return out

@@ -85,7 +85,8 @@ class Venue:
 
     @property
     def frozen(self) -> bool:
-        return self.clock.now < self._frozen_until - 1e-9
+        until = self._frozen_until
+        return until > 0 and self.clock.now < until - 1e-9
 
     def freeze(self, seconds: float) -> None:
         """The process stands still; its host's kernel goes on."""
@@ -165,8 +166,9 @@ class Venue:
         manners = self.manners
         if self.frozen:
             return
-        count = min(MOST_AT_ONCE, max(1, self._burst))
-        self._burst -= count
+        burst = self._burst
+        count = 1 if burst < 1 else min(MOST_AT_ONCE, burst)
+        self._burst = burst - count
         if manners.trickle:
             for link in self.links.values():
                 link.trickle()
@@ -365,7 +367,12 @@ class VenueLink:
         if now < link.deadline:
             self._timer.set(link.deadline)
             return
-        self._obey(link.handle(Tick(self.number, self.end.evidence()), now=now))
+        tick, rest = Tick(self.number, self.end.evidence()), link.rest
+        if rest is not None and link.rests(rest, tick, now):
+            # As `handle` finds it first: nothing is wanted, and nothing has died.
+            self._timer.set(link.deadline)
+            return
+        self._obey(link.handle(tick, now=now))
 
     def _obey(self, outputs: list[Output]) -> None:
         link = self.link

@@ -72,11 +72,8 @@ class Alarms:
     def _ring(self) -> None:
         """Wake all who are due by now; who falls due meanwhile waits for its pass."""
         now = self._clock()
-        due: list[Sleeper] = []
-        while (sleeper := self._timers.pop(now=now)) is not None:
-            due.append(sleeper)
         self._timer, self._armed_at = None, -inf
-        waking = iter(due)
+        waking = iter(self._timers.pop_all(now=now))
         try:
             for sleeper in waking:
                 sleeper.wake()

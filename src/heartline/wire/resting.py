@@ -132,7 +132,7 @@ class PureResting:
         now, asleep = self._clock(), self._asleep()
         self._armed_at = -inf
         woken: list[Callable[[], None]] = []
-        while (number := self._timers.pop(now=now)) is not None:
+        for number in self._timers.pop_all(now=now):
             sleep = self._sleeps[number]
             try:
                 todo = self._look(sleep, now, asleep)
