@@ -350,11 +350,8 @@ class Clocks:
         if self.busy_silence is None or self.asked:
             return due
         # Data that waited out a pause of ours was read later than it was heard.
-        silent_since, heard_at = self.channel.silent_since, self.path.heard_at
-        if heard_at < silent_since:
-            silent_since = heard_at
-        asked_at = silent_since + self.busy_silence
-        return asked_at if asked_at < due else due
+        silent_since = min(self.channel.silent_since, self.path.heard_at)
+        return min(due, silent_since + self.busy_silence)
 
     def ping_due(self, *, now: float) -> float:
         """When a question is due that no doubt of the path asks."""
@@ -374,17 +371,16 @@ class Clocks:
         oldest = self.pings.oldest()
         if oldest is None or self.no_pong_at is not None:
             return inf
-        delivered = oldest.acked or self.kernel is None
         fed_at, due = self.channel.fresh_at, oldest.sent_at + self.policy.peer_idle
+        # Data soon after the ping may have been on its way before the peer froze.
+        if fed_at is None or fed_at < due or not (oldest.acked or self.kernel is None):
+            return inf
         if self.pings.answered:
             # It does answer: what a lossy path holds up is not what is never sent.
             flowed_at = self.channel.flows_since + self.policy.peer_idle
             asked_long_at = oldest.sent_at + self.policy.measure_every
             due = max(due, min(flowed_at, asked_long_at))
-        # Data soon after the ping may have been on its way before the peer froze.
-        if not delivered or fed_at is None or fed_at < due:
-            return inf
-        return due
+        return due if fed_at >= due else inf
 
     def next_at(self, *, now: float) -> float:
         """When the next look is due; may lie in the past."""

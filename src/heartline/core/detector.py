@@ -125,6 +125,7 @@ class PathClock:
         "_next_from_at",
         "_next_timeout",
         "_resent_before",
+        "_spoken_within",
         "disorder",
         "healed",
         "healed_resends",
@@ -138,6 +139,8 @@ class PathClock:
 
     def __init__(self, policy: Liveness, *, kernel: Kernel | None, now: float) -> None:
         self.policy = policy
+        self._spoken_within = policy.kernel_interval + KEEPALIVE_GRACE
+        """Two kernels with nothing else to say are silent no longer than this."""
         self.kernel: Kernel | None = kernel
         self.heard_at = now
         self.silence = 0.0
@@ -222,7 +225,7 @@ class PathClock:
     @property
     def patience(self) -> float:
         """Silence of the kernel after which the path is doubted."""
-        return self.policy.kernel_interval + KEEPALIVE_GRACE + self.timeout
+        return self._spoken_within + self.timeout
 
     @property
     def rung(self) -> float:
@@ -230,7 +233,7 @@ class PathClock:
         return self.timeout + DELAYED_ACK
 
     def doubt_at(self) -> float:
-        return self.heard_at + self.patience
+        return self.heard_at + (self._spoken_within + self.timeout)
 
     def wants_ping(self, *, now: float) -> bool:
         """Whether the ladder's next rung is due."""
@@ -276,7 +279,7 @@ class PathClock:
     def bound(self, silence: float | None, *, now: float) -> float:
         """Seconds from the last segment to the verdict; `silence` of a busy link."""
         timeout = max(self.timeout, self._next_timeout)
-        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        wait = self._spoken_within + timeout
         takes = self._climb_takes(timeout, self.ride_through(now=now))
         if silence is None:
             return wait + takes + TIMER_SLACK
@@ -288,7 +291,7 @@ class PathClock:
     @property
     def ceiling(self) -> float:
         policy, most = self.policy, self.timeout_cap
-        wait = policy.kernel_interval + KEEPALIVE_GRACE + most
+        wait = self._spoken_within + most
         climb = self._climb_takes(most, policy.ride_through_max)
         return wait + max(climb, self.resending_takes_at_most(wait)) + TIMER_SLACK
 
@@ -316,7 +319,7 @@ class PathClock:
         return self._returning(silence, most, self.policy.ride_through_max)
 
     def _returning(self, silence: float, timeout: float, ride_through: float) -> float:
-        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        wait = self._spoken_within + timeout
         away = min(silence, wait) + self._climb_takes(timeout, ride_through)
         return 2 * away + timeout + DELAYED_ACK
 
@@ -355,7 +358,7 @@ class PathClock:
         # too where the second came before a segment told that the way to us works.
         resends = 2.0 ** max(needed - 1, 2) * (LEAST_RESEND + timeout)
         rung = timeout + DELAYED_ACK
-        wait = self.policy.kernel_interval + KEEPALIVE_GRACE + timeout
+        wait = self._spoken_within + timeout
         heard = min(silence + 2 * rung, wait + climb)
         return max(self.policy.outbound_after, resends + rung, 2 * heard + rung) + POLL
 

@@ -114,10 +114,10 @@ class Link:
         holds = now > self.deadline or self.lateness.draining
         match fact:
             case Received():
-                was = self.clocks.asked, self.peer.wait, self.clocks.busy_silence
+                clocks, silence = self.clocks, self.clocks.busy_silence
+                calm = self.peer.wait is None and not clocks.asked
                 out = self._on_received(fact, now)
-                same = was == (False, None, self.clocks.busy_silence)
-                if same and not self.channel.asked:
+                if calm and silence == clocks.busy_silence and not self.channel.asked:
                     # Such frames only put deadlines off; the tick finds out by itself.
                     self.flow = flow
                     return out

@@ -184,10 +184,11 @@ class Client:
         self._end(Cause.RESET, None, "connection reset")
 
     def _on_read(self, frames: list[Frame], size_bytes: int) -> None:
-        epoch, now = self._live_epoch, self.host.now
+        epoch = self._live_epoch
         if not epoch:
             self._on_upgrade(frames)
             return
+        now = self.host.now
         if is_answer(frames, self.pump, epoch):
             self.heard_frame_at = now
             return
@@ -216,7 +217,7 @@ class Client:
                     complete -= 1
         if complete:
             self.heard_frame_at = now
-            self._on_data(epoch, blocks, count, complete, size_bytes)
+            self._on_data(epoch, blocks, count, complete, size_bytes, now)
         if ending is not None:
             self._end(*ending)
 
@@ -227,9 +228,10 @@ class Client:
         count: int,
         frames: int,
         size_bytes: int,
+        now: float,
     ) -> None:
         """What `client.Driver` does with one read of the socket."""
-        now, pump = self.host.now, self.pump
+        pump = self.pump
         calm = pump.hears(epoch, frames, count, size_bytes, now=now)
         age = 0.0
         if not calm:

@@ -68,6 +68,8 @@ class Settled(NamedTuple):
 
 Entry: TypeAlias = tuple[float, str, object]
 """When; fact, do, event, item, phase, fault, busy, bounds, truth or broken; what."""
+_PASSED_OVER = frozenset({"fact", "do", "item", "phase"})
+"""Nearly all entries, and none of them says what was done to the stream or lost."""
 
 
 @dataclass(slots=True)
@@ -125,7 +127,9 @@ def read(history: list[Entry]) -> Reading:
     running: dict[str, Episode] = {}
     truth: Truth | None = None
     paused_at: float | None = None
-    for at, _, value in history:
+    for at, kind, value in history:
+        if kind in _PASSED_OVER:
+            continue
         match value:
             case Mark(on=True):
                 running[value.name] = episode = Episode(value, at)

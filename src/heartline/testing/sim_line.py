@@ -113,6 +113,7 @@ class Line:
             asks.coming.append((at_here, answers.received_bytes, window, False))
             return False
         asks.hear(at_here, answers.received_bytes, window)
+        asks.idle_at = asks.idle_until
         return True
 
     def expect(self, at: float) -> None:

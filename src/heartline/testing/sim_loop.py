@@ -64,15 +64,18 @@ class Loop:
         self, delay: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
         host = self.host
-        return self.call_at(host.clock.now - host.slept + delay, callback, *args)
+        act = partial(callback, *args) if args else callback
+        return self._due(Handle(act, host.clock.now - host.slept + delay), host)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
-        handle = Handle(partial(callback, *args) if args else callback, when)
-        host = self.host
-        true_at = host.true_time(when) if host.slept else when
-        host.clock.at(true_at, self._fire, handle, host)
+        act = partial(callback, *args) if args else callback
+        return self._due(Handle(act, when), self.host)
+
+    def _due(self, handle: Handle, host: Host) -> Handle:
+        due = host.true_time(handle.due) if host.slept else handle.due
+        host.clock.at(due, self._fire, handle, host)
         return handle
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

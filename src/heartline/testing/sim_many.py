@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from .swarm import SECONDS, is_busy, swarm
 
 AT_ONCE = 50
 """Histories a worker makes before it tells of them."""
-COLLECTED_EVERY = 5_000
-"""Objects more than before: the megabyte or so that a few histories leave in cycles."""
+COLLECTED_EVERY = 20_000
+"""Objects more than at the last time: some megabytes that histories leave in cycles."""
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class Tally:
         self.told.update(told.lost.cause.value for told in reading.losses)
         self.told.update(
             f"dial {value.cause.value}"
-            for _, _, value in sim.history
-            if isinstance(value, DialLost)
+            for _, kind, value in sim.history
+            if kind == "event" and isinstance(value, DialLost)
         )
         buffer, passed = sim.client.buffer, sim.client.consumer.passed
         self.messages["numbered"] += sim.venue.numbered
@@ -91,7 +91,7 @@ def tally(seeds: range) -> Tally:
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
+def _collecting_seldom() -> Generator[None, None, None]:
     """What is loaded outlives every history, and what one leaves behind is little."""
     before = gc.get_threshold()
     gc.freeze()

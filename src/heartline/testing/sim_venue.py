@@ -226,20 +226,17 @@ class VenueLink:
         venue = self.venue
         if venue.frozen:
             return
-        waiting = self.end.unread_bytes
-        frames = self.end.read()
-        late = self.link is not None and self._now - self.link.deadline > 0.1
-        if late:
+        end, now = self.end, self._now
+        waiting = end.unread_bytes
+        frames = end.read()
+        if self.link is not None and now - self.link.deadline > 0.1:
             self._tick()
         complete = 0
         for frame in frames:
             complete += self._on_frame(frame)
-        if complete and self.link is not None and not self.end.closed:
-            self._obey(
-                self.link.handle(
-                    Received(self.number, complete, 0, waiting), now=self._now
-                )
-            )
+        if complete and self.link is not None and not end.closed:
+            fact = Received(self.number, complete, 0, waiting)
+            self._obey(self.link.handle(fact, now=now))
 
     def _on_frame(self, frame: Frame) -> int:
         venue, manners = self.venue, self.venue.manners

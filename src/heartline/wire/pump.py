@@ -225,7 +225,8 @@ class Pump:
             self._run()
 
     def _run(self) -> None:
-        self._rouse()
+        if self._rests_as is not None:
+            self._rouse()
         machine, facts, heard = self.machine, self._facts, self._heard
         self._feeding = True
         heard.until_at = self._tell_by = -inf
@@ -310,8 +311,8 @@ class Pump:
         """Set the alarm; one that rings too early is cheaper than one set anew."""
         if self._lie_down():
             return
-        due = self.machine.deadline
-        if due >= self._armed_at and (due < self._armed_at + MOST_EARLY or due == inf):
+        due, armed_at = self.machine.deadline, self._armed_at
+        if due >= armed_at and (due < armed_at + MOST_EARLY or due == inf):
             return
         now = self.clock()
         self._armed_at = due
