@@ -129,6 +129,8 @@ class Disorder:
     @property
     def share(self) -> float:
         """Between 0 and 1; of few segments it is less than of many."""
+        if not self._behind:
+            return 0.0
         return self._behind / max(self._heard, self.HALF_LIFE_SEGMENTS)
 
 

@@ -231,8 +231,8 @@ class Clocks:
 
     def keep(self) -> None:
         """Fix what was published as the last frame came, before more is learned."""
-        if not self.kept.began:
-            frame_at = self.peer.frame_at
+        frame_at = self.peer.frame_at
+        if self.kept.frame_at != frame_at:
             self.kept.begin(self._peer_bound(now=frame_at), since_at=frame_at)
 
     def peer_bound(self, *, now: float) -> float:

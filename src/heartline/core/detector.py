@@ -214,8 +214,10 @@ class PathClock:
             self.ladder.last_ping_at = now
 
     def ride_through(self, *, now: float) -> float:
-        learned = 4 * self.healed.length(now=now)
-        return min(max(self.policy.ride_through, learned), self.policy.ride_through_max)
+        policy, learned = self.policy, 4 * self.healed.length(now=now)
+        if learned <= policy.ride_through:
+            return policy.ride_through
+        return min(learned, policy.ride_through_max)
 
     @property
     def learning(self) -> bool:
@@ -302,7 +304,8 @@ class PathClock:
         return max(PROBE_TIMEOUT_CAP, 3 * least)
 
     def _climb_takes(self, timeout: float, ride_through: float) -> float:
-        return max(ride_through, self.policy.pings * (timeout + DELAYED_ACK))
+        climb = self.policy.pings * (timeout + DELAYED_ACK)
+        return climb if climb > ride_through else ride_through
 
     def return_takes(self, silence: float, ride_through: float) -> float:
         """Seconds from a ping, sent after `silence`, until its answer comes late.
@@ -331,8 +334,10 @@ class PathClock:
         """
         if self.disorder.share >= LOSSY:
             return MOST_RETRANSMITS
-        healed = round(self.healed_resends.length(now=now))
-        return min(OUTBOUND_RETRANSMITS + healed, MOST_RETRANSMITS)
+        healed = self.healed_resends.length(now=now)
+        if not healed:
+            return OUTBOUND_RETRANSMITS
+        return min(OUTBOUND_RETRANSMITS + round(healed), MOST_RETRANSMITS)
 
     def resending_takes(self, silence: float, *, now: float) -> float:
         """Seconds from a ping, sent after `silence`, until the way out is found dead.
@@ -356,11 +361,14 @@ class PathClock:
     ) -> float:
         # At one, two, four and eight of these the kernel resends; the third must fail
         # too where the second came before a segment told that the way to us works.
-        resends = 2.0 ** max(needed - 1, 2) * (LEAST_RESEND + timeout)
-        rung = timeout + DELAYED_ACK
-        wait = self._spoken_within + timeout
-        heard = min(silence + 2 * rung, wait + climb)
-        return max(self.policy.outbound_after, resends + rung, 2 * heard + rung) + POLL
+        # Written out, without max and min: it is asked for with every silence.
+        doublings = 4.0 if needed <= 3 else 2.0 ** (needed - 1)
+        resent, rung = doublings * (LEAST_RESEND + timeout), timeout + DELAYED_ACK
+        heard, away = silence + 2 * rung, self._spoken_within + timeout + climb
+        takes = 2 * (heard if heard < away else away)
+        takes = (takes if takes > resent else resent) + rung
+        least = self.policy.outbound_after
+        return (takes if takes > least else least) + POLL
 
     def _heal(self, at: float, now: float) -> None:
         assert self.ladder is not None

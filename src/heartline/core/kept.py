@@ -57,12 +57,12 @@ def peer_ceiling(path: PathClock) -> float:
 class Kept:
     """The bound of the present silence of frames, fixed as it began. Seconds."""
 
-    __slots__ = ("_frame_at", "_path", "_peer", "_since_at", "_until_at", "bound")
+    __slots__ = ("_path", "_peer", "_since_at", "_until_at", "bound", "frame_at")
 
     def __init__(self, path: PathClock, peer: PeerClock) -> None:
         self._path = path
         self._peer = peer
-        self._frame_at = -inf
+        self.frame_at = -inf
         """The last frame before the silence that the bound belongs to."""
         self._since_at = self._until_at = -inf
         self.bound = inf
@@ -70,7 +70,7 @@ class Kept:
     @property
     def began(self) -> bool:
         """Whether the bound is that of the present silence."""
-        return self._frame_at == self._peer.frame_at
+        return self.frame_at == self._peer.frame_at
 
     def begin(self, bound: float, *, since_at: float) -> None:
         """Fix the bound of the present silence, which counts from `since_at`.
@@ -78,7 +78,7 @@ class Kept:
         That is later than its last frame where what came since had waited for us.
         """
         self.bound, self._since_at = bound, since_at
-        self._frame_at = self._peer.frame_at
+        self.frame_at = self._peer.frame_at
         self._until_at = since_at + bound - TIMER_SLACK
 
     def judge(self, kernel: Kernel | None, *, asked: int, now: float) -> Finding | None:
