@@ -122,8 +122,6 @@ class Session:
                 out = self._on_tick(fact, now)
             case _ if self.handover.owns(fact):
                 out = self._hand_over(self.handover.handle(fact, now=now), now)
-            case Received():
-                out = self._to_link(fact, now)
             case Noticed():
                 out = self._hand_over(self.handover.noticed(fact, now=now), now)
             case Joined() | Evidenced():
