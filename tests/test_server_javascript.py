@@ -152,7 +152,7 @@ async def test_silence_is_told_within_the_bound_and_healed_by_resuming() -> None
         frozen_at = time.monotonic()
         await proxy.blackhole()
         server.publish("book", "meanwhile")
-        await until(lambda: not reader.live, "silence is told", 5)
+        await until(lambda: not reader.live, "silence is told", 20)
         lost = reader.of("status")[-1]
         assert lost["at"] - frozen_at < server.bound + 0.6
         assert "nothing heard" in lost["reason"]
