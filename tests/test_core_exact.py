@@ -561,6 +561,12 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_it_may_be() -> None:
     assert Dialling(per_second=None).per_second is None
 
 
+@pytest.mark.parametrize("name", ["resolve", "connect", "sync", "restore", "close"])
+def test_no_part_of_a_dial_is_given_no_time(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"Dialling\.{name}.*more than 0"):
+        Dialling(**{name: 0.0})
+
+
 # --- what was ours --------------------------------------------------------------------
 
 

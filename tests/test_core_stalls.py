@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import inf
 from typing import Any
 
 import pytest
@@ -184,17 +185,27 @@ def test_data_that_waited_out_a_stall_is_no_missing_data() -> None:
     assert world.times(ChannelStalled) == []
 
 
-def test_a_beat_is_given_a_stall_as_long_again() -> None:
+@pytest.mark.parametrize("stall", [0.0, 4.0])
+def test_a_beat_is_given_a_stall_as_long_again(stall: float) -> None:
     world = opened(beats=Beats(every=7.0, answered=True))
+    asked_at, stalled = inf, 0.0
     while world.link.found is None:
-        pings = len(world.times(Ping))
+        pings, beats = len(world.times(Ping)), world.link.heartbeat.sent
         world.hear()
-        world.tick(late=0.2)
+        late = stall if world.now > asked_at and not stalled else 0.0
+        before = world.link.deadline
+        world.tick(late=late)
+        stalled += late and world.now - before
+        if world.link.heartbeat.sent > beats:
+            asked_at = min(asked_at, world.now)
         if len(world.times(Ping)) > pings:
             world.read(pong=True)
         assert world.now < 160.0
     assert world.link.found.cause is Cause.PEER_FROZEN
     assert "heartbeat" in world.link.found.evidence
+    assert stalled == pytest.approx(stall)
+    took = world.now - asked_at
+    assert took == pytest.approx(world.link.policy.peer_max + stall, abs=0.05)
 
 
 def test_a_suspend_is_followed_by_a_question_at_once_and_a_new_ladder() -> None:
