@@ -162,3 +162,18 @@ def test_a_rest_that_ends_after_its_answers_leaves_the_look_that_is_due() -> Non
     assert session.deadline == link.deadline == until
     assert (link.pings.answered, len(link.pings)) == (2, 0)
     assert untold.rest is not None
+
+
+def test_a_ping_that_is_told_of_late_is_not_overdue_by_silences_before_it() -> None:
+    session, far, untold, now = at_rest(0)
+    for _ in range(4):
+        now, _ = until_due(untold, far, now)
+        payload, _ = ping(untold, far, now)
+        now += far.took
+        far.answers(now=now)
+        assert untold.answered(payload, far.evidence(now=now), now=now)
+    untold.tell()
+    now, looked_at = until_due(untold, far, now)
+    _, due_at = ping(untold, far, now)
+    untold.rested(until=due_at, at=looked_at)
+    assert session.deadline > now + ANSWER_WITHIN

@@ -198,6 +198,7 @@ class Clocks:
 
     def pinged(self, *, now: float) -> bytes:
         """Count a ping on every clock; its payload."""
+        self.keep()
         payload = self.pings.send(now=now)
         self.path.pinged(now=now)
         if not self.paused:
