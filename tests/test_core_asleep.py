@@ -12,6 +12,7 @@ from heartline.core.evidence import Evidence
 from heartline.core.resting import answered, rest_of
 from heartline.core.session import Session
 from heartline.core.untold import ANSWER_WITHIN, MOST, Untold
+from scripted_link import World
 from test_core_resting import Far, known, life, link_of, opened
 
 
@@ -164,16 +165,11 @@ def test_a_rest_that_ends_after_its_answers_leaves_the_look_that_is_due() -> Non
     assert untold.rest is not None
 
 
-def test_a_ping_that_is_told_of_late_is_not_overdue_by_silences_before_it() -> None:
-    session, far, untold, now = at_rest(0)
-    for _ in range(4):
-        now, _ = until_due(untold, far, now)
-        payload, _ = ping(untold, far, now)
-        now += far.took
-        far.answers(now=now)
-        assert untold.answered(payload, far.evidence(now=now), now=now)
-    untold.tell()
-    now, looked_at = until_due(untold, far, now)
-    _, due_at = ping(untold, far, now)
-    untold.rested(until=due_at, at=looked_at)
-    assert session.deadline > now + ANSWER_WITHIN
+def test_a_ping_that_is_told_of_late_is_not_overdue_by_a_silence_before_it() -> None:
+    clocks = World().link.clocks
+    clocks.keep()
+    framed_at = clocks.peer.frame_at + 100.0
+    clocks.path.heard(now=framed_at)
+    clocks.peer.framed(now=framed_at)
+    clocks.pinged(now=framed_at + 10.0)
+    assert clocks.next_at(now=framed_at + 10.0) > framed_at + 10.0 + ANSWER_WITHIN
