@@ -12,7 +12,7 @@ from heartline.core.evidence import Evidence
 from heartline.core.resting import answered, rest_of
 from heartline.core.session import Session
 from heartline.core.untold import ANSWER_WITHIN, MOST, Untold
-from scripted_link import World
+from scripted_link import Scripted
 from test_core_resting import Far, known, life, link_of, opened
 
 
@@ -166,10 +166,10 @@ def test_a_rest_that_ends_after_its_answers_leaves_the_look_that_is_due() -> Non
 
 
 def test_a_ping_that_is_told_of_late_is_not_overdue_by_a_silence_before_it() -> None:
-    clocks = World().link.clocks
+    clocks = Scripted().link.clocks
     clocks.keep()
-    framed_at = clocks.peer.frame_at + 100.0
-    clocks.path.heard(now=framed_at)
-    clocks.peer.framed(now=framed_at)
-    clocks.pinged(now=framed_at + 10.0)
-    assert clocks.next_at(now=framed_at + 10.0) > framed_at + 10.0 + ANSWER_WITHIN
+    asked_at = clocks.peer.frame_at + 110.0
+    clocks.peer.framed(now=asked_at - 10.0)
+    clocks.path.heard(now=asked_at)
+    clocks.pinged(now=asked_at)
+    assert clocks.next_at(now=asked_at) > asked_at + ANSWER_WITHIN
