@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -102,7 +103,37 @@ def test_torn_lines_are_counted(journal: Path) -> None:
     assert told(str(journal))[1][-1] == "Lines that could not be read: 1."
 
 
-@pytest.mark.parametrize("option", [(), ("--at", "2026-03-01T03:12")])
+def test_as_json_all_is_told_as_it_was_written(journal: Path) -> None:
+    status, lines, err = told(str(journal), "--json")
+    assert (status, err) == (0, "")
+    assert lines == journal.read_text().splitlines()
+
+
+def test_as_json_a_time_is_told_with_what_stood_then(journal: Path) -> None:
+    status, lines, _ = told(str(journal), "--json", "--at", "2026-03-01T03:12")
+    assert status == 0
+    before, *records = [json.loads(line) for line in lines]
+    assert (before["event"], before["epoch"], before["carried"]) == (
+        "Connected",
+        1,
+        True,
+    )
+    assert [(each["event"], each["epoch"]) for each in records] == [
+        ("DialLost", 2),
+        ("DialLost", 3),
+    ]
+
+
+def test_as_json_torn_lines_are_counted_aside(journal: Path) -> None:
+    whole = journal.read_text().splitlines()
+    with journal.open("a") as file:
+        file.write('{"utc": "2026-03-01T03:4\n')
+    status, lines, err = told(str(journal), "--json")
+    assert (status, lines) == (0, whole)
+    assert err == "Lines that could not be read: 1.\n"
+
+
+@pytest.mark.parametrize("option", [(), ("--json",), ("--at", "2026-03-01T03:12")])
 def test_a_file_of_something_else_is_no_journal(
     option: tuple[str, ...], tmp_path: Path
 ) -> None:
