@@ -215,6 +215,15 @@ async def test_of_an_epoch_that_ended_nothing_is_known_but_where_it_was_left() -
         assert [m["offset"] for m in told[2:]] == [1]
 
 
+@in_loop
+async def test_a_numbering_has_a_name_only_once_the_server_runs() -> None:
+    # Made before a fork, it would run twice: two numberings need two names.
+    server = heartline.serve(port=0)
+    assert server.epoch == ""
+    async with server:
+        assert len(server.epoch) == 12
+
+
 @pytest.mark.parametrize("offset", [-1, 99])
 def test_a_place_that_cannot_be_is_refused(offset: int) -> None:
     @in_loop

@@ -52,8 +52,9 @@ class Server:
         self.limits = plan.limits
         self.pace = Pace(plan.liveness)
         self.clock = clock
-        self.epoch = os.urandom(6).hex()
-        """Names the numbering of this server's messages; another with each run."""
+        self.epoch = ""
+        """Names the numbering of this server's messages; another with each run, none
+        before it: two processes may come of one that made the server."""
         self._clients: dict[int, Client] = {}
         self._everyone = Audience()
         self._channels: dict[str, Channel] = {}
@@ -69,15 +70,6 @@ class Server:
         self.bound = self.pace.quiet_bound
         """Seconds of silence after which a client is dropped that is near and only
         answers beats; `Client.bounds` has that of each, as things stand."""
-        self._terms = encode(
-            TermsFrame(
-                interval=plan.liveness.ping_every,
-                bound=round(self.bound, 3),
-                epoch=self.epoch,
-                window=plan.resume.window if plan.resume.messages else 0.0,
-                messages=plan.resume.messages,
-            )
-        )
 
     def __repr__(self) -> str:
         listens = self._server is not None and bool(self._server.sockets)
@@ -90,6 +82,7 @@ class Server:
         if self._loop is not None:
             raise UsageError("server", wanted="one use of `async with`", got="another")
         plan = self.plan
+        self.epoch = os.urandom(6).hex()
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.clock, grain=self.pace.grain)
         options: dict[str, Any] = {}
@@ -294,7 +287,7 @@ class Server:
         self._clients[client.number] = client
         self._everyone.add(client)
         if client.speaks:
-            client.say(self._terms)
+            client.say(self._terms())
         self._call(client, lambda: self.plan.hub.on_join(client))
 
     def said(self, client: Client, data: list[str | bytes], now: float) -> None:
@@ -340,6 +333,18 @@ class Server:
         client.close(INTERNAL_ERROR, "the server's program failed")
 
     # --- who comes in -------------------------------------------------------------
+
+    def _terms(self) -> bytes:
+        plan = self.plan
+        return encode(
+            TermsFrame(
+                interval=plan.liveness.ping_every,
+                bound=round(self.bound, 3),
+                epoch=self.epoch,
+                window=plan.resume.window if plan.resume.messages else 0.0,
+                messages=plan.resume.messages,
+            )
+        )
 
     def _listen(
         self, upgrade: WSUpgradeRequest
