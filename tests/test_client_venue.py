@@ -235,6 +235,9 @@ async def test_channels_come_and_go_while_it_runs() -> None:
         await w.until(lambda: len(w.data(OTHER)) == 2)
         with pytest.raises(heartline.UsageError, match="channel"):
             w.stream.subscribe("")
+        with pytest.raises(heartline.UsageError, match="channel"):
+            w.stream.unsubscribe(OTHER, 5)  # type: ignore[arg-type]
+        assert w.stream.standing(OTHER) is not None
 
 
 @in_loop

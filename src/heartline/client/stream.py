@@ -101,7 +101,15 @@ class Stream:
         self._desk.want(channels)
 
     def unsubscribe(self, *channels: str) -> None:
-        """Ask for these channels no more."""
+        """Ask for these channels no more; one that is not wanted is passed over.
+
+        Raises `UsageError` without a venue, and over what cannot be a name; then none
+        of them is let go.
+        """
+        for channel in channels:
+            if not isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                got = type(channel).__name__
+                raise UsageError("channel", wanted="a text", got=got)
         self._desk.unwant(channels)
         now, epoch = self._driver.ages.clock(), self._driver.session.epoch
         self._driver.ages.forget(channels, now=now, epoch=epoch)
