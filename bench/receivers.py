@@ -9,14 +9,18 @@ a PEM file: whose certificates a wss URL is trusted by.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import resource
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import picows
+
+from bench.sender import CLOSE_1000
 
 BEGIN = "begin"
 """What a receiver sends once its clock runs."""
@@ -73,6 +77,31 @@ class DocumentedListener(RawListener):
             self.done.set_result(None)
 
 
+class Dropping(asyncio.BufferedProtocol):
+    """Takes what is read and looks at none of it: what the event loop costs alone."""
+
+    SIZE_BYTES = 1 << 17
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(self.SIZE_BYTES)
+        self._view = memoryview(self._buffer)
+        self.upgraded = asyncio.get_running_loop().create_future()
+        self.done = asyncio.get_running_loop().create_future()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        global reads
+        reads += 1
+        if self.upgraded.done():
+            # A frame of its own that ends it, whatever comes before it in this read.
+            if self._buffer[nbytes - 4 : nbytes] == CLOSE_1000:
+                self.done.set_result(None)
+        elif bytes(self._view[:nbytes]).endswith(b"\r\n\r\n"):
+            self.upgraded.set_result(None)
+
+
 class QueueListener(picows.WSListener):
     """What most people build first: one `asyncio.Queue`, one wake-up a message."""
 
@@ -107,6 +136,25 @@ async def _raw(
     await listener.done
     clock.stop()
     transport.disconnect(False)
+    return messages  # it counts nothing: that would cost it something
+
+
+async def dropped(url: str, messages: int, clock: Clock) -> int:
+    where = urlsplit(url)
+    transport, protocol = await asyncio.get_running_loop().create_connection(
+        Dropping, where.hostname, where.port, ssl=tls.get("ssl_context")
+    )
+    transport.write(
+        b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16)) + b"\r\n\r\n"
+    )
+    await protocol.upgraded
+    clock.start()
+    transport.write(b"\x81\x85\0\0\0\0" + BEGIN.encode())  # masked with zeros
+    await protocol.done
+    clock.stop()
+    transport.abort()
     return messages  # it counts nothing: that would cost it something
 
 
@@ -195,6 +243,7 @@ async def websockets_17(url: str, messages: int, clock: Clock) -> int:
 
 
 CONTENDERS: dict[str, Callable[[str, int, Clock], Awaitable[int]]] = {
+    "asyncio, nothing done": dropped,
     "raw picows": raw_picows,
     "raw picows, as documented": raw_picows_as_documented,
     "heartline batches": heartline_batches,

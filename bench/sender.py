@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 _ACCEPT_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-_CLOSE_1000 = b"\x88\x02\x03\xe8"
+CLOSE_1000 = b"\x88\x02\x03\xe8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,4 +132,4 @@ def _send(client: socket.socket, load: Load) -> None:
         client.sendall(chunk)
         if load.pause:
             time.sleep(load.pause)
-    client.sendall(_CLOSE_1000)
+    client.sendall(CLOSE_1000)
