@@ -394,10 +394,15 @@ cdef class Taking:
                     good = _number(prev, &other) and other == line._last <= number
                 else:
                     good = way == MONOTONIC and number >= line._last
-        if not good:
-            return self._otherwise(line, track, last, prev, first, anew, now)
         if not line._counts:
             _bring_tally(line)
+        if not good:
+            told = self._otherwise(line, track, last, prev, first, anew, now)
+            # The first message of a link begins a run. It is brought now, while all of
+            # it is at hand, and not when the second one comes.
+            if last is not None and line._tracker is not None and line._tracker.good:
+                _bring_run(line, track)
+            return told
         line._received += 1
         if is_numbered:
             line._last = number
