@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
-from .detector import Liveness, window_shut
+from .detector import OUTBOUND_RETRANSMITS, Liveness, window_shut
 from .evidence import Kernel
 
 MOST_OUT = 16
@@ -39,6 +40,8 @@ class PingOut:
     """Most retransmissions that were called for while it was out."""
     resent_at: float | None = None
     """When enough retransmissions were noticed, the last of them after that."""
+    resent_twice_at: float | None = None
+    """When the second retransmission was noticed since that segment came."""
 
     def watch(
         self, kernel: Kernel, *, answer_takes: float, needed: int, now: float
@@ -56,15 +59,25 @@ class PingOut:
         enough = max(self.heard_retransmits, self.retransmits + self.needed - 1)
         if self.resent_at is None and kernel.total_retransmits > enough:
             self.resent_at = now
+        twice = max(enough + 1, self.heard_retransmits + OUTBOUND_RETRANSMITS)
+        if self.resent_twice_at is None and kernel.total_retransmits >= twice:
+            self.resent_twice_at = now
 
     def is_lost_outbound(
         self, kernel: Kernel, *, answer_takes: float, now: float
     ) -> bool:
-        """Resent in vain while segments come in: our own bytes do not arrive."""
+        """Resent in vain while segments come in: our own bytes do not arrive.
+
+        Whatever comes after a resend that arrived acknowledges it. Where nothing comes
+        that late, the resend or its one answer may be lost by chance: one more is sent.
+        """
+        if self.resent_at is None:
+            return False
+        twice_at = inf if self.resent_twice_at is None else self.resent_twice_at
+        heard_at = now - kernel.heard_age
         return (
             self.position is not None
-            and self.resent_at is not None
-            and now >= self.resent_at + answer_takes
+            and max(heard_at - self.resent_at, now - twice_at) >= answer_takes
             and kernel.retransmits > 0
             and kernel.acked_bytes == self.acked_bytes
             and not window_shut(kernel)
