@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from heartline.core.detector import Liveness
 from heartline.core.events import Ping
-from heartline.core.items import Where
+from heartline.core.items import Cause, Where
 from heartline.core.pings import PingOut
-from scripted_link import RUNG, Scripted, kernel, quiet
+from heartline.core.promises import bounds
+from scripted_link import RUNG, Scripted, alive, kernel, quiet
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -98,3 +99,54 @@ def test_no_way_out_is_dead_of_a_single_resend_since_it_was_heard_that_we_are(
             answered = [at for at in resent_at if at < heard_at]
             assert resent >= needed
             assert len(resent_at) >= 2 or answered
+
+
+# --- the peer -------------------------------------------------------------------------
+
+
+def test_a_peer_is_asked_once_more_before_the_promised_time_is_over() -> None:
+    """Its kernel answers before and after the path was away, its program never."""
+    world = quiet()
+    silent_at, promised = world.now, bounds(world.link, now=world.now)
+    alive(world, silent_at + 10.2)
+    world.acks = False
+    while world.link.path.ladder is None:
+        world.tick()
+    world.run(until=world.now + 2 * RUNG)
+    world.acks = True
+    world.acknowledge()
+    world.hear()
+    world.tick()
+    assert world.link.peer.excused_until > world.now + 1.0
+    alive(world, silent_at + promised.peer)
+    found = world.link.found
+    assert found is not None
+    assert found.cause is Cause.PEER_FROZEN, found.evidence
+    assert world.now - silent_at <= promised.peer
+
+
+def test_frames_behind_a_lost_one_are_no_silence_of_the_peer() -> None:
+    world = quiet()
+    while world.link.peer.wait is None:
+        world.tick()
+    until = world.now + 6.0
+    while world.now < until:
+        alive(world, world.now + 1.0)
+        world.now += 0.5
+        world.hear()
+        world.show(out_of_order=world.seen.out_of_order + 1)
+    assert world.link.found is None
+    alive(world, world.now + 4.0)
+    assert world.link.found is not None
+    assert world.link.found.cause is Cause.PEER_FROZEN
+
+
+def test_frames_behind_a_lost_one_do_not_move_the_promised_time() -> None:
+    world = quiet()
+    silent_at, promised = world.now, bounds(world.link, now=world.now)
+    while world.link.found is None:
+        alive(world, world.now + 0.3)
+        world.now += 0.1
+        world.hear()
+        world.show(out_of_order=world.seen.out_of_order + 1)
+    assert world.now - silent_at <= promised.peer

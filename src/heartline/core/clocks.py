@@ -365,7 +365,8 @@ class Clocks:
         due = ping_due(policy, heard_at=self.peer.frame_at, last_at=last_at)
         if self.peer.wait is None or self.paused:
             return due
-        return min(due, self.peer.ask_at(self.kernel, now=now))
+        by = self.kept.asked_by
+        return min(due, self.peer.ask_at(self.kernel, by=by, now=now))
 
     def no_pong_due(self) -> float:
         """When it is certain that data flows and pongs do not; inf until then."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 
 from . import diagnosis
-from .detector import DELAYED_ACK, POLL, TIMER_SLACK, PathClock
+from .detector import DELAYED_ACK, POLL, REPROOF_WITHIN, TIMER_SLACK, PathClock
 from .diagnosis import Finding
 from .evidence import Kernel
 from .peer import KERNEL_TAKES, PeerClock
@@ -99,6 +99,11 @@ class Kept:
     def extend(self, lag: float) -> None:
         """A stall of our own prolongs it by itself."""
         self._until_at += lag
+
+    @property
+    def asked_by(self) -> float:
+        """When the peer's kernel is asked at the latest, so that its answer counts."""
+        return self.told_by - max(REPROOF_WITHIN / 2, self._path.rung)
 
     @property
     def told_by(self) -> float:

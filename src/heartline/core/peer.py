@@ -31,6 +31,7 @@ class PeerClock:
     __slots__ = (
         "_acked",
         "_acked_at",
+        "_behind",
         "_looked_of",
         "_received",
         "_received_at",
@@ -54,6 +55,7 @@ class PeerClock:
         self._acked = 0
         self._acked_at = now
         self._received = 0
+        self._behind = 0
         self._received_at = now
         self._resumed_at = now
         self._looked_of = now
@@ -82,6 +84,10 @@ class PeerClock:
                 self._received_at = moved_at
             if creeps:
                 self.crept_at = self._received_at
+        if kernel.out_of_order != self._behind:
+            # Its frames come, behind one that the path has lost: they wait for that.
+            self._behind = kernel.out_of_order
+            self._received_at = max(self._received_at, moved_at)
 
     def moved(self, *, now: float) -> None:
         """Bytes of a frame were read that is not complete yet."""
@@ -150,8 +156,8 @@ class PeerClock:
             began_at = excused_until
         return began_at + self.allowance(now=now) / 2
 
-    def ask_at(self, kernel: Kernel | None, *, now: float) -> float:
-        """When the next ping of a wait is due."""
+    def ask_at(self, kernel: Kernel | None, *, by: float, now: float) -> float:
+        """When the next ping of a wait is due; one goes out `by` then in any case."""
         wait = self.wait
         assert wait is not None
         if kernel is None:
@@ -161,7 +167,7 @@ class PeerClock:
         # The peer's kernel must have proven itself shortly before the verdict; a
         # proof that stays out is asked for again, and the path will be judged.
         reproof_at = self.overdue_at(kernel, now=now) - REPROOF_WITHIN / 2
-        return max(reproof_at, wait.last_ping_at + REPROOF_WITHIN)
+        return max(min(reproof_at, by), wait.last_ping_at + REPROOF_WITHIN)
 
     def is_accused(self, kernel: Kernel, *, now: float) -> bool:
         """Whether an overdue answer is the fault of the peer: its kernel lives."""
