@@ -13,7 +13,8 @@ from heartline.core.link import Link
 from heartline.testing.checkers import complaints, suspicions
 from heartline.testing.sim_line import Line
 from heartline.testing.sim_many import tally
-from heartline.testing.simulation import Simulation, main, story
+from heartline.testing.sim_network import End
+from heartline.testing.simulation import Simulation, Traffic, main, story
 from heartline.testing.swarm import BUSY, swarm
 
 SEEDS = 120
@@ -56,6 +57,26 @@ def test_a_seed_is_replayed_and_told_by_one_command(
     told = capsys.readouterr().out
     assert story(swarm(7)) in told
     assert "every promise kept" in told
+
+
+def test_what_waited_behind_a_resend_measures_no_round_trip() -> None:
+    sim = Simulation(5)
+    sim.venue.manners.traffic, sim.venue.manners.rate = Traffic.STEADY, 20.0
+    sim.path(round_trip=0.02)
+    sim.client.start()
+    sim.run(20.0)
+    assert sim.client.end is not None
+    venue = sim.client.end.peer
+    assert isinstance(venue, End)
+    sim.fault("outbound", seconds=0.6)
+    longest = 0.0
+    for _ in range(40):
+        sim.run(0.05)
+        seen = venue.evidence().kernel
+        assert seen is not None
+        longest = max(longest, seen.round_trip)
+    assert seen.total_retransmits > 0
+    assert longest < 0.1
 
 
 # --- many at once ------------------------------------------------------------------

@@ -217,10 +217,12 @@ class Sender:
     def _acknowledged(self, acked: int, now: float) -> bool:
         """Forget what has arrived; whether it had been sent again and again."""
         self._acked = acked
-        flight = self._flight
+        flight, resent = self._flight, False
         while flight and flight[0].seq + flight[0].size_bytes <= acked:
             flying = flight.popleft()
-            if not flying.resent:
+            # What was sent behind a lost segment waited for that to be sent again.
+            resent = resent or flying.resent
+            if not resent:
                 self._time(now - flying.sent_at)
         recovering, self._retransmits = self._retransmits > 0, 0
         self._silent_since = now
