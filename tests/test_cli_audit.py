@@ -31,8 +31,8 @@ from audit_recordings import (
 from heartline.cli import app
 from heartline.cli.audit import dialled, lost, moment, row_of
 from heartline.cli.lines import encode
-from heartline.core.items import Gap, Item, Message
-from heartline.testing import Capture, read_capture, write_capture
+from heartline.core.items import Bounds, Gap, Item, Message, Phase, Status, Verdict
+from heartline.testing import Capture, CapturedFrame, read_capture, write_capture
 from heartline.testing.audit import audit_capture
 from heartline.ui.audit import table
 from heartline.venue.classify import Contract
@@ -120,9 +120,10 @@ def watched(capture: Capture) -> bytes:
     epoch = 0
     for each in capture.frames:
         if each.direction == "open":
+            if epoch:
+                items.append(Gap("outage", each.at, each.at, epoch))
             epoch += 1
-            gap = Gap(epoch=epoch, from_at=each.at, until_at=each.at, reason="outage")
-            items += [gap, Message("{}", each.at, BOOK, epoch, snapshot=True)]
+            items.append(Message("{}", each.at, BOOK, epoch, snapshot=True))
         elif each.direction == "in":
             items.append(Message(each.data, each.at, None, epoch))
     return encode(items, utc_offset=0.0)
@@ -138,6 +139,81 @@ def test_what_watch_wrote_is_a_recording(tmp_path: Path) -> None:
         assert (found.totals, found.data) == (same.totals, same.data)
         assert found.connections == same.connections
         assert [o.from_at for o in found.outages] == [o.from_at for o in same.outages]
+
+
+def status(at: float, epoch: int) -> Status:
+    bounds = Bounds(1.0, 1.0)
+    return Status(
+        at=at,
+        phase=Phase.OPEN,
+        verdict=Verdict.ALIVE,
+        live=True,
+        cause=None,
+        bounds=bounds,
+        ceilings=bounds,
+        detection_bound=1.0,
+        epoch=epoch,
+    )
+
+
+def of_watch(path: Path, *items: Item) -> Path:
+    path.write_bytes(encode(list(items), utc_offset=0.0))
+    return path
+
+
+def on(epoch: int, each: CapturedFrame) -> Message:
+    return Message(each.data, each.at, None, epoch)
+
+
+def test_what_a_recording_says_was_dropped_is_missing(tmp_path: Path) -> None:
+    of = f"trades.{NAME}.100ms"
+    path = of_watch(
+        tmp_path / "slow.jsonl",
+        on(1, trade(1, NAME, 1)),
+        Gap("overflow", 2.0, 3.0, 1, missing=500),
+        Gap("overflow", 3.0, 3.5, 1, of),
+        on(1, trade(4, NAME, 2)),
+    )
+    result = ask(path)
+    assert result.exit_code == 1
+    told = flat(result.stdout)
+    assert "not recorded: 500 messages, within 1 s" in told
+    assert f"not recorded: messages of {of}, within 0.5 s" in told
+    assert "Messages are missing: what was not recorded." in told
+    again = written(read_capture(path), tmp_path / "again.jsonl")
+    assert read_capture(again) == read_capture(path)
+
+
+def test_links_that_met_without_an_outage_make_none_in_a_recording(
+    tmp_path: Path,
+) -> None:
+    chain = [book(n, NAME, n - 1 if n > 1 else None, n) for n in range(1, 6)]
+    turns = zip((1, 1, 2, 1, 2), chain, strict=True)
+    whole = [status(0.0, 1), *(on(epoch, each) for epoch, each in turns)]
+    path = of_watch(tmp_path / "met.jsonl", *whole)
+    result = ask(path)
+    assert result.exit_code == 0, result.output
+    assert "over 2 connections" in result.stdout
+    again = written(read_capture(path), tmp_path / "again.jsonl")
+    assert read_capture(again) == read_capture(path)
+    lost = [on(3, book(9, NAME, None, 9)), Gap("outage", 6.0, 9.5, 3)]
+    lost += [on(4, book(10, NAME, None, 12))]
+    found = audit_capture(read_capture(of_watch(path, *whole, *lost)), contract())
+    assert [o.from_at for o in found.outages] == [chain[0].at + 8]
+    assert found.connections == 4
+
+
+def test_another_run_in_the_same_recording_is_an_outage(tmp_path: Path) -> None:
+    path = of_watch(
+        tmp_path / "twice.jsonl",
+        status(0.0, 1),
+        on(1, book(1, NAME, None, 1)),
+        on(2, book(2, NAME, 1, 2)),
+        status(3.0, 1),
+        on(1, book(4, NAME, None, 9)),
+    )
+    found = audit_capture(read_capture(path), contract())
+    assert len(found.outages) == 1
 
 
 def test_a_line_of_watch_without_its_instant_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from heartline.observe.words import duration, one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heartline.testing.audit import Audit
+    from heartline.testing.audit import Audit, Dropped
     from heartline.testing.audit_ages import Clocks
     from heartline.testing.audit_channel import AuditedGap, ChannelAudit
     from heartline.ui.audit import Row
@@ -222,6 +222,8 @@ def _tell_losses(console: Console, audit: Audit) -> None:
         took = duration(outage.until_at - outage.from_at)
         when = moment(outage.from_at)
         console.print(f"{when}  no connection for {took}", style="red")
+    for dropped in audit.dropped:
+        console.print(dropped_words(dropped), style="red")
     found = [
         (each, gap) for each in (*audit.link, *audit.channels) for gap in each.gaps
     ]
@@ -231,8 +233,16 @@ def _tell_losses(console: Console, audit: Audit) -> None:
         console.print(gap_words(each.channel, gap), style=style)
     if len(found) > MOST_GAPS:
         console.print(f"And {len(found) - MOST_GAPS:,} more gaps: see --json.")
-    if found or audit.outages:
+    if found or audit.outages or audit.dropped:
         console.print()
+
+
+def dropped_words(gap: Dropped) -> str:
+    """What the recording says it lacks, in one line."""
+    count = "messages" if gap.missing is None else _several(gap.missing, "message")
+    of = "" if gap.channel is None else f" of {one_line(gap.channel)}"
+    took = duration(gap.until_at - gap.from_at)
+    return f"{moment(gap.until_at)}  not recorded: {count}{of}, within {took}"
 
 
 def gap_words(channel: str | None, gap: AuditedGap) -> str:
@@ -351,6 +361,8 @@ def verdict(audit: Audit) -> str:
     parts = [_several(bad, "channel")] if bad else []
     parts += [WHOLE_LINK[1:-1]] if any(not e.totals.whole for e in audit.link) else []
     parts += [_several(len(audit.outages), "outage")] if audit.outages else []
+    if audit.dropped:
+        parts.append("what was not recorded")
     return f"Messages are missing: {', '.join(parts)}. {would} show it in {share}."
 
 

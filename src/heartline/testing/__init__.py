@@ -20,6 +20,7 @@ from __future__ import annotations
 from .capture import (
     Capture,
     CapturedFrame,
+    Unrecorded,
     read_capture,
     write_capture,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Replay",
     "ReplayCounts",
     "Scope",
+    "Unrecorded",
     "VenueCounts",
     "VenueServer",
     "drop_inbound",

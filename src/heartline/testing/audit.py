@@ -57,6 +57,15 @@ class Outage(Struct, frozen=True, kw_only=True):
     until_at: float
 
 
+class Dropped(Struct, frozen=True, kw_only=True):
+    """Messages that were not recorded, as the recording says itself."""
+
+    from_at: float
+    until_at: float
+    channel: str | None
+    missing: int | None
+
+
 class Odd(Struct, frozen=True, kw_only=True):
     """Messages that could not be read as the profile has it; `frames` are the places
     of the first few in the recording, from 1."""
@@ -72,7 +81,8 @@ class Audit(Struct, frozen=True, kw_only=True):
     as control, and again by its channel.
 
     `totals` are those of the channels. What counts over the whole connection stands
-    apart, in `link`. `silent` were asked for and said nothing at all.
+    apart, in `link`. `silent` were asked for and said nothing at all. `dropped` is what
+    whoever recorded it knows to be missing.
     """
 
     endpoint: str
@@ -89,13 +99,15 @@ class Audit(Struct, frozen=True, kw_only=True):
     channels: tuple[ChannelAudit, ...]
     silent: tuple[str, ...]
     outages: tuple[Outage, ...]
+    dropped: tuple[Dropped, ...]
     clocks: Clocks
 
     @property
     def whole(self) -> bool:
         """Whether nothing is known to be missing."""
         numbered = (self.totals, *(each.totals for each in self.link))
-        return not self.outages and all(totals.whole for totals in numbered)
+        told = self.outages or self.dropped
+        return not told and all(totals.whole for totals in numbered)
 
 
 def audit_capture(capture: Capture, contract: Contract) -> Audit:
@@ -145,6 +157,10 @@ class _Auditor:
         self._kinds: Counter[str] = Counter()
         self._unknown, self._malformed = _Oddities(), _Oddities()
         self._epoch = 0
+        """Each turn of a link; `_links_met` are those that had one."""
+        self._connections = 0
+        self._links_met = {0}
+        self._link = 0
         self._number = 0
         self._heard_at: float | None = None
         self._lost_at: float | None = None
@@ -182,7 +198,7 @@ class _Auditor:
         return Audit(
             endpoint=self.contract.endpoint.name,
             seconds=capture.duration,
-            connections=max(1, self._epoch),
+            connections=max(1, self._connections),
             inbound=inbound,
             outbound=sum(frame.direction == "out" for frame in capture.frames),
             data=self._kinds["update"],
@@ -194,6 +210,15 @@ class _Auditor:
             channels=channels,
             silent=tuple(self._silent()),
             outages=tuple(self._outages),
+            dropped=tuple(
+                Dropped(
+                    from_at=gap.from_at,
+                    until_at=gap.until_at,
+                    channel=gap.channel,
+                    missing=gap.missing,
+                )
+                for gap in capture.unrecorded
+            ),
             clocks=self._clock.summary(),
         )
 
@@ -201,10 +226,22 @@ class _Auditor:
 
     def _open(self) -> None:
         self._epoch += 1
+        self._connections += 1
+        self._link = 0
         if self._heard_at is not None:
             self._end_silences()
             self._lost_at, self._heard_at = self._heard_at, None
         self._begin()
+
+    def _turn(self, link: int) -> None:
+        """Another link brings the next message, and nothing lies between the two."""
+        if link not in self._links_met:
+            self._links_met.add(link)
+            self._connections += self._link != 0
+        if self._link:
+            self._epoch += 1
+            self._begin()
+        self._link = link
 
     def _end_silences(self) -> None:
         if self._heard_at is not None:
@@ -256,6 +293,8 @@ class _Auditor:
 
     def _in(self, frame: CapturedFrame, place: int) -> None:
         now = frame.at
+        if frame.link != self._link:
+            self._turn(frame.link)
         if self._lost_at is not None:
             self._outages.append(Outage(from_at=self._lost_at, until_at=now))
             self._lost_at = None
