@@ -139,6 +139,7 @@ class _Attempt:
         self._make_listener = make_listener
         self._resolver = resolver
         self._on_stage = on_stage
+        self._door = _Door(self)
         self._stage: Stage | None = None
         self._accepted = False
         self._sock: socket.socket | None = None
@@ -152,6 +153,8 @@ class _Attempt:
             transport = await self._connect()
             if self._accepted:
                 self._sock = None  # the transport's from here on
+                self._door.attempt = None
+                _strip(transport)
                 return transport
         except Exception as exc:
             failure = exc
@@ -167,7 +170,7 @@ class _Attempt:
         if endpoint.secure:
             options["ssl_handshake_timeout"] = _NO_DEADLINE
         transport, _ = await picows.ws_connect(  # pyright: ignore[reportUnknownMemberType]
-            self._listen,
+            self._door.listen,
             endpoint.url,
             ssl_context=(
                 target.ssl_context or _default_context() if endpoint.secure else None
@@ -177,9 +180,7 @@ class _Attempt:
                 _default_context() if proxy is not None and proxy.secure else None
             ),
             socket_factory=self._open_socket,
-            extra_headers=_Announcing(
-                self._request_lines(), lambda: self._enter(Stage.UPGRADING)
-            ),
+            extra_headers=self._door,
             websocket_handshake_timeout=None,
             disconnect_on_exception=True,
             enable_auto_ping=False,
@@ -187,7 +188,7 @@ class _Attempt:
             max_frame_size=_frame_limit(target.max_message_bytes),
             max_redirects=0,
             read_buffer_init_size=_READ_BUFFER_BYTES,
-            logger_name=_silent_logger(),
+            logger_name=_SILENT,
             **options,
         )
         return transport
@@ -207,7 +208,9 @@ class _Attempt:
         self._enter(Stage.SECURING if self._endpoint.secure else Stage.UPGRADING)
         return sock
 
-    def _request_lines(self) -> list[tuple[str, str]]:
+    def announced(self) -> list[tuple[str, str]]:
+        """The lines of the request, which is going out now."""
+        self._enter(Stage.UPGRADING)
         lines = list(self._headers.items())
         if not any(name.lower() == "user-agent" for name in self._headers):
             # Some firewalls in front of venues refuse who does not say its name.
@@ -221,9 +224,10 @@ class _Attempt:
             self._stage = stage
             self._on_stage(stage)
 
-    def _listen(
+    def listen(
         self, request: WSUpgradeRequest, response: WSUpgradeResponse
     ) -> WSListener:
+        """The listener of the accepted upgrade."""
         extended = "Sec-WebSocket-Extensions" in response.headers
         if extended and not self._target.compression:
             raise WireError(
@@ -281,6 +285,7 @@ class _Attempt:
         sock, witness = self._sock, self._witness
         if witness is None:
             return
+        self._witness = None
         with witness:
             if sock is None:
                 return
@@ -296,18 +301,32 @@ _READ_BUFFER_BYTES = 2048
 """What picows reads into until a `PlainReader` is in its place; it grows as needed."""
 
 
-class _Announcing:
-    """Headers that say when they are written: TLS is up, the request is going out."""
+class _Door:
+    """All that picows keeps of an attempt while the link lives; empty once it does.
 
-    def __init__(
-        self, lines: list[tuple[str, str]], on_written: Callable[[], None]
-    ) -> None:
-        self._lines = lines
-        self._on_written = on_written
+    As headers it says when they are written: TLS is up, the request is going out.
+    """
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, attempt: _Attempt) -> None:
+        self.attempt: _Attempt | None = attempt
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        self._on_written()
-        return iter(self._lines)
+        assert self.attempt is not None
+        return iter(self.attempt.announced())
+
+    def listen(
+        self, request: WSUpgradeRequest, response: WSUpgradeResponse
+    ) -> WSListener:
+        assert self.attempt is not None
+        return self.attempt.listen(request, response)
+
+
+def _strip(transport: WSTransport) -> None:
+    """Clear the headers of an upgrade that was judged: nobody reads them again."""
+    for said in (transport.request, transport.response):
+        said.headers.clear()
 
 
 def _frame_limit(max_message_bytes: int) -> int:
@@ -325,10 +344,13 @@ def _default_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-@functools.cache
 def _silent_logger() -> logging.Logger:
     """Make a logger nobody can turn on: picows logs URLs and whole requests."""
     logger = logging.Logger("heartline.wire.silent", level=logging.CRITICAL + 1)
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
     return logger
+
+
+_SILENT: Final = logging.LoggerAdapter(_silent_logger(), {})
+"""Of a plain logger picows would make one more for each connection."""
