@@ -7,7 +7,8 @@ from typing import Protocol
 from picows import WSTransport
 
 from heartline.wire.deflate import Inflater
-from heartline.wire.frames import FrameListener, FrameSink
+from heartline.wire.frames import FrameListener
+from heartline.wire.sink import FrameSink
 
 
 class PingSink(FrameSink, Protocol):

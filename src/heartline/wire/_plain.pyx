@@ -14,8 +14,6 @@ SOURCE = HEARTLINE_SOURCE
 cdef extern from "Python.h":
     object PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
 
-cdef Py_ssize_t _CAPACITY_BYTES = 1 << 17
-
 
 cdef class PlainReader:
     cdef object _picows, _collector, _view, _fast
@@ -30,8 +28,7 @@ cdef class PlainReader:
         self._collector = collector
         self._fast = fast
         self._passing = True
-        self._buffer = buffer_of(get_running_loop())
-        self._view = memoryview(self._buffer)[:_CAPACITY_BYTES]
+        self._buffer, self._view = buffer_of(get_running_loop())
         self._rest = b""
 
     def shut(self):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -25,6 +25,7 @@ from .plain import (
     PlainReader,
     PurePlainReader,
 )
+from .sink import FrameSink
 
 # Looking these up in their enum costs as much per frame as decoding the payload.
 _TEXT: Final = WSMsgType.TEXT
@@ -54,56 +55,6 @@ _VERDICTS: Final = {
 """The codes picows itself sends to a peer it has parsed to its end."""
 
 
-class FrameSink(Protocol):
-    """Whoever drives a link. Called in the read path: be quick, never block.
-
-    An exception raised here is a defect of ours: it goes to the loop's exception
-    handler, and the link is aborted.
-    """
-
-    def on_open(self, transport: WSTransport) -> None:
-        """Take the transport, before any frame."""
-        ...
-
-    def on_batch(self, data: list[str | bytes], frames: int, size_bytes: int) -> None:
-        """Take what a read of the socket completed; the list is yours to keep.
-
-        `frames` counts all complete frames, control frames and fragments too, so
-        `data` may be empty. `size_bytes` is their size on the wire with headers.
-        A read that completes no frame is not told.
-        """
-        ...
-
-    def on_pong(self, payload: bytes) -> None:
-        """Take a pong, before the data of the same read."""
-        ...
-
-    def on_closing(self, code: int, reason: str) -> None:
-        """The peer sent CLOSE, and it has been answered; no frame follows.
-
-        Once at most. `code` is 1005 if the peer gave none.
-        """
-        ...
-
-    def on_broken(self, cause: Cause, reason: str) -> None:
-        """The peer broke the protocol or a limit: PROTOCOL or TOO_BIG.
-
-        Once at most. A CLOSE with the right code is queued, no frame follows, and
-        the link is good for nothing but to be aborted.
-        """
-        ...
-
-    def on_gone(self) -> None:
-        """The connection has ended. Always last, exactly once."""
-        ...
-
-    def on_write_paused(self) -> None:
-        """The transport holds more than its high-water mark: write nothing more."""
-        ...
-
-    def on_write_resumed(self) -> None: ...
-
-
 class FrameListener(WSListener):
     """Turns the frames of one link into calls of its sink.
 
@@ -115,6 +66,29 @@ class FrameListener(WSListener):
     the same, at more than twice the cost. `fast` may take whole reads there, past the
     sink, and `answered` such as are one pong and nothing else.
     """
+
+    __slots__ = (
+        "_answered",
+        "_assembling",
+        "_close_sent",
+        "_compressed",
+        "_fast",
+        "_inflater",
+        "_kind",
+        "_last_look",
+        "_mask_bytes",
+        "_max_message_bytes",
+        "_other_frames",
+        "_owed_pong",
+        "_reader",
+        "_sink",
+        "_transport",
+        "_write_paused",
+        "at_boundary",
+        "ended",
+        "messages",
+        "size_bytes",
+    )
 
     def __init__(
         self,

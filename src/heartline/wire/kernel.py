@@ -51,7 +51,7 @@ class SocketLike(Protocol):
     def fileno(self) -> int: ...
 
 
-_Reader: TypeAlias = Callable[[socket.socket, int], "Kernel | None"]
+_Reader: TypeAlias = Callable[[socket.socket, int, "array[int]"], Kernel | None]
 
 
 def harden(sock: SocketLike, *, keepalive_idle: int) -> None:
@@ -103,7 +103,7 @@ class KernelEyes:
         self.buffered = transport_buffered
         self._sock = duplicate(sock)
         self._count = array("i", [0])
-        self._read = _system_reader(self._count)
+        self._read = _system_reader()
 
     def read(self) -> Evidence:
         """Look at the connection as it is now.
@@ -114,7 +114,7 @@ class KernelEyes:
         sock = self._sock
         try:
             unread = _unread(sock, self._count)
-            kernel = self._read(sock, self.buffered())
+            kernel = self._read(sock, self.buffered(), self._count)
         except (OSError, ValueError):  # ValueError: closed, the descriptor is -1
             return _NOTHING
         return Evidence(kernel, unread)
@@ -179,68 +179,70 @@ else:
         return count[0]
 
 
-def _system_reader(count: array[int]) -> _Reader:
-    """Choose how this system is read. `count` is scratch for ioctl."""
+def _system_reader() -> _Reader:
+    """Choose how this system is read; what it takes last is scratch for ioctl."""
     if sys.platform == "linux":
-        return _linux_reader(count)
+        return _read_linux
     if sys.platform == "darwin":
-        return DarwinReader()
+        reader = DarwinReader()
+        return lambda sock, buffered, _: reader(sock, buffered)
     return _read_nothing
 
 
-def _read_nothing(sock: socket.socket, buffered: int) -> Kernel | None:
+def _read_nothing(
+    sock: socket.socket, buffered: int, count: array[int]
+) -> Kernel | None:
     return None
 
 
 if sys.platform == "linux":
 
-    def _linux_reader(count: array[int]) -> _Reader:
-        def read(sock: socket.socket, buffered: int) -> Kernel | None:
-            raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-            size = len(raw)
-            if size < _TCP_INFO.size:
-                raw = raw.ljust(_TCP_INFO.size, b"\0")
-            (
-                state,
-                retransmits,
-                probes,
-                unacked,
-                data_age,
-                ack_age,
-                rtt,
-                rttvar,
-                total_retransmits,
-                acked,
-                received,
-                segments_in,
-                unsent,
-                min_rtt,
-                out_of_order,
-                window,
-            ) = _TCP_INFO.unpack_from(raw)
-            # A sandbox that imitates Linux may answer with zeros (gVisor does).
-            if size < _USABLE_SIZE or not segments_in or state == _TCP_CLOSE:
-                return None
-            outstanding = buffered
-            if unacked or unsent or buffered:
-                fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
-                outstanding += count[0]
-            return Kernel(
-                segments_in,
-                (data_age if data_age < ack_age else ack_age) / 1e3,
-                unacked,
-                outstanding,
-                unsent + buffered,
-                acked,
-                received,
-                retransmits,
-                total_retransmits,
-                probes,
-                rtt / 1e6,
-                rttvar / 1e6,
-                (rtt if min_rtt == _UNKNOWN_RTT else min_rtt) / 1e6,
-                window if size >= _TCP_INFO.size else None,
-                out_of_order,
-            )
-
-        return read
+    def _read_linux(
+        sock: socket.socket, buffered: int, count: array[int]
+    ) -> Kernel | None:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        size = len(raw)
+        if size < _TCP_INFO.size:
+            raw = raw.ljust(_TCP_INFO.size, b"\0")
+        (
+            state,
+            retransmits,
+            probes,
+            unacked,
+            data_age,
+            ack_age,
+            rtt,
+            rttvar,
+            total_retransmits,
+            acked,
+            received,
+            segments_in,
+            unsent,
+            min_rtt,
+            out_of_order,
+            window,
+        ) = _TCP_INFO.unpack_from(raw)
+        # A sandbox that imitates Linux may answer with zeros (gVisor does).
+        if size < _USABLE_SIZE or not segments_in or state == _TCP_CLOSE:
+            return None
+        outstanding = buffered
+        if unacked or unsent or buffered:
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+            outstanding += count[0]
+        return Kernel(
+            segments_in,
+            (data_age if data_age < ack_age else ack_age) / 1e3,
+            unacked,
+            outstanding,
+            unsent + buffered,
+            acked,
+            received,
+            retransmits,
+            total_retransmits,
+            probes,
+            rtt / 1e6,
+            rttvar / 1e6,
+            (rtt if min_rtt == _UNKNOWN_RTT else min_rtt) / 1e6,
+            window if size >= _TCP_INFO.size else None,
+            out_of_order,
+        )

@@ -31,7 +31,9 @@ LARGEST_PLAIN_BYTES: Final = (1 << 16) - 1
 _CAPACITY_BYTES: Final = 1 << 17
 """Read at once, at most. A plain message with its header always fits."""
 
-_BUFFERS: WeakKeyDictionary[asyncio.AbstractEventLoop, bytearray] = WeakKeyDictionary()
+_BUFFERS: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[bytearray, memoryview]] = (
+    WeakKeyDictionary()
+)
 
 _SPARE_BYTES: Final = 4
 """Lets the last header be looked at before it is whole."""
@@ -40,16 +42,17 @@ _head_and_length = Struct(">HH").unpack_from
 """The first two bytes of a frame, and the length behind them if they announce one."""
 
 
-def buffer_of(loop: asyncio.AbstractEventLoop) -> bytearray:
-    """What all connections of one loop read into.
+def buffer_of(loop: asyncio.AbstractEventLoop) -> tuple[bytearray, memoryview]:
+    """What all connections of one loop read into, and the part that is offered.
 
     A loop asks for the buffer, reads and says so in one go: between two reads nothing
     is in use but what a connection has put aside.
     """
-    buffer = _BUFFERS.get(loop)
-    if buffer is None:
-        buffer = _BUFFERS[loop] = bytearray(_CAPACITY_BYTES + _SPARE_BYTES)
-    return buffer
+    found = _BUFFERS.get(loop)
+    if found is None:
+        buffer = bytearray(_CAPACITY_BYTES + _SPARE_BYTES)
+        found = _BUFFERS[loop] = buffer, memoryview(buffer)[:_CAPACITY_BYTES]
+    return found
 
 
 class FrameReader(Protocol):
@@ -85,6 +88,17 @@ class PurePlainReader(asyncio.BufferedProtocol):
     is offered to `fast` first.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_collector",
+        "_fast",
+        "_passing",
+        "_picows",
+        "_rest",
+        "_size_bytes",
+        "_view",
+    )
+
     def __init__(
         self, picows: FrameReader, collector: Collector, fast: Fast | None = None
     ) -> None:
@@ -93,8 +107,7 @@ class PurePlainReader(asyncio.BufferedProtocol):
         self._fast = fast
         self._size_bytes = 0
         self._passing = True
-        self._buffer = buffer_of(asyncio.get_running_loop())
-        self._view = memoryview(self._buffer)[:_CAPACITY_BYTES]
+        self._buffer, self._view = buffer_of(asyncio.get_running_loop())
         self._rest = b""
         """The part of a message that the last read ended with."""
 
@@ -230,4 +243,5 @@ PlainReader = PurePlainReader
 if (_found := compiled("wire._plain")) is not None:
     # By its second parent a loop knows how to read into it.
     _parents = (_found.PlainReader, asyncio.BufferedProtocol)
-    PlainReader = cast("type[PurePlainReader]", type("PlainReader", _parents, {}))
+    _slots: dict[str, object] = {"__slots__": ()}
+    PlainReader = cast("type[PurePlainReader]", type("PlainReader", _parents, _slots))
