@@ -74,6 +74,22 @@ def limit_of(max_age: MaxAge | float | None, venue: object) -> MaxAge | None:
 class Ages:
     """Of one stream, across its links. `tell` is given what begins and ends."""
 
+    __slots__ = (
+        "_asleep_before",
+        "_events",
+        "_opened",
+        "_stampless",
+        "_stampless_until",
+        "_undated",
+        "_updates",
+        "answers_in",
+        "asleep",
+        "clock",
+        "delays",
+        "due_at",
+        "limit",
+    )
+
     def __init__(
         self,
         venue: Venue | None,
@@ -96,14 +112,14 @@ class Ages:
         self._updates: list[Update] = []
         self._undated: list[tuple[Source, str | bytes, Dated]] = []
         """The data of a read at `wanted_at` or later, to be looked at."""
-        self._stampless: set[Source] = set()
+        self._stampless: set[Source] | None = None
         """Of channels that lately had no stamp none is looked for, for a second."""
         self._stampless_until = -inf
         self.answers_in = _answers_in(venue)
         """To what the venue's time in answers is cut off; None if they hold none."""
-        self._events = {
+        self._events = tuple(
             index for index, each in enumerate(_all_stamps(venue)) if each.of == "event"
-        }
+        )
         self.clock = clock
         self.asleep = asleep
         """Seconds this machine has been suspended, all in all."""
@@ -147,10 +163,10 @@ class Ages:
     def _latest(self, now: float) -> Iterator[Update]:
         """What was noted, the last first, as far as it has a stamp."""
         yield from reversed(self._updates)
-        if now >= self._stampless_until:
-            self._stampless.clear()
-            self._stampless_until = now + 1.0
         stampless = self._stampless
+        if stampless is None or now >= self._stampless_until:
+            stampless = self._stampless = set()
+            self._stampless_until = now + 1.0
         for source, data, dated in reversed(self._undated[-MOST_STAMPLESS:]):
             if len(stampless) >= MOST_STAMPLESS:
                 return

@@ -111,7 +111,9 @@ class Attempts:
         """Remember them for as long as the link of `epoch` lives."""
         living = {*self._owner.carriers, epoch}
         kept = {of: each for of, each in self._secrets.items() if of in living}
-        self._secrets = kept | {epoch: kept.get(epoch, frozenset()) | secrets}
+        if secrets:
+            kept[epoch] = kept.get(epoch, secrets) | secrets
+        self._secrets = kept
 
     def begin(self, epoch: int, *, beside: bool) -> None:
         """The link of `epoch` was accepted: what comes from now on is its own."""

@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from types import NoneType
@@ -60,6 +61,7 @@ KINDS: Kinds = {
     "url": ("a URL, a venue's name or a callable", (str, Callable)),
 }
 _RESOLVER = SystemResolver()
+_BACKOFF, _DIALLING, _INBOX, _LIVENESS = Backoff(), Dialling(), Inbox(), Liveness()
 
 
 def connect(
@@ -121,7 +123,7 @@ def connect(
     )
     terms = _terms(host, route, liveness, backoff, dialling, freshness, lifetime)
     told = Observers(name or host, on_event=on_event, journal=journal, metrics=metrics)
-    return Stream(Driver(route, terms, inbox=inbox or Inbox(), observers=told))
+    return Stream(Driver(route, terms, inbox=inbox or _INBOX, observers=told))
 
 
 def _terms(
@@ -137,9 +139,9 @@ def _terms(
     via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
     terms = Terms(
         host=via,
-        liveness=liveness or Liveness(),
-        backoff=backoff or Backoff(),
-        dialling=dialling or Dialling(),
+        liveness=liveness or _LIVENESS,
+        backoff=backoff or _BACKOFF,
+        dialling=dialling or _DIALLING,
         freshness=freshness,
         beats=route.heartbeat.beats if route.heartbeat else None,
         syncs=route.syncs,
@@ -153,7 +155,13 @@ def _terms(
     often = dialling.per_second
     if often is None and proxy is None and _is_loopback(via):
         often = LOOPBACK_PER_SECOND
-    return replace(terms, dialling=replace(dialling, sync=sync, per_second=often))
+    return replace(terms, dialling=_dialling(dialling, sync, often))
+
+
+@lru_cache(64)
+def _dialling(usual: Dialling, sync: float, often: float | None) -> Dialling:
+    """Most streams of a process dial alike: one value will do."""
+    return replace(usual, sync=sync, per_second=often)
 
 
 def _is_loopback(authority: str) -> bool:

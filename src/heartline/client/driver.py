@@ -50,6 +50,7 @@ from heartline.core.terms import Terms
 from heartline.errors import GaveUp, OutboxFull
 from heartline.observe import redact_text
 from heartline.wire.carrier import Carrier
+from heartline.wire.plain import Fast
 from heartline.wire.pulse import Pulse
 from heartline.wire.pump import Pump
 
@@ -114,11 +115,13 @@ class Driver:
         self.said = Said()
         self._unsent = 0
         self.desk: Desk | None = None
-        # Whoever looks at each message cannot let whole reads go past.
+        self._attempts = Attempts(route, terms, self, fast=self._fast)
+
+    def _fast(self) -> Fast | None:
+        """Whoever looks at each message cannot let whole reads go past."""
+        route = self._route
         looks = route.heartbeat is not None or route.contract is not None
-        self._attempts = Attempts(
-            route, terms, self, fast=lambda: None if looks else self.reader.lane.take
-        )
+        return None if looks else self.reader.lane.take
 
     def open(self) -> None:
         """Begin: dial, and go on until `Stop` is fed."""

@@ -13,6 +13,13 @@ class Early:
     is bounded as the inbox is.
     """
 
+    __slots__ = (
+        "_limits",
+        "_messages",
+        "_reads",
+        "_size_bytes",
+    )
+
     def __init__(self, limits: Inbox) -> None:
         self._limits = limits
         self._reads: list[tuple[list[Message], int] | Gap] = []

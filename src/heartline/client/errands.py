@@ -9,6 +9,11 @@ from collections.abc import Callable, Coroutine
 class Errands:
     """What is being done for which link; `failed` is told what was not foreseen."""
 
+    __slots__ = (
+        "_failed",
+        "_tasks",
+    )
+
     def __init__(self, failed: Callable[[BaseException], None]) -> None:
         self._failed = failed
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -34,6 +39,9 @@ class Errands:
 
     def _done(self, what: str, epoch: int, task: asyncio.Task[None]) -> None:
         self._tasks.pop((what, epoch), None)
+        if not self._tasks:
+            # A dict that once held something keeps the room for it.
+            self._tasks = {}
         if task.cancelled():
             return
         error = task.exception()

@@ -42,6 +42,19 @@ _NOT_OLD = repeat(0.0)
 class Intake:
     """The way of the data of one stream. `pump` is there once the stream is entered."""
 
+    __slots__ = (
+        "abreast",
+        "carrier",
+        "desk",
+        "early",
+        "inbox",
+        "is_answer",
+        "paused",
+        "pump",
+        "reader",
+        "session",
+    )
+
     def __init__(
         self, session: Session, inbox: Inbox, heartbeat: Heartbeat | None
     ) -> None:

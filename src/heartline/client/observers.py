@@ -19,6 +19,16 @@ from .callables import report
 class Observers:
     """Fans one stream's events out. What an observer raises never ends the stream."""
 
+    __slots__ = (
+        "_journal",
+        "_log",
+        "_metrics",
+        "_on_event",
+        "_path",
+        "_registry",
+        "name",
+    )
+
     def __init__(
         self,
         name: str,

@@ -21,6 +21,17 @@ TAKE = 4096
 class Reader:
     """One consumer's place in a stream. `relieve` is called when it took something."""
 
+    __slots__ = (
+        "_clock",
+        "_error",
+        "_holds_lane",
+        "_lane",
+        "_relieve",
+        "buffer",
+        "ended",
+        "waited",
+    )
+
     def __init__(
         self,
         inbox: Inbox,

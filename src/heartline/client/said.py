@@ -10,6 +10,7 @@ MOST_SAID = 16
 """Messages that begin a link, where one logs in, and as many of the latest."""
 LONGEST_SAID = 4096
 """What is longer, in characters or bytes, is no login."""
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Said:
@@ -22,7 +23,7 @@ class Said:
         self._epoch = 0
         self._first: list[str | bytes] = []
         self._last: deque[str | bytes] | None = None
-        self._secrets: frozenset[str] | None = frozenset()
+        self._secrets: frozenset[str] | None = _NOTHING
 
     def note(self, epoch: int, data: str | bytes) -> None:
         """It was taken to be sent on the link of `epoch`."""

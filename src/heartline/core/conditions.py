@@ -12,6 +12,11 @@ OF_A_LINK = (Condition.NO_PONG, Condition.PAUSED, Condition.LATE)
 class Conditions(dict[Condition, float]):
     """Since when each condition holds."""
 
+    __slots__ = ()
+
+    def is_reading(self) -> bool:
+        return Condition.PAUSED not in self
+
     def learn(self, out: list[Output]) -> list[Output]:
         """Note what began and ended; `out` itself, for the caller to pass on."""
         for event in out:

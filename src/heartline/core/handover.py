@@ -26,6 +26,8 @@ from .rollover import Lifetime, Rollover
 from .successor import Successor
 from .terms import Terms
 
+_LIFETIME = Lifetime()
+
 
 class Handover:
     """From the first word of an end to the last of the link that ended.
@@ -35,6 +37,21 @@ class Handover:
     while `may_begin` is false nothing is dialled. After each call that returns outputs,
     `decide` says what the session must do itself.
     """
+
+    __slots__ = (
+        "_draw",
+        "_give_back",
+        "_leaves_by",
+        "_leaving",
+        "_may_begin",
+        "_number",
+        "_overdue",
+        "_reserve",
+        "_taken",
+        "plan",
+        "successor",
+        "terms",
+    )
 
     def __init__(
         self,
@@ -47,7 +64,7 @@ class Handover:
         may_begin: Callable[[], bool],
     ) -> None:
         self.terms = terms
-        self.plan = Rollover(terms.lifetime or Lifetime())
+        self.plan = Rollover(terms.lifetime or _LIFETIME)
         self.successor: Successor | None = None
         self._taken: Successor | None = None
         self._overdue: EndPlanned | None = None

@@ -101,6 +101,20 @@ _Note: TypeAlias = Gap | Status | _Hole
 class Buffer:
     """The inbox of one stream. Messages and notes keep their order."""
 
+    __slots__ = (
+        "_conflate_at",
+        "_notes",
+        "_runs",
+        "delivered",
+        "dropped",
+        "gaps",
+        "policy",
+        "received",
+        "received_bytes",
+        "waiting",
+        "waiting_bytes",
+    )
+
     def __init__(self, policy: Inbox) -> None:
         self.policy = policy
         self.waiting = 0

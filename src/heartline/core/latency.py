@@ -5,6 +5,7 @@ They overlap and are measured against different clocks: never add them up.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -75,17 +76,22 @@ class Latency(Struct, frozen=True, kw_only=True):
     loop: Spread = Spread()
 
 
+_NONE = array("d")
+
+
 class Recent:
     """The last samples of one delay."""
 
     __slots__ = ("_samples",)
 
     def __init__(self) -> None:
-        # A list of few is much smaller than the first block of a deque.
-        self._samples: list[float] = []
+        # Much smaller than a deque while there are few, and than a list once many.
+        self._samples = _NONE
 
     def add(self, sample: float) -> None:
         samples = self._samples
+        if not samples:
+            samples = self._samples = array("d")
         samples.append(sample)
         if len(samples) >= 2 * KEPT:
             del samples[:-KEPT]

@@ -128,6 +128,10 @@ class Pings:
             self.stray += 1
             return None
         self.answered += 1
+        if len(self._out) == 1:
+            # A dict that once held something keeps the room for it.
+            self._out = {}
+            return sent
         for older in list(self._out):
             del self._out[older]
             if older == payload:

@@ -71,6 +71,18 @@ class Rollover:
     It knows links by their epochs alone. What it is told of other epochs is void.
     """
 
+    __slots__ = (
+        "_began_at",
+        "_cause",
+        "_due_at",
+        "_reason",
+        "ends_at",
+        "epoch",
+        "plan",
+        "policy",
+        "successor",
+    )
+
     def __init__(self, policy: Lifetime) -> None:
         self.policy = policy
         self.plan = Plan.STEADY

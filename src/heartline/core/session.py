@@ -43,7 +43,7 @@ from .events import (
 from .evidence import Evidence
 from .gaps import Ledger
 from .handover import Handover
-from .items import Cause, Condition, Phase, Where
+from .items import Cause, Phase, Where
 from .link import LEAST_STEP, Link
 from .losses import complete_until, connected, dial_lost, lost, surrendered, was_useful
 from .neighbour import Neighbour
@@ -90,7 +90,7 @@ class Session:
             number=self._number,
             reserve=self.neighbour.reserve,
             give_back=self.neighbour.give_back,
-            may_begin=lambda: Condition.PAUSED not in self.conditions,
+            may_begin=self.conditions.is_reading,
         )
         self._attempt: Attempt | None = None
         self._step_by = inf

@@ -9,13 +9,15 @@ from .contracts import Freshness
 from .detector import Liveness, PathClock
 from .diagnosis import channel_stalled
 from .feed import Feed
-from .items import Bounds, Cause, Counts, Phase, RoundTrips, Status, Verdict
+from .items import Bounds, Cause, Condition, Counts, Phase, RoundTrips, Status, Verdict
 from .late import LateChannels
 from .link import Link
 from .promises import bounds, ceilings
 from .restoring import Unrestored
 from .session import Session
 from .terms import Trouble
+
+_NOTHING: frozenset[Condition] = frozenset()
 
 
 def snapshot(
@@ -63,7 +65,7 @@ def snapshot(
         attempt=session.recovery.attempt,
         retry_at=session.retry_at,
         outages=session.recovery.outages,
-        conditions=frozenset(session.conditions),
+        conditions=frozenset(session.conditions) if session.conditions else _NOTHING,
         kernel=link is not None and link.kernel is not None,
         address=session.address,
         counts=_counts(session, link, traffic or Counts(), feed),

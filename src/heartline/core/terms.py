@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import inf
 
 from heartline.errors import UsageError
@@ -54,10 +55,12 @@ class Dialling:
     @property
     def budget(self) -> DialBudget | None:
         """Of one host; None for the usual one of the process."""
-        often = self.per_second
-        if often is None:
-            return None
-        return DialBudget(every=1 / often, burst=max(1, round(BURST * often)))
+        return None if self.per_second is None else _budget(self.per_second)
+
+
+@lru_cache(64)
+def _budget(often: float) -> DialBudget:
+    return DialBudget(every=1 / often, burst=max(1, round(BURST * often)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,13 @@ class LogSink:
     and the first is printed on stderr, as logging does with its own.
     """
 
+    __slots__ = (
+        "_logger",
+        "_seen",
+        "errors",
+        "name",
+    )
+
     def __init__(self, name: str, logger: logging.Logger | None = None) -> None:
         self.name = name
         self.errors = 0
