@@ -274,7 +274,7 @@ def a_lossy_path_makes_no_peer_one_that_does_not_answer(dice: random.Random) -> 
     """What is resent comes late, and the pong behind it: data does not prove more."""
     sim = stream(dice, traffic=Traffic.STEADY, rate=dice.choice((5.0, 20.0, 50.0)))
     sim.run(3.0)
-    sim.venue.towards.loss = sim.venue.back.loss = dice.choice((0.05, 0.1, 0.2))
+    sim.venue.towards.loss = sim.venue.back.loss = dice.choice((0.1, 0.3, 0.4))
     sim.run(25.0)
     assert told(sim, ConditionBegan) == []
 
