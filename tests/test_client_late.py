@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from math import inf
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 import heartline
 from heartline import Condition, Message, Verdict
-from heartline.core.events import ConditionBegan, ConditionEnded, Lost
+from heartline.core.events import ConditionBegan, ConditionEnded, Lost, Stalled
 from heartline.testing import FaultProxy, VenueServer
+from heartline.wire.pulse import Pulse
+from loopback import both_loops
 from stream_kit import Watched, in_loop, watching
 
 BOOK, TICKER = "book.BTC-PERPETUAL.100ms", "ticker.BTC-PERPETUAL.100ms"
@@ -158,3 +161,31 @@ def test_before_it_is_entered_nothing_is_known() -> None:
 @pytest.mark.parametrize("kind", ["MaxAge", "Latency"])
 def test_its_words_are_public(kind: str) -> None:
     assert kind in heartline.__all__
+
+
+@both_loops
+@in_loop
+async def test_what_waited_out_a_suspend_tells_its_age(loop: str) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def talk(peer: ServerConnection) -> None:
+        while word := await said.get():
+            await peer.send(word)
+
+    async with serve(talk, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with watching(f"ws://127.0.0.1:{port}", proxy=None) as w:
+            for number in range(1, 4):
+                said.put_nowait("fresh")
+                await w.fed(messages=number)
+            pump = w.stream._driver.pump
+            assert pump is not None
+            pump._asleep_before -= 3600.0
+            Pulse.of(asyncio.get_running_loop()).slept -= 3600.0
+            said.put_nowait("old")
+            await w.fed(messages=4)
+            stalled = await w.told(Stalled)
+            assert stalled.suspended == pytest.approx(3600.0, abs=1.0)
+            assert w.messages[3].age >= 3599.0
+            assert not w.of(Lost)
+        said.put_nowait("")

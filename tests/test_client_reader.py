@@ -333,7 +333,7 @@ def test_a_calm_read_runs_its_consumer_before_the_lane_returns() -> None:
     run(main())
 
 
-def test_a_read_after_the_loop_stood_still_does_not_go_ahead() -> None:
+def test_a_read_after_the_loop_stood_still_or_slept_does_not_go_ahead() -> None:
     async def main() -> None:
         reader, loop = Reader(Inbox(), relieve=lambda: None), asyncio.get_running_loop()
         pulse = Pulse(loop)
@@ -349,9 +349,12 @@ def test_a_read_after_the_loop_stood_still_does_not_go_ahead() -> None:
             took.append(lane.take(["a"], 1))
 
         await called_back(lambda: read(STOOD_STILL + 0.01))
+        slept, pulse.slept = pulse.slept, pulse.slept - 60.0
+        await called_back(lambda: read(0.0))
+        pulse.slept = slept
         began_at = time.monotonic()
         await called_back(lambda: read(0.0))
-        assert took == [False, True]
+        assert took == [False, False, True]
         assert pulse.felt_at >= began_at, "who reads has felt that the loop goes on"
         pulse.leave(reader)
         await called_back(lambda: task.cancel())

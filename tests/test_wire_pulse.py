@@ -16,6 +16,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.slept = 7.0
         self.beat: tuple[float, Callable[[], None]] | None = None
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Loop:
@@ -34,7 +35,11 @@ class Loop:
 
 
 def pulse_of(loop: Loop) -> Pulse:
-    return Pulse(cast(asyncio.AbstractEventLoop, loop), clock=lambda: loop.now)
+    return Pulse(
+        cast(asyncio.AbstractEventLoop, loop),
+        clock=lambda: loop.now,
+        asleep=lambda: loop.slept,
+    )
 
 
 def test_a_beat_that_is_late_is_told_with_what_it_stood_still() -> None:
@@ -61,3 +66,30 @@ def test_telling_many_takes_its_time_and_is_no_stall_to_be_told_of() -> None:
     for _ in range(5):
         loop.fire()
     assert len(told) == 500
+
+
+def test_a_suspend_is_felt_by_the_next_look_or_beat_and_told_once() -> None:
+    loop, told = Loop(), list[float]()
+    pulse = pulse_of(loop)
+    pulse.listen(1, told.append)
+    assert pulse.goes_on(loop.now)
+    loop.slept += 60.0
+    assert not pulse.goes_on(loop.now), "what is read now may have waited"
+    pulse.feel()
+    assert told == [0.0], "the loop did not stand still by the clock of the streams"
+    assert pulse.goes_on(loop.now)
+    loop.slept += 60.0
+    loop.fire()
+    assert told == [0.0, 0.0]
+    loop.fire()
+    assert told == [0.0, 0.0]
+
+
+def test_a_suspend_before_anybody_listens_is_not_told() -> None:
+    loop, told = Loop(), list[float]()
+    pulse = pulse_of(loop)
+    loop.slept += 60.0
+    pulse.listen(1, told.append)
+    assert pulse.goes_on(loop.now)
+    pulse.feel()
+    assert told == []

@@ -14,6 +14,7 @@ from heartline.client.doorbell import Cancelled
 from heartline.core.adaptive import LEAST_GAP
 from heartline.core.items import Message
 from heartline.wire.pulse import STOOD_STILL
+from heartline.wire.resting import SLEPT
 
 from heartline._source cimport HEARTLINE_SOURCE
 
@@ -26,6 +27,19 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    #include <time.h>
+
+    /* Seconds that the machine has been suspended by `now`, on the monotonic clock. */
+    static double heartline_slept(double now) {
+    #ifdef CLOCK_BOOTTIME
+        struct timespec at;
+        clock_gettime(CLOCK_BOOTTIME, &at);
+        return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec - now;
+    #else
+        return 0.0;
+    #endif
+    }
+
     /* Takes one step of an iterator: a new reference to what it found, or, if `waits`
        was set, to what the awaiting task shall wait for; NULL with an exception. */
     typedef PyObject *(*heartline_step)(PyObject *self, int *waits);
@@ -60,6 +74,7 @@ cdef extern from *:
         PyType_Modified(batches);
     }
     """
+    double heartline_slept(double now)
     ctypedef object (*heartline_step)(object self, int *waits)
     void heartline_set_steps(
         PyTypeObject *items, heartline_step item, PyTypeObject *batches,
@@ -68,6 +83,7 @@ cdef extern from *:
 
 cdef double _LEAST_GAP = LEAST_GAP
 cdef double _STOOD_STILL = STOOD_STILL
+cdef double _SLEPT = SLEPT
 cdef object _message = Message
 cdef object _monotonic = monotonic
 cdef object _current_task = current_task
@@ -134,6 +150,8 @@ cdef class Lane:
     cdef bint _goes_on(self, now) except -1:
         """`Pulse.goes_on`, of a pulse that has listeners."""
         if <double>now - <double>self._pulse.felt_at > _STOOD_STILL:
+            return False
+        if heartline_slept(<double>now) - <double>self._pulse.slept > _SLEPT:
             return False
         self._pulse.felt_at = now
         return True

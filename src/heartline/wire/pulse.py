@@ -1,7 +1,8 @@
 """Feels for an event loop that stands still: one short timer for all its streams.
 
 A stream's own deadline may be a second away, or ten; a loop that stood still in
-between would go unseen, and data that waited would pass for fresh.
+between would go unseen, and data that waited would pass for fresh. So would data that
+waited out a suspend of the machine, which the monotonic clock does not see.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from math import inf
 from weakref import WeakValueDictionary
 
 from heartline.core.latency import Recent
+
+from .resting import SLEPT, slept_through
 
 EVERY = 0.1
 LATE = 0.1
@@ -30,9 +33,13 @@ class Pulse:
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.monotonic,
+        asleep: Callable[[], float] = slept_through,
     ) -> None:
         self._loop = loop
         self._clock = clock
+        self._asleep = asleep
+        self.slept = asleep()
+        """Seconds that the machine had been suspended when that was last told."""
         self.felt_at = inf
         """When the loop was last seen to go on; inf while nobody listens."""
         self._timer: asyncio.TimerHandle | None = None
@@ -50,9 +57,12 @@ class Pulse:
         return pulse
 
     def listen(self, who: object, stalled: Stalled) -> None:
-        """Call `stalled` with the seconds the loop stood still, whenever it did."""
+        """Call `stalled` with the seconds the loop stood still, whenever it did.
+
+        After a suspend too; who listens finds out by itself how long that was.
+        """
         if not self._listeners:
-            self.felt_at = self._clock()
+            self.felt_at, self.slept = self._clock(), self._asleep()
             self._arm()
         self._listeners[who] = stalled
 
@@ -69,7 +79,8 @@ class Pulse:
         now = self._clock()
         if self.goes_on(now):
             return
-        stood, self.felt_at = now - self.felt_at, now
+        stood, self.felt_at, self.slept = now - self.felt_at, now, self._asleep()
+        stood = stood if stood > STOOD_STILL else 0.0
         for stalled in list(self._listeners.values()):
             stalled(stood)
         if self._listeners:
@@ -81,7 +92,7 @@ class Pulse:
 
         For whoever reads often, and tells nobody of what he reads.
         """
-        if now - self.felt_at > STOOD_STILL:
+        if now - self.felt_at > STOOD_STILL or self._asleep() - self.slept > SLEPT:
             return False
         if self._listeners:
             self.felt_at = now
