@@ -110,7 +110,7 @@ def test_a_stream_puts_off_what_its_link_does_and_only_while_that_is_all() -> No
     stream.pong()
     link, data_at = session.link, stream.now
     assert link is not None
-    while not (session.lull(now=stream.now) and link.flow):
+    while link.kernel is None or not link.flowing(now=stream.now):
         assert stream.now < BEGAN + 30.0
         if session.deadline < data_at + 0.3:
             stream.now = max(stream.now, session.deadline)

@@ -16,7 +16,7 @@ from heartline.core.detector import Liveness
 from heartline.core.diagnosis import Finding
 from heartline.core.events import Output, Ping, Ponged, Received, Tick
 from heartline.core.evidence import Evidence
-from heartline.core.flow import LOOK_EVERY
+from heartline.core.flow import LOOK_EVERY, Flow
 from heartline.core.link import Link
 from heartline.core.promises import bounds
 from heartline.wire.pump import Pump
@@ -35,6 +35,28 @@ class Lone(Link):
         return self.channel.spare_reads
 
 
+class Flows:
+    """Lets the looks at such a link be taken with those at all others of its loop."""
+
+    due_at = lull = 0.0
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.late_after = link.policy.stall_after
+
+    def rest(self) -> None:
+        return None
+
+    def flow(self, *, now: float) -> Flow | None:
+        return self._link.flowing(now=now)
+
+    def rested(self, *, until: float, at: float) -> None:
+        self._link.deadline = until
+
+    def tell(self) -> None:
+        """There are no pings at rest."""
+
+
 class Timer:
     def __init__(self, at: float, call: Callable[[], None]) -> None:
         self.at, self.call, self.cancelled = at, call, False
@@ -46,10 +68,11 @@ class Timer:
 class World:
     """A link with its pump, whose data comes when it is said to, until all is dead.
 
-    Ours is the loop, too. With `at_once` every read is told to the link.
+    Ours is the loop, too. With `at_once` every read is told to the link; else its looks
+    are taken with those of others if they are `shared`.
     """
 
-    def __init__(self, *, at_once: bool, dead_at: float) -> None:
+    def __init__(self, *, at_once: bool, dead_at: float, shared: bool = False) -> None:
         self.now = self.heard_at = BEGAN
         self.dead_at = dead_at
         self.at_once = at_once
@@ -65,6 +88,7 @@ class World:
             loop=cast(asyncio.AbstractEventLoop, self),
             clock=lambda: self.now,
             asleep=lambda: 0.0,
+            sleepy=cast(Any, Flows(self.link)) if shared else None,
         )
         for wanted in self.link.open(now=self.now):
             self.obey(wanted)
@@ -116,10 +140,14 @@ class World:
         self.now = max(self.now, until) if self.link.found is None else self.now
 
 
-def play(dice: random.Random, *, at_once: bool) -> World:
+WAYS = [(True, False), (False, False), (False, True)]
+
+
+def play(dice: random.Random, *, at_once: bool, shared: bool) -> World:
     """Data with a rhythm of its own for a while, and then nothing at all."""
     dead_at = BEGAN + dice.uniform(1.0, 25.0)
-    world, longest = World(at_once=at_once, dead_at=dead_at), dice.choice((0.1, 0.4, 2))
+    world = World(at_once=at_once, dead_at=dead_at, shared=shared)
+    longest = dice.choice((0.1, 0.4, 2))
     at = BEGAN
     while (at := at + dice.uniform(0.001, longest)) < dead_at:
         world.run(at)
@@ -132,30 +160,31 @@ def play(dice: random.Random, *, at_once: bool) -> World:
 def test_a_death_is_told_within_the_bound_though_reads_are_told_late(seed: int) -> None:
     found: list[Finding] = []
     promised = inf
-    for at_once in (True, False):
-        world = play(random.Random(seed), at_once=at_once)
+    for at_once, shared in WAYS:
+        world = play(random.Random(seed), at_once=at_once, shared=shared)
         promised = min(promised, A_BIN * bounds(world.link, now=world.now).path)
         world.run(world.dead_at + promised)
         assert world.link.found is not None
         found.append(world.link.found)
-    soon, late = found
-    assert (soon.cause, soon.where) == (late.cause, late.where)
+    assert len({(each.cause, each.where) for each in found}) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_told_late_is_what_would_have_been_told(seed: int) -> None:
     links: list[Link] = []
-    for at_once in (True, False):
-        world = play(random.Random(seed), at_once=at_once)
+    for at_once, shared in WAYS:
+        world = play(random.Random(seed), at_once=at_once, shared=shared)
         world.pump.flush()
         assert world.link.frames == world.link.channel.count == world.received
         links.append(world.link)
-    soon, late = links
-    assert late.channel.data_at == soon.channel.data_at
-    assert late.channel.fresh_at == soon.channel.fresh_at
-    assert late.peer.frame_at == soon.peer.frame_at
-    silences = [rare(link.channel, at=link.channel.data_at) for link in links]
-    assert silences[0] == pytest.approx(silences[1], rel=A_BIN - 1 + 1e-9)
+    soon, *lates = links
+    silence = rare(soon.channel, at=soon.channel.data_at)
+    for late in lates:
+        assert late.channel.data_at == soon.channel.data_at
+        assert late.channel.fresh_at == soon.channel.fresh_at
+        assert late.peer.frame_at == soon.peer.frame_at
+        learned = rare(late.channel, at=late.channel.data_at)
+        assert silence == pytest.approx(learned, rel=A_BIN - 1 + 1e-9)
 
 
 def rare(channel: ChannelClock, *, at: float) -> float:
@@ -163,8 +192,9 @@ def rare(channel: ChannelClock, *, at: float) -> float:
     return inf if silence is None else silence
 
 
-def test_while_data_flows_the_link_is_looked_at_now_and_then_only() -> None:
-    world = World(at_once=False, dead_at=inf)
+@pytest.mark.parametrize("shared", [False, True])
+def test_while_data_flows_the_link_is_looked_at_now_and_then_only(shared: bool) -> None:
+    world = World(at_once=False, dead_at=inf, shared=shared)
     began = BEGAN
     while world.link.clocks.busy_silence is None:
         began += 0.1
@@ -185,6 +215,16 @@ def test_while_data_flows_the_link_is_looked_at_now_and_then_only() -> None:
     assert all(isinstance(fact, Received | Tick | Ponged) for fact in given)
     world.pump.flush()
     assert world.link.frames == world.received
+
+
+def test_data_puts_the_first_look_off_as_soon_as_the_first_ping_is_answered() -> None:
+    world = World(at_once=False, dead_at=inf)
+    for tenth in range(1, 50):
+        world.run(BEGAN + tenth / 10)
+        world.read(frames=1)
+    assert not world.looks
+    world.run(BEGAN + LOOK_EVERY + 0.1)
+    assert world.looks
 
 
 def test_a_look_that_is_too_late_is_not_put_off() -> None:

@@ -171,7 +171,7 @@ def test_a_stall_is_told_though_the_socket_is_not_read_yet() -> None:
 def test_reads_put_looks_off_only_where_no_heartbeat_is_due(declared: bool) -> None:
     world = quiet(beats=Beats(every=5.0, answered=False)) if declared else quiet()
     feed(world, HEARD + 12.0)
-    assert (world.link.flow is None) is declared
+    assert (world.link.flowing(now=world.now) is None) is declared
 
 
 def test_data_that_waited_out_a_stall_is_the_first_of_a_link_once() -> None:
@@ -197,7 +197,7 @@ def test_a_contract_is_looked_at_when_it_is_due_asked_about_and_given_up(
     for now, look_at in ((0.0, 0.2), (0.1, 0.2), (0.2, 0.4), (0.3, 0.5)):
         found = clock.next_at(proven=False, now=due_at + now)
         assert found == pytest.approx(due_at + look_at)
-    clock.stall()
+    clock.stall(1, now=due_at)
     given_up_at = due_at + 5.0 + 0.2 if redial else inf
     assert clock.next_at(proven=True, now=due_at + 0.1) == given_up_at
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from heartline.core.adaptive import MANY
-from heartline.core.clocks import LULL
+from heartline.core.calm import LULL
 from heartline.core.events import (
     Answered,
     Connecting,

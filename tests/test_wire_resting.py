@@ -12,8 +12,10 @@ from typing import Any, cast
 import pytest
 
 from heartline.compiled import compiled
-from heartline.core.rest import Rest
+from heartline.core.flow import Flow
+from heartline.core.rest import SHARED_EVERY, Rest
 from heartline.wire.alarms import Alarms
+from heartline.wire.heard import Counted, add
 from heartline.wire.kernel import KernelEyes
 from heartline.wire.resting import PureResting, slept_through
 
@@ -119,6 +121,7 @@ def lie_down(
     *,
     late_after: float = 30.0,
     late: float = 0.0,
+    **flows: Any,
 ) -> Sleeper:
     """A link whose look is due now, or was a moment ago."""
     sleeper = Sleeper(resting)
@@ -128,6 +131,7 @@ def lie_down(
         line.eyes,
         late_after=late_after,
         due_at=time.monotonic() - late,
+        **flows,
     )
     return sleeper
 
@@ -356,3 +360,96 @@ def test_a_look_that_fails_wakes_its_own_link_and_stops_nobody_elses(
     assert (broken.woken, well.woken) == (1, 0)
     assert bell.due[resting] > time.monotonic()
     eyes.close()
+
+
+# --- data that flows --------------------------------------------------------------
+
+
+def let_flow(
+    resting: PureResting,
+    heard: Counted,
+    *,
+    patience: float = 60.0,
+    ask_in: float = 4.0,
+    tell_in: float = 5.0,
+    late: float = 0.0,
+) -> Sleeper:
+    """A link that does not rest, whose look is due now, or was a moment ago."""
+    sleeper, now = Sleeper(resting), time.monotonic()
+    sleeper.number = resting.add(
+        sleeper,
+        None,
+        None,
+        late_after=30.0,
+        due_at=now - late,
+        heard=heard,
+        flow=Flow(patience=patience, ask_at=now + ask_in, now=now),
+        tell_by=now + tell_in,
+    )
+    return sleeper
+
+
+def just_read() -> Counted:
+    heard = Counted()
+    add(heard, 1, 1, 10, now=time.monotonic())
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("patience", "ask_in", "tell_in"),
+    [(2.0, 4.0, 5.0), (60.0, 3.0, 5.0), (60.0, 4.0, 2.5)],
+    ids=["silence", "question", "telling"],
+)
+def test_data_read_since_puts_off_what_is_due_and_nobody_is_woken(
+    resting: PureResting, patience: float, ask_in: float, tell_in: float
+) -> None:
+    heard, before = just_read(), time.monotonic()
+    sleeper = let_flow(
+        resting, heard, patience=patience, ask_in=ask_in, tell_in=tell_in
+    )
+    after, least = time.monotonic(), min(patience, ask_in, tell_in)
+    resting.wake()
+    assert not sleeper.woken
+    until, _ = resting.take(sleeper.number)
+    assert before + least - 0.01 <= heard.until_at <= after + least
+    assert heard.until_at - SHARED_EVERY <= until <= heard.until_at
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"patience": 1e-9}, {"ask_in": -1.0}, {"tell_in": -1.0}, {"late": 31.0}],
+    ids=["silence", "question", "telling", "late"],
+)
+def test_what_data_does_not_put_off_wakes_the_link(
+    resting: PureResting, terms: dict[str, float]
+) -> None:
+    sleeper = let_flow(resting, just_read(), **terms)
+    resting.wake()
+    assert sleeper.woken == 1
+
+
+def test_a_link_without_data_since_is_woken_when_it_is_due(
+    resting: PureResting,
+) -> None:
+    sleeper = let_flow(resting, Counted())
+    resting.wake()
+    assert sleeper.woken == 1
+
+
+def test_data_read_at_rest_puts_looks_off_though_the_kernel_heard_it(
+    resting: PureResting, line: Line
+) -> None:
+    heard = Counted()
+    sleeper = lie_down(resting, line, line.rest(), heard=heard, lull=5.0)
+    before = time.monotonic()
+    resting.wake()
+    assert before < heard.until_at <= time.monotonic() + 5.0
+    heard_and_read(line)
+    add(heard, 1, 1, 4, now=time.monotonic())
+    resting.renew(sleeper.number, line.rest(), time.monotonic())
+    heard_and_read(line)
+    resting.wake()
+    assert not sleeper.woken
+    resting.wait(sleeper.number, time.monotonic())
+    resting.wake()
+    assert sleeper.woken == 1

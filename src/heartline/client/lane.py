@@ -20,8 +20,8 @@ from typing import Protocol, Self, cast
 
 from heartline.compiled import compiled
 from heartline.core.items import Item, Message
+from heartline.wire.heard import add
 from heartline.wire.pulse import Pulse
-from heartline.wire.pump import add
 
 from .doorbell import Doorbell
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from heartline.core.events import Output
 from heartline.core.evidence import Evidence
+from heartline.core.flow import Flow
 from heartline.core.rest import Rest
+from heartline.core.resting import steady_lull
 from heartline.core.session import Session
 from heartline.core.untold import Untold
 from heartline.wire.kernel import KernelEyes
@@ -35,6 +37,13 @@ class Sleep:
         if rest is None or carrier is None or carrier.epoch != self._session.epoch:
             return None
         return None if carrier.eyes is None else (rest, carrier.eyes)
+
+    def flow(self, *, now: float) -> Flow | None:
+        return self._untold.flow(now=now)
+
+    @property
+    def lull(self) -> float:
+        return steady_lull(self._session)
 
     def tell(self) -> None:
         self._untold.tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from .adaptive import LEAST_GAP, Arrivals
-from .events import Received
+from .events import ChannelStalled, Received
 from .subscriptions import Freshness
 
 CHANNEL_PATIENCE = 0.2
@@ -131,8 +131,14 @@ class ChannelClock:
     def ask(self) -> None:
         self._probed = self.silent_since
 
-    def stall(self) -> None:
+    def stall(self, epoch: int, *, now: float) -> ChannelStalled:
+        """It is past its contract; what is to be told of that."""
+        assert self.contract is not None
         self.stalled_at = self.data_at
+        silence, contract = now - self.data_at, self.contract.every
+        return ChannelStalled(
+            at=now, epoch=epoch, channel=None, silence=silence, contract=contract
+        )
 
     @property
     def given_up_at(self) -> float:

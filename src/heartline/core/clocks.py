@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from . import diagnosis
-from .adaptive import MANY, RoundTripEstimate
+from .adaptive import RoundTripEstimate
 from .channel import ChannelClock
 from .detector import (
     BUSY_FLOOR,
@@ -22,19 +22,11 @@ from .detector import (
 )
 from .diagnosis import Finding
 from .evidence import Kernel
-from .flow import Flow
 from .kept import Kept, peer_bound
 from .peer import PeerClock, Wait
 from .pings import Pings, ping_due
 from .rest import Rest
 from .subscriptions import Freshness
-
-LULL = 5.0
-"""Seconds that frames of a known rhythm may go untold: each telling costs as much as a
-read of some messages costs their reader."""
-LULL_UNLEARNED = 0.02
-"""The same where the next frames may teach a rhythm, whose silence is due at once. In
-the first seconds and the first reads of a link none can."""
 
 
 class Clocks:
@@ -49,6 +41,7 @@ class Clocks:
         "doubted_at",
         "kept",
         "kernel",
+        "looked_at",
         "no_pong_at",
         "path",
         "paused_at",
@@ -70,6 +63,8 @@ class Clocks:
         self.policy = policy
         self.kernel = kernel
         """The evidence of the last tick; None where the system gives none."""
+        self.looked_at = now
+        """When there was evidence last."""
         self.path = PathClock(policy, kernel=kernel, now=now)
         self.peer = PeerClock(policy, now=now)
         self.kept = Kept(self.path, self.peer)
@@ -104,20 +99,6 @@ class Clocks:
             and (self._asked_of is None or self._asked_of != channel.data_at)
         )
 
-    def lull(self, *, now: float) -> float:
-        """Seconds that frames may go untold: nothing hangs on them before.
-
-        As long as no more reads than `ChannelClock.spare_reads` do.
-        """
-        if not self.calm:
-            return 0.0
-        if self.busy_silence is not None:
-            return LULL
-        untold = self.channel.learns_at - now
-        if untold < LULL_UNLEARNED:
-            return LULL if 0 < self.channel.spare_reads < MANY else LULL_UNLEARNED
-        return untold if untold < LULL else LULL
-
     @property
     def asked(self) -> bool:
         """Whether the present silence of data has been asked about."""
@@ -146,6 +127,7 @@ class Clocks:
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Let every clock take in the evidence."""
+        self.looked_at = now
         path, ladder = self.path, self.path.ladder
         rung = path.rung if ladder is not None else 0.0
         path.observe(kernel, now=now)
@@ -269,22 +251,6 @@ class Clocks:
         ):
             return None
         return Rest(kernel, patience=self.path.patience, ask_at=self.ping_due(now=now))
-
-    def flow(self, *, now: float) -> Flow | None:
-        """How reads put off what is due; None while more hangs on them than that."""
-        if not self.calm or self.pings.oldest() is not None or self.paused:
-            return None
-        if self.no_pong_at is not None:
-            return None
-        patience, silence = self.policy.ping_every, self.busy_silence
-        if self.kernel is not None:
-            patience = min(patience, self.path.patience)
-        if silence is not None:
-            patience = min(patience, silence)
-        if self.channel.contract is not None:
-            patience = min(patience, self.channel.contract.every)
-        measure_at = self.pings.last_at + self.policy.measure_every
-        return Flow(patience=patience, ask_at=measure_at, now=now)
 
     def find(self, *, now: float) -> Finding | None:
         """Judge path, peer, and what was promised, by the last evidence."""

@@ -12,23 +12,30 @@ of the path is to be known when a silence begins."""
 
 
 class Flow:
-    """How a link stood at its last tick; void with any fact but `Received`.
+    """How a link stands; void with any fact but `Received`. It was looked at `now`.
 
     `patience` is the least silence of which anything is due, `ask_at` when a question
     is due though data flows.
     """
 
-    __slots__ = ("_firm_at", "_patience")
+    __slots__ = ("firm_at", "patience")
 
     def __init__(self, *, patience: float, ask_at: float, now: float) -> None:
-        self._patience = patience
+        self.patience = patience
         look_at = now + LOOK_EVERY
-        self._firm_at = ask_at if ask_at < look_at else look_at
+        self.firm_at = ask_at if ask_at < look_at else look_at
+        """Beyond this no data puts it off."""
 
     def due_at(self, data_at: float) -> float:
         """When the next look is due, if data was read last at `data_at`.
 
         Too early, if anything: whoever looks, judges by all that is known then.
         """
-        due = data_at + self._patience
-        return due if due < self._firm_at else self._firm_at
+        due = data_at + self.patience
+        return due if due < self.firm_at else self.firm_at
+
+    def until_at(self, due: float) -> Flow:
+        """The same flow, where something else is due then."""
+        if due >= self.firm_at:
+            return self
+        return Flow(patience=self.patience, ask_at=due, now=due)

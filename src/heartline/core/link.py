@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import Literal
 
+from . import calm
 from .adaptive import LEAST_GAP
 from .beats import BeatClock
 from .channel import CHANNEL_PATIENCE
@@ -19,7 +20,6 @@ from .events import (
     Answered,
     Beat,
     ChannelRevived,
-    ChannelStalled,
     Cleared,
     ConditionBegan,
     ConditionEnded,
@@ -90,6 +90,7 @@ class Link:
         self.rest: Rest | None = None
         """Set by a tick that had nothing to judge, void with any other fact."""
         self.flow: Flow | None = None
+        """As far as it was asked for; see `flowing`."""
         self.lateness = Lateness(now=now)
 
     def open(self, *, now: float) -> list[Output]:
@@ -115,9 +116,9 @@ class Link:
         match fact:
             case Received():
                 clocks, silence = self.clocks, self.clocks.busy_silence
-                calm = self.peer.wait is None and not clocks.asked
+                still = self.peer.wait is None and not clocks.asked
                 out = self._on_received(fact, now)
-                if calm and silence == clocks.busy_silence and not self.channel.asked:
+                if still and silence == clocks.busy_silence and not self.channel.asked:
                     # Such frames only put deadlines off; the tick finds out by itself.
                     self.flow = flow
                     return out
@@ -142,8 +143,15 @@ class Link:
 
     def put_off(self, data_at: float, *, now: float) -> None:
         """Move `deadline` if silence alone is due: data was read, and is told later."""
-        if self.flow is not None and now - self.deadline <= self.policy.stall_after:
-            self.deadline = max(self.deadline, self.flow.due_at(data_at))
+        flow = self.flowing(now=now)
+        if flow is not None and now - self.deadline <= self.policy.stall_after:
+            self.deadline = max(self.deadline, flow.due_at(data_at))
+
+    def flowing(self, *, now: float) -> Flow | None:
+        """How data puts off what is due; None while more hangs on it than that."""
+        if self.flow is None and self.lateness.over and not self.heartbeat.declared:
+            self.flow = calm.flow(self.clocks, now=now)
+        return self.flow
 
     @property
     def kernel(self) -> Kernel | None:
@@ -157,7 +165,7 @@ class Link:
         """
         if self.lateness.unproven_since is not None:
             return 0.0
-        return self.clocks.lull(now=now)
+        return calm.lull(self.clocks, now=now)
 
     @property
     def standing(self) -> tuple[Verdict, bool, bool]:
@@ -285,8 +293,6 @@ class Link:
             if rest is not None and self.rests(rest, fact, now):
                 return []
         out += self._judge(now)
-        if not out and not self.heartbeat.declared and self.lateness.settled:
-            self.flow = self.clocks.flow(now=now)
         return out
 
     def rests(self, rest: Rest, fact: Tick, now: float) -> bool:
@@ -349,21 +355,10 @@ class Link:
         if not channel.asked:
             channel.ask()
             return self._ping(now)
-        silence = now - channel.data_at
         if self.clocks.channel_proven:
-            assert channel.contract is not None
-            channel.stall()
-            return [
-                ChannelStalled(
-                    at=now,
-                    epoch=self.epoch,
-                    channel=None,
-                    silence=silence,
-                    contract=channel.contract.every,
-                )
-            ]
+            return [channel.stall(self.epoch, now=now)]
         if now >= channel.due_at + CHANNEL_PATIENCE:
-            return self._doubt("channel", silence, now)
+            return self._doubt("channel", now - channel.data_at, now)
         return []
 
     # --- what is asked -------------------------------------------------------------

@@ -13,6 +13,15 @@ SHARED_EVERY = 0.05
 """Links at rest are looked at in instants this far apart, seconds: many in each."""
 
 
+def shared(due: float, *, now: float) -> float:
+    """The last shared instant up to `due`, if that has not passed.
+
+    A look too early finds that nothing has run out, and costs no more than another.
+    """
+    earlier = due - due % SHARED_EVERY
+    return earlier if earlier > now else due
+
+
 class Rest:
     """How a link stood when it came to rest; void with the first fact but a tick.
 
@@ -50,11 +59,7 @@ class Rest:
         doubt_at = self._doubt_at(evidence, now=now)
         if doubt_at is None:
             return None
-        # The last shared instant up to it, if that has not passed: a look too early
-        # finds that nothing has run out, and costs no more than another.
-        due = doubt_at - doubt_at % SHARED_EVERY
-        if due <= now:
-            due = doubt_at
+        due = shared(doubt_at, now=now)
         if self.ask_at < due:
             due = self.ask_at
         return due if due > now else None

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import calm
 from .events import Output, RoundTripMeasured, Tick
 from .evidence import Evidence
+from .flow import Flow
 from .items import Phase
 from .link import LEAST_STEP, Link
 from .rest import Rest
@@ -26,6 +28,25 @@ def rest_of(session: Session) -> Rest | None:
     if handover.successor is not None:
         return None
     return link.rest.until_at(due_besides(session))
+
+
+def flow_of(session: Session, *, now: float) -> Flow | None:
+    """How data on the one link of the stream puts off all that is due."""
+    link = session.link
+    if link is None or session.phase is not Phase.OPEN:
+        return None
+    if session.handover.successor is not None:
+        return None
+    flow = link.flowing(now=now)
+    return None if flow is None else flow.until_at(due_besides(session))
+
+
+def steady_lull(session: Session) -> float:
+    """Seconds that frames may go untold, whenever; 0 where that is a matter of time."""
+    link = session.link
+    if link is None or not link.clocks.calm or not calm.lull_lasts(link.clocks):
+        return 0.0
+    return calm.LULL
 
 
 def due_besides(session: Session) -> float:
@@ -140,9 +161,7 @@ def _is_well(session: Session, link: Link) -> bool:
         and clocks.doubted_at is None
         and clocks.no_pong_at is None
         and clocks.paused_at is None
-        and lateness.settled
-        and not lateness.draining
-        and not lateness.reads_old
+        and lateness.over
     )
 
 

@@ -58,6 +58,11 @@ class Lateness:
         """Whether the link is proven again and there is nothing left to tell."""
         return self.unproven_since is None and not self._untold
 
+    @property
+    def over(self) -> bool:
+        """Whether what is read now has waited for nothing of ours, and all is told."""
+        return self.settled and not self.draining and not self.reads_old
+
     def handled(self, *, now: float) -> None:
         """A fact is being handled."""
         self._previous_at, self._handled_at = self._handled_at, now

@@ -13,9 +13,19 @@ from .adaptive import probe_timeout
 from .detector import KEEPALIVE_GRACE
 from .events import Output, RoundTripMeasured
 from .evidence import Evidence, Kernel
+from .flow import Flow
 from .pings import ping_due
 from .rest import Rest
-from .resting import answered, ask, asked, due_besides, rest_of, rested, told
+from .resting import (
+    answered,
+    ask,
+    asked,
+    due_besides,
+    flow_of,
+    rest_of,
+    rested,
+    told,
+)
 from .session import Session
 
 MOST = 6
@@ -59,6 +69,10 @@ class Untold:
     def rest(self) -> Rest | None:
         """How the stream rests; None where there is more to look at than its link."""
         return rest_of(self._session) if self._rest is None else self._rest
+
+    def flow(self, *, now: float) -> Flow | None:
+        """How data puts off what is due; None while more hangs on it, or is untold."""
+        return flow_of(self._session, now=now) if self._rest is None else None
 
     def ask(self, *, now: float) -> bytes:
         """The payload of the ping that a look at `now` found due; it is to be sent.

@@ -7,7 +7,9 @@ from typing import cast
 
 from heartline.core.events import Output, Ping, Ponged
 from heartline.core.evidence import Evidence
+from heartline.core.flow import Flow
 from heartline.core.rest import Rest
+from heartline.core.resting import steady_lull
 from heartline.core.session import Session
 from heartline.core.untold import Untold
 from heartline.wire.kernel import KernelEyes
@@ -53,6 +55,13 @@ class Rests:
         if rest is None or end is None:
             return None
         return rest, cast("KernelEyes", _Eyes(end))
+
+    def flow(self, *, now: float) -> Flow | None:
+        return self._untold.flow(now=now)
+
+    @property
+    def lull(self) -> float:
+        return steady_lull(self._session)
 
     def rested(self, *, until: float, at: float) -> None:
         self._untold.rested(until=until, at=at)

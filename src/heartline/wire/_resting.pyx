@@ -8,6 +8,7 @@ from libc.math cimport INFINITY, fmod
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
+from heartline.core.flow import LOOK_EVERY
 from heartline.core.rest import SHARED_EVERY
 from heartline.wire.resting import LEAST_STEP, SLEPT
 
@@ -30,6 +31,7 @@ cdef extern from *:
         int fd;
         int waits, pings;
         double due_at, looked_at, late_after, asleep, patience, ask_at;
+        double firm_at, tell_by, lull;
         uint64_t acked, received;
         uint32_t rtt, rttvar, min_rtt;
     } heartline_sleep;
@@ -83,6 +85,7 @@ cdef extern from *:
         int fd
         int waits, pings
         double due_at, looked_at, late_after, asleep, patience, ask_at
+        double firm_at, tell_by, lull
         uint64_t acked, received
         uint32_t rtt, rttvar, min_rtt
     double heartline_now()
@@ -92,7 +95,13 @@ cdef extern from *:
 cdef double _SHARED_EVERY = SHARED_EVERY
 cdef double _LEAST_STEP = LEAST_STEP
 cdef double _SLEPT = SLEPT
+cdef double _LOOK_EVERY = LOOK_EVERY
 cdef int _RESTS = 0, _WAKES = 1, _ASKS = 2
+
+
+cdef inline double _shared(double due, double now) noexcept:
+    cdef double earlier = due - fmod(due, _SHARED_EVERY)
+    return earlier if earlier > now else due
 
 
 cdef class Resting:
@@ -100,7 +109,7 @@ cdef class Resting:
     cdef object _alarms
     cdef heartline_sleep *_sleeps
     cdef Py_ssize_t _room
-    cdef list _who, _buffered, _free
+    cdef list _who, _buffered, _heard, _free
     cdef double _armed_at
     cdef bint _looking
 
@@ -108,6 +117,7 @@ cdef class Resting:
         self._alarms = alarms
         self._who = []
         self._buffered = []
+        self._heard = []
         self._free = []
         self._armed_at = INFINITY
 
@@ -117,25 +127,39 @@ cdef class Resting:
     def __len__(self):
         return len(self._who) - len(self._free)
 
-    def add(self, who, rest, eyes, *, double late_after, double due_at):
+    def add(
+        self, who, rest, eyes, *, double late_after, double due_at, heard=None,
+        flow=None, double tell_by=-INFINITY, double lull=0.0
+    ):
         cdef Py_ssize_t number
         cdef heartline_sleep *sleep
         if self._free:
             number = self._free.pop()
-            self._who[number] = who
-            self._buffered[number] = eyes.buffered
         else:
             number = len(self._who)
             self._make_room(number + 1)
-            self._who.append(who)
-            self._buffered.append(eyes.buffered)
+            self._who.append(None)
+            self._buffered.append(None)
+            self._heard.append(None)
+        self._who[number] = who
+        self._heard[number] = heard
         sleep = &self._sleeps[number]
-        sleep.fd = eyes.fileno()
+        sleep.firm_at = sleep.tell_by = -INFINITY
+        if rest is None:
+            sleep.waits = 1
+            sleep.patience = flow.patience
+        else:
+            self._buffered[number] = eyes.buffered
+            sleep.fd = eyes.fileno()
+            self._see(sleep, rest)
+        if flow is not None:
+            sleep.firm_at = flow.firm_at
+            sleep.tell_by = tell_by
+        sleep.lull = lull if heard is not None else 0.0
         sleep.due_at = due_at
         sleep.looked_at = heartline_now()
         sleep.late_after = late_after
         sleep.asleep = heartline_asleep()
-        self._see(sleep, rest)
         self._arm(due_at)
         return number
 
@@ -155,6 +179,7 @@ cdef class Resting:
     def wait(self, Py_ssize_t number, double due_at):
         self._check(number)
         self._sleeps[number].waits = 1
+        self._sleeps[number].tell_by = -INFINITY
         self._sleeps[number].due_at = due_at
         self._arm(due_at)
 
@@ -174,7 +199,7 @@ cdef class Resting:
         cdef heartline_sleep *sleep
         self._check(number)
         sleep = &self._sleeps[number]
-        self._who[number] = self._buffered[number] = None
+        self._who[number] = self._buffered[number] = self._heard[number] = None
         self._free.append(number)
         found = sleep.due_at, sleep.looked_at
         sleep.due_at = INFINITY
@@ -217,10 +242,21 @@ cdef class Resting:
 
     cdef int _look(self, Py_ssize_t number, double now, double asleep) except -1:
         cdef heartline_sleep *sleep = &self._sleeps[number]
-        cdef double age, due, shared
-        if sleep.waits:
-            return _WAKES
+        cdef double age, due, at
         if now - sleep.due_at > sleep.late_after or asleep - sleep.asleep > _SLEPT:
+            return _WAKES
+        heard = self._heard[number]
+        if heard is not None and heard.reads:
+            if now >= sleep.tell_by:
+                return _WAKES
+            at = heard.at
+            due = min(at + sleep.patience, min(sleep.firm_at, sleep.tell_by))
+            if due <= now:
+                return _WAKES
+            heard.until_at = due
+            sleep.due_at = max(_shared(due, now), now + _LEAST_STEP)
+            return _RESTS
+        if sleep.waits:
             return _WAKES
         if self._buffered[number]():
             return _WAKES
@@ -231,15 +267,17 @@ cdef class Resting:
         due = now - age + sleep.patience
         if sleep.ask_at <= now:
             return _ASKS if sleep.pings and due > now else _WAKES
-        shared = due - fmod(due, _SHARED_EVERY)
-        if shared > now:
-            due = shared
+        due = _shared(due, now)
         if sleep.ask_at < due:
             due = sleep.ask_at
         if due <= now:
             return _WAKES
         sleep.due_at = max(due, now + _LEAST_STEP)
         sleep.looked_at = now
+        if sleep.lull:
+            sleep.firm_at = min(sleep.ask_at, now + _LOOK_EVERY)
+            sleep.tell_by = now + sleep.lull
+            heard.until_at = min(sleep.due_at, sleep.tell_by)
         return _RESTS
 
     cdef int _make_room(self, Py_ssize_t count) except -1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from heartline.core.events import Fact, Output
+from heartline.core.flow import Flow
 from heartline.core.rest import Rest
 
 from .kernel import KernelEyes
@@ -46,6 +47,15 @@ class Sleepy(Protocol):
 
     def rest(self) -> tuple[Rest, KernelEyes] | None:
         """What a look is to find again, and where; None while it does not rest."""
+        ...
+
+    def flow(self, *, now: float) -> Flow | None:
+        """How data puts off all that is due; None while more hangs on it."""
+        ...
+
+    @property
+    def lull(self) -> float:
+        """As the machine's own, at any time from now on; 0 where it ends with time."""
         ...
 
     @property

@@ -10,13 +10,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
 
-from heartline.core.adaptive import LEAST_GAP
 from heartline.core.events import Fact, Output, Received, Tick
 from heartline.core.evidence import Evidence
 
 from .alarms import Alarms
+from .heard import Counted, Heard, add
 from .machine import Machine, Sleepy
 from .pulse import Pulse
 from .resting import PureResting, resting_of, slept_through
@@ -27,62 +26,6 @@ is given first, so that what is read is known to be old. The machine has its own
 MOST_ARMED = 3600.0
 MOST_EARLY = 0.5
 """An alarm that would ring earlier than this before anything is due is set anew."""
-
-
-class Heard(Protocol):
-    """Reads that a calm machine has not been told of yet; see `Received`.
-
-    Whoever sees that `now` is before `until_at`, that fewer than `most_reads` are here,
-    the link still that of `epoch`, and that the loop goes on, may `add` a read instead
-    of telling it: `Pump.hears` does, and a client's lane.
-    """
-
-    epoch: int
-    frames: int
-    data: int
-    size_bytes: int
-    reads: int
-    first_at: float
-    at: float
-    gaps: list[float]
-    until_at: float
-    most_reads: int
-
-
-class _Heard:
-    __slots__ = (
-        "at",
-        "data",
-        "epoch",
-        "first_at",
-        "frames",
-        "gaps",
-        "most_reads",
-        "reads",
-        "size_bytes",
-        "until_at",
-    )
-
-    def __init__(self) -> None:
-        self.epoch = self.frames = self.data = self.size_bytes = self.reads = 0
-        self.first_at = self.at = 0.0
-        self.gaps: list[float] = []
-        self.until_at = -inf
-        self.most_reads = 0
-
-
-def add(heard: Heard, frames: int, data: int, size_bytes: int, *, now: float) -> None:
-    """Count one read."""
-    if data:
-        if not heard.reads:
-            heard.first_at = now
-        elif now - heard.at >= LEAST_GAP:
-            heard.gaps.append(now - heard.at)
-        heard.reads += 1
-    heard.frames += frames
-    heard.data += data
-    heard.size_bytes += size_bytes
-    heard.at = now
 
 
 class Pump:
@@ -139,7 +82,7 @@ class Pump:
         self._feeding = False
         self._alarms = Alarms.of(loop, clock)
         self._armed_at = inf
-        self._heard: Heard = heard if heard is not None else _Heard()
+        self._heard: Heard = heard if heard is not None else Counted()
         self._tell_by = -inf
         self._sleepy = sleepy
         self._resting: PureResting | None = None
@@ -175,9 +118,13 @@ class Pump:
             return False
         if now >= heard.until_at:
             # On a busy link reads come between a deadline and its alarm.
-            if now >= self._tell_by or self._rests_as is not None:
+            if now >= self._tell_by or not heard.reads:
                 return False
+            rests = self._rests_as is not None
+            self._rouse()
             self._put_off(now)
+            if rests:
+                self._arm()
             if now >= heard.until_at:
                 return False
         if heard.reads >= heard.most_reads or (heard.data and not data):
@@ -344,15 +291,26 @@ class Pump:
 
     def _lie_down(self) -> bool:
         """Leave the looks to those who look for all at rest; whether they do."""
-        if self._sleepy is None or (found := self._sleepy.rest()) is None:
+        sleepy, heard = self._sleepy, self._heard
+        if sleepy is None:
+            return False
+        rest, eyes = sleepy.rest() or (None, None)
+        flow = sleepy.flow(now=self.clock())
+        if rest is None and flow is None:
             return False
         assert self._resting is not None
         if self._rests_as is None:
+            same = self.machine.epoch == heard.epoch
             self._rests_as = self._resting.add(
                 self,
-                *found,
-                late_after=self._sleepy.late_after,
+                rest,
+                eyes,
+                late_after=sleepy.late_after,
                 due_at=self.machine.deadline,
+                heard=heard,
+                flow=flow,
+                tell_by=self._tell_by,
+                lull=sleepy.lull if same else 0.0,
             )
         if self._armed_at != inf:
             self._armed_at = inf
@@ -413,8 +371,8 @@ class Pump:
             self._resting.renew(number, found[0], sleepy.due_at)
         else:
             self._rouse()
-            self._arm()
             self._stay_calm()
+            self._arm()
         for output in outputs:
             self._carry_out(output)
         return True

@@ -1,5 +1,7 @@
 """Links at rest, looked at in one go: whether the kernel still tells what it told.
 
+And links whose data flows: whether any came since, that puts off all that is due.
+
 A look through pump, session and link touches a hundred objects of each stream, which a
 thousand streams have pushed out of every cache until the next. Here a look is the
 kernel's answer beside what was seen, and only who has something to learn is woken.
@@ -19,10 +21,12 @@ from typing import Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 from heartline.compiled import compiled
-from heartline.core.rest import Rest
+from heartline.core.flow import Flow
+from heartline.core.rest import Rest, shared
 from heartline.core.timers import Timers
 
 from .alarms import Alarms, Sleeper
+from .heard import Heard
 from .kernel import KernelEyes
 
 LEAST_STEP = 0.001
@@ -51,12 +55,16 @@ class Dreamer(Sleeper, Protocol):
 class _Sleep:
     who: Dreamer
     rest: Rest | None
-    """None while the answer to a ping is waited for."""
-    eyes: KernelEyes
+    """None where more is to be judged, or the answer to a ping is waited for."""
+    eyes: KernelEyes | None
     late_after: float
     due_at: float
     looked_at: float
     asleep: float
+    heard: Heard | None
+    flow: Flow | None
+    tell_by: float
+    lull: float
 
 
 class PureResting:
@@ -82,23 +90,39 @@ class PureResting:
     def add(
         self,
         who: Dreamer,
-        rest: Rest,
-        eyes: KernelEyes,
+        rest: Rest | None,
+        eyes: KernelEyes | None,
         *,
         late_after: float,
         due_at: float,
+        heard: Heard | None = None,
+        flow: Flow | None = None,
+        tell_by: float = -inf,
+        lull: float = 0.0,
     ) -> int:
         """Look for `who` from `due_at` on, and wake it once a look is not enough.
 
         Nor is it `late_after` seconds late. `who` must `take` itself back when woken,
         and before it asks its machine anything.
 
-        Where the look finds a ping due, and nothing else, it is to `ask`.
+        Where the look finds a ping due, and nothing else, it is to `ask`. Before
+        `tell_by`, reads of `heard` that are untold put off what is due, as `flow` says;
+        as long as there is none, each look at rest gives them another `lull`.
         """
         self._last += 1
         now = self._clock()
         self._sleeps[self._last] = _Sleep(
-            who, rest, eyes, late_after, due_at, now, self._asleep()
+            who,
+            rest,
+            eyes,
+            late_after,
+            due_at,
+            now,
+            self._asleep(),
+            heard,
+            flow,
+            tell_by,
+            lull,
         )
         self._timers.set(self._last, due_at)
         self._arm(due_at)
@@ -116,7 +140,7 @@ class PureResting:
     def wait(self, number: int, due_at: float) -> None:
         """A ping is out: no looks any more, but the link is woken at `due_at`."""
         sleep = self._sleeps[number]
-        sleep.rest, sleep.due_at = None, due_at
+        sleep.rest, sleep.flow, sleep.due_at = None, None, due_at
         self._timers.set(number, due_at)
         self._arm(due_at)
 
@@ -155,19 +179,39 @@ class PureResting:
         """What is to be done; None if it rests on."""
         who, rest = sleep.who, sleep.rest
         late = now - sleep.due_at > sleep.late_after
-        if rest is None or late or asleep - sleep.asleep > SLEPT:
+        if late or asleep - sleep.asleep > SLEPT:
+            return who.wake
+        if sleep.heard is not None and sleep.heard.reads:
+            return None if _flows_on(sleep, sleep.heard, now) else who.wake
+        if rest is None or sleep.eyes is None:
             return who.wake
         evidence = sleep.eyes.read()
         until = rest.until(evidence, now=now)
         if until is None:
             return who.ask if rest.asks(evidence, now=now) else who.wake
         sleep.due_at, sleep.looked_at = max(until, now + LEAST_STEP), now
+        if sleep.heard is not None and sleep.lull:
+            sleep.flow = rest.flow(now=now)
+            sleep.tell_by = now + sleep.lull
+            sleep.heard.until_at = min(sleep.due_at, sleep.tell_by)
         return None
 
     def _arm(self, due_at: float) -> None:
         if due_at < self._armed_at:
             self._armed_at = due_at
             self._alarms.set(self, due_at)
+
+
+def _flows_on(sleep: _Sleep, heard: Heard, now: float) -> bool:
+    """Whether data was read since, that puts off all that is due."""
+    if sleep.flow is None or now >= sleep.tell_by:
+        return False
+    due = min(sleep.flow.due_at(heard.at), sleep.tell_by)
+    if due <= now:
+        return False
+    heard.until_at = due
+    sleep.due_at = max(shared(due, now=now), now + LEAST_STEP)
+    return True
 
 
 AnyResting: TypeAlias = PureResting
