@@ -127,3 +127,12 @@ def test_a_login_is_known_however_much_is_sent_after_it_and_memory_is_bounded() 
     said.note(2, login(-1).encode())
     assert "secret--1" in said.secrets
     assert "secret-0" not in said.secrets
+
+
+def test_a_token_is_known_that_a_long_request_for_channels_carries() -> None:
+    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmcxMjMifQ.c2lnbmF0dXJl"
+    names = [f"COIN{number}-USD" for number in range(3000)]
+    said = Said()
+    said.note(1, json.dumps({"type": "subscribe", "products": names, "jwt": token}))
+    assert token in said.secrets
+    assert names[0] not in said.secrets

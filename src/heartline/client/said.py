@@ -8,8 +8,9 @@ from heartline.observe import secrets_said
 
 MOST_SAID = 16
 """Messages that begin a link, where one logs in, and as many of the latest."""
-LONGEST_SAID = 4096
-"""What is longer, in characters or bytes, is no login."""
+LONGEST_SAID = 1 << 16
+"""What is longer, in characters or bytes, is no login. A request for some thousand
+channels may carry the token of one."""
 _NOTHING: frozenset[str] = frozenset()
 
 
