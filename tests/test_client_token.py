@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 import heartline
@@ -84,3 +86,19 @@ async def test_a_token_call_that_hangs_is_not_blamed_on_the_name_service() -> No
     lost = [e for e in events if isinstance(e, DialLost)]
     assert lost[0].cause is Cause.HANDSHAKE_TIMEOUT
     assert lost[0].reason == "asking where to dial took longer than 0.3 s"
+
+
+@in_loop
+async def test_no_log_has_the_address_of_a_token_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[bytes] = []
+    caplog.set_level(logging.DEBUG)
+    async with host(TOLD, asked) as there:
+        venue = Venue(name="kucoin", token_url=f"{there}/bullet?key=secret-4711")
+        await addressed(URL, venue)
+        async with httpx.AsyncClient() as own:
+            await own.get(f"{there}/of-the-user")
+    assert b"secret-4711" in asked[0]
+    assert "secret-4711" not in caplog.text
+    assert "of-the-user" in caplog.text

@@ -14,6 +14,7 @@ from heartline.errors import WireError
 from heartline.wire.failures import seconds_to_wait
 
 from .contract import Venue
+from .discreet import discreet
 from .trust import system_trust
 
 if TYPE_CHECKING:
@@ -101,11 +102,12 @@ class Restoring:
             async with (
                 asyncio.timeout(within),
                 client,
-                client.stream("GET", url) as answer,
             ):
-                if answer.status_code != 200:
-                    raise _refused(answer)
-                return await _body(answer)
+                with discreet():
+                    async with client.stream("GET", url) as answer:
+                        if answer.status_code != 200:
+                            raise _refused(answer)
+                        return await _body(answer)
         except TimeoutError:
             reason = f"it was not answered within {within:g} s"
             raise WireError(Cause.HANDSHAKE_TIMEOUT, reason) from None

@@ -16,6 +16,7 @@ from heartline.venue.payload import NOT_JSON
 from heartline.venue.template import Text, as_text
 
 from .contract import Venue
+from .discreet import discreet
 from .trust import system_trust
 
 TIMEOUT = 5.0
@@ -69,7 +70,8 @@ async def _asked(
     try:
         client = httpx.AsyncClient(timeout=None, verify=trust, proxy=proxy)
         async with asyncio.timeout(TIMEOUT), client:
-            answer = await client.request(method, url)
+            with discreet():
+                answer = await client.request(method, url)
     except TimeoutError:
         reason = f"the token call was not answered within {TIMEOUT:g} s"
         raise WireError(Cause.HANDSHAKE_TIMEOUT, reason) from None
