@@ -89,6 +89,28 @@ async def test_the_second_way_is_tried_where_the_first_fails() -> None:
 
 
 @in_loop
+async def test_the_log_says_where_a_way_failed_and_not_what_it_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+
+    async def signed(outage: Outage) -> None:
+        raise RuntimeError("GET /orders?signature=" + "deadbeef".upper())
+
+    async def good(outage: Outage) -> None:
+        return
+
+    async with serve(server.handle, "127.0.0.1", 0) as served:
+        port = next(iter(served.sockets)).getsockname()[1]
+        url, ways = f"ws://127.0.0.1:{port}/", [signed, good]
+        async with watching(url, restore=ways, dialling=SHORT) as w:
+            await w.live()
+    assert "restore raised RuntimeError (test_client_restore.py:" in caplog.text
+    assert " in signed)" in caplog.text
+    assert "DEADBEEF" not in caplog.text
+
+
+@in_loop
 async def test_a_link_whose_account_is_not_restored_is_dialled_again() -> None:
     server = Server()
     tried: list[int] = []

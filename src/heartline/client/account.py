@@ -12,7 +12,7 @@ from msgspec import Struct
 from heartline.core.items import Cause
 from heartline.errors import UsageError, WireError
 
-from .callables import report
+from .callables import report_discreetly
 
 
 class Outage(Struct, frozen=True):
@@ -53,7 +53,8 @@ async def restore_account(
     """Try one way after another until one succeeds; each has `within` seconds.
 
     Raises `WireError` if none does: without its account state no link is OPEN. What a
-    way raises goes to the loop's exception handler; its text may hold a secret.
+    way raises goes to the loop's exception handler; its text, which may hold a secret,
+    only to one that the user has set.
     """
     failed: list[str] = []
     for number, route in enumerate(routes, 1):
@@ -65,7 +66,7 @@ async def restore_account(
         except TimeoutError:
             failed.append(f"way {number} took longer than {within:g} s")
         except Exception as error:
-            report("restore", error)
+            report_discreetly("restore", error)
             failed.append(f"way {number} raised {type(error).__name__}")
         else:
             return

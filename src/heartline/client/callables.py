@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from heartline.core.inbox import Inbox
@@ -23,6 +25,24 @@ def report(what: str, error: Exception) -> None:
             "exception": error,
         }
     )
+
+
+def report_discreetly(what: str, error: Exception) -> None:
+    """The same of code that handles secrets, whose exceptions may say them.
+
+    A handler that the user has set is given all. The loop's own would log the text: it
+    is told where the exception was raised, and not what it says.
+    """
+    loop = asyncio.get_running_loop()
+    if loop.get_exception_handler() is not None:
+        report(what, error)
+        return
+    # The first frame is our own, which called.
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    way = ", ".join(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames)
+    kind = type(error).__name__
+    message = f"heartline: {what} raised {kind} ({way or 'when it was called'})"
+    loop.call_exception_handler({"message": message})
 
 
 def careful(
