@@ -658,6 +658,14 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
         load(f"{tmp_path}/")
 
 
+def test_an_endpoint_may_stand_in_the_name() -> None:
+    named = load("binance/usdm")
+    assert list(named.endpoints) == ["usdm"]
+    assert named.endpoint() == load("binance").endpoint("usdm")
+    with pytest.raises(UsageError, match=r"endpoint of binance.*usdm.*'of-no-kind'"):
+        load("binance/of-no-kind")
+
+
 def test_a_name_that_is_none_tells_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"deribit.*got 'derbit'"):
         load("derbit")

@@ -39,7 +39,11 @@ LEAST_DECLARED = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """A venue as one stream uses it. `name` as in `heartline venues`, or a file."""
+    """A venue as one stream uses it. `name` as in `heartline venues`, or a file.
+
+    Its first endpoint is meant unless `endpoint` names another, or the name does:
+    `binance/usdm`.
+    """
 
     name: str
     endpoint: str | None = None
@@ -57,7 +61,7 @@ class Venue:
     checksums: bool = True
     """Whether books are verified, where the venue sends checksums of them. It takes
     some 15 us a message of such a channel, and nothing of any other."""
-    contract: Contract = field(init=False)
+    contract: Contract = field(init=False, repr=False)
     books: Books = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -36,10 +36,17 @@ def names() -> tuple[str, ...]:
 def load(name_or_path: str) -> Profile:
     """Read a venue that ships, by its name, or a file: a path that ends in .toml.
 
+    `binance/usdm` has that endpoint of the venue alone.
+
     Raises VenueError over a file that cannot be used; its text names file, key, what
     was wanted there and what stands there. Raises UsageError for a name that is none.
     """
-    if _is_toml(name_or_path) or "/" in name_or_path:
+    venue, slash, endpoint = name_or_path.partition("/")
+    if slash and venue in names() and not Path(name_or_path).is_file():
+        profile = load(venue)
+        chosen = profile.endpoint(endpoint)
+        return structs.replace(profile, endpoints={endpoint: chosen})
+    if _is_toml(name_or_path) or slash:
         return _load(Path(name_or_path), name_or_path)
     if name_or_path not in names():
         near = get_close_matches(name_or_path.lower(), names(), n=1)
