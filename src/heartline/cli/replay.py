@@ -49,7 +49,12 @@ def replay(
         bool, typer.Option("--loop", help="Begin anew when the recording ends.")
     ] = False,
 ) -> None:
-    """Serve a recording to whoever connects, until interrupted."""
+    """Serve a recording to whoever connects, until interrupted.
+
+    Each one gets what the venue sent, from the beginning on; nothing they ask is
+    answered. A stream that asks a venue for channels wants `heartline venue NAME
+    --capture FILE`, which plays the same recording and keeps the venue's contract.
+    """
     if not 0 <= speed < math.inf:
         raise typer.BadParameter(f"--speed: wanted 0 or more, got {speed}")
     path = file or SAMPLE

@@ -50,7 +50,8 @@ def venue(
         float,
         typer.Option(
             metavar="R",
-            help="Made-up messages a second over all channels; none with --capture.",
+            help="Made-up messages a second over all channels, in the mean: they "
+            "come in bursts, with silences of some seconds; none with --capture.",
         ),
     ] = 50.0,
     channel: Annotated[

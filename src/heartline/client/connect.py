@@ -183,8 +183,10 @@ def _contract(
     if isinstance(venue, str):
         venue = Venue(name=venue, channels=channels)
     elif venue is not None and channels:
-        wanted = "either in the Venue or beside it"
-        raise UsageError("channels", wanted=wanted, got="both")
+        if venue.channels:
+            wanted = "either in the Venue or beside it"
+            raise UsageError("channels", wanted=wanted, got="both")
+        venue = replace(venue, channels=channels)
     if isinstance(url, str) and "://" not in url:
         if venue is not None:
             raise UsageError("url", wanted="a URL beside a venue", got=url)

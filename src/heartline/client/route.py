@@ -133,8 +133,10 @@ def _check_opening(messages: object) -> None:
         raise UsageError("on_open", wanted=wanted, got=type(messages).__name__)
     for message in cast("Sequence[object]", messages):
         if not isinstance(message, str | bytes):
-            got = type(message).__name__
-            raise UsageError("on_open", wanted="messages of str or bytes", got=got)
+            wanted, got = "messages of str or bytes", type(message).__name__
+            if callable(message):
+                wanted += ", or one callable that makes all of them"
+            raise UsageError("on_open", wanted=wanted, got=got)
 
 
 async def _fresh(name: str, source: T | Callable[[], T | Awaitable[T]]) -> T:

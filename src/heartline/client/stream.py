@@ -155,18 +155,28 @@ class Stream:
     async def wait_live(self, timeout: float | None = None) -> Status:  # noqa: ASYNC109
         """Wait until the stream is live; its status then.
 
-        Raises `TimeoutError` after `timeout` seconds, and `GaveUp` or `NotOpen` if the
-        stream has ended and will not be live again.
+        Raises `TimeoutError` after `timeout` seconds, with what stands in the way, and
+        `GaveUp` or `NotOpen` if the stream has ended and will not be live again.
         """
-        async with asyncio.timeout(timeout):
-            while not (status := self._driver.snapshot()).live:
-                if (end := self._driver.end) is not None:
-                    raise end
-                if status.phase is Phase.CLOSED:
-                    raise NotOpen(phase=status.phase.value)
-                if self._driver.changed is None:
-                    self._driver.changed = asyncio.get_running_loop().create_future()
-                await asyncio.shield(self._driver.changed)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._live()
+        except TimeoutError:
+            now = self._driver.snapshot()
+            why = now.cause.value if now.cause else now.phase.value
+            said = f": {now.evidence}" if now.evidence else ""
+            reason = f"not live within {timeout} s: {why}{said}"
+            raise TimeoutError(reason) from None
+
+    async def _live(self) -> Status:
+        while not (status := self._driver.snapshot()).live:
+            if (end := self._driver.end) is not None:
+                raise end
+            if status.phase is Phase.CLOSED:
+                raise NotOpen(phase=status.phase.value)
+            if self._driver.changed is None:
+                self._driver.changed = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._driver.changed)
         return status
 
     async def aclose(self) -> None:
