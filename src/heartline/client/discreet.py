@@ -27,7 +27,7 @@ _DISCRETION = _Discretion()
 
 
 @contextmanager
-def discreet() -> Generator[None]:
+def discreet() -> Generator[None, None, None]:
     """What is called inside is not logged by those who carry the call."""
     for name in TALKERS:
         logging.getLogger(name).addFilter(_DISCRETION)
