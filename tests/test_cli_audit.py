@@ -172,6 +172,8 @@ def test_what_a_recording_says_was_dropped_is_missing(tmp_path: Path) -> None:
         on(1, trade(1, NAME, 1)),
         Gap("overflow", 2.0, 3.0, 1, missing=500),
         Gap("overflow", 3.0, 3.5, 1, of),
+        Gap("sequence", 3.0, 3.5, 1, of, 5, 6, 2),
+        Gap("sequence", 3.0, 3.5, 1, missing=44),
         on(1, trade(4, NAME, 2)),
     )
     result = ask(path)
@@ -179,6 +181,8 @@ def test_what_a_recording_says_was_dropped_is_missing(tmp_path: Path) -> None:
     told = flat(result.stdout)
     assert "not recorded: 500 messages, within 1 s" in told
     assert f"not recorded: messages of {of}, within 0.5 s" in told
+    assert "not recorded: 44 messages, within" in told, "gaps that an inbox merged"
+    assert told.count("not recorded:") == 3
     assert "Messages are missing: what was not recorded." in told
     again = written(read_capture(path), tmp_path / "again.jsonl")
     assert read_capture(again) == read_capture(path)

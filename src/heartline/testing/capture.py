@@ -161,6 +161,15 @@ def _is_outage(record: dict[str, Any]) -> bool:
     return record.get("reason") == "outage" and record["type"] == "gap" and of_all
 
 
+def _is_shown(record: dict[str, Any]) -> bool:
+    """Whether the messages themselves show a gap, or the links. One without a channel
+    and a number may be several merged in a full inbox, whatever reason it names."""
+    if _is_outage(record):
+        return record.get("missing") is None
+    named = record.get("channel") is not None or record.get("first") is not None
+    return named and record.get("reason") in ("sequence", "checksum")
+
+
 def _any(outages: set[int], first: int, until: int) -> bool:
     return any(first <= epoch < until for epoch in outages)
 
@@ -168,7 +177,7 @@ def _any(outages: set[int], first: int, until: int) -> bool:
 def _unrecorded(record: dict[str, Any], where: str) -> Unrecorded | None:
     """What a gap says was not recorded; None if the messages themselves show it."""
     if record.get("type") == "gap":
-        if record.get("reason") not in ("overflow", "outage") or _is_outage(record):
+        if _is_shown(record):
             return None
         until_at = _seconds(record, where)
         lasted = _number(record, "until_at", where) - _number(record, "from_at", where)
