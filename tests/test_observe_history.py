@@ -22,7 +22,7 @@ from heartline.core.events import (
     RoundTripMeasured,
     Stopped,
 )
-from heartline.core.items import Condition, Phase, Status
+from heartline.core.items import Cause, Condition, Phase, Status
 from heartline.errors import UsageError
 from heartline.observe import Journal, Record, read_journal, what_happened
 from heartline.observe.standing import MOST, Standing
@@ -30,6 +30,7 @@ from observe_samples import any_event, any_status, connected, dial_lost, lost, s
 
 NIGHT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 NO_PONG, SLOW = Condition.NO_PONG, Condition.SLOW_CONSUMER
+STALLED = Cause.CHANNEL_STALLED
 
 
 @pytest.fixture
@@ -51,6 +52,10 @@ def keep(path: Path, history: Sequence[Event | Status], **limits: int) -> None:
 
 def told(records: Sequence[Record]) -> list[tuple[str, float]]:
     return [(record.event, record.at) for record in records]
+
+
+def stalled(at: float, channel: str) -> ChannelStalled:
+    return ChannelStalled(at=at, epoch=1, channel=channel, silence=3.0, contract=2.0)
 
 
 def began(at: float, condition: Condition) -> ConditionBegan:
@@ -126,6 +131,29 @@ def test_a_carried_record_is_not_told_twice_nor_lost(path: Path) -> None:
     assert len(set(told(account.records))) == len(account.records)
 
 
+def test_each_channel_in_trouble_stands_by_its_name_until_it_is_revived(
+    path: Path,
+) -> None:
+    history: list[Event | Status] = [status(0.0)]
+    for at, channel in ((60.0, "A"), (61.0, "B")):
+        history += [stalled(at, channel)]
+        history += [status(at, live=False, cause=STALLED, evidence="A and others")]
+    history += [ChannelRevived(at=70.0, epoch=1, channel="A", after=15.0)]
+    history += [status(70.0, live=False, cause=STALLED, evidence="B alone")]
+    keep(path, history)
+    account = what_happened(path, NIGHT.replace(hour=5))
+    assert told(account.before) == [("ChannelStalled", 61.0), ("Status", 70.0)]
+    news = account.before[-1].news()
+    assert isinstance(news, Status)
+    assert news.evidence == "B alone"
+
+
+def test_no_channel_of_another_run_stands_in_a_stream_that_has_none(path: Path) -> None:
+    keep(path, [stalled(60.0, "A"), status(61.0, phase=Phase.CONNECTING)])
+    account = what_happened(path, NIGHT.replace(hour=5))
+    assert told(account.before) == [("Status", 61.0)]
+
+
 def test_streams_stand_apart(path: Path) -> None:
     for name, event in (("btc", connected(at=1.0)), ("eth", lost(at=2.0))):
         Journal(path, name=name, utc_now=lambda: NIGHT)(event)
@@ -197,10 +225,6 @@ def standing(*history: Event | Status) -> list[str]:
     for news in history:
         stood.note(news, f"{type(news).__name__} {news.at:g}")
     return list(stood)
-
-
-def stalled(at: float, channel: str) -> ChannelStalled:
-    return ChannelStalled(at=at, epoch=1, channel=channel, silence=3.0, contract=2.0)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import msgspec
 
-from heartline.core.events import Event, RoundTripMeasured
+from heartline.core.events import ChannelRevived, Event, RoundTripMeasured
 from heartline.core.items import Status
 from heartline.errors import UsageError
 from heartline.observe.records import Missed, carried, encode
@@ -109,6 +109,9 @@ class Journal:
             if last_at is not None and 0 <= event.at - last_at < ROUND_TRIP_EVERY:
                 return
             self._round_trip_at = event.at
+        if isinstance(event, ChannelRevived):
+            # The evidence of the status that was written last may be that of this one.
+            self._last_state = None
         self._note(event)
 
     def status(self, status: Status) -> None:

@@ -35,7 +35,7 @@ from heartline.core.events import (
     Stopped,
     Surrendered,
 )
-from heartline.core.items import Condition, Status
+from heartline.core.items import Condition, Phase, Status
 
 MOST = 256
 """Slots kept for one stream; beyond it the one taken longest ago is forgotten."""
@@ -43,12 +43,14 @@ MOST = 256
 T = TypeVar("T")
 
 _OF_A_LINK = ("phase", "doubt", "channel ", "condition ")
+_BESIDE_A_STATUS = ("plan", "channel ", "snapshot ")
 
 
 class Standing(Generic[T]):
     """What stands for one stream, as the records that say so, oldest first.
 
-    A `Status` is complete and replaces all before it. An outage stands as its `Lost`
+    A `Status` replaces all before it but what it cannot say of an OPEN stream: which
+    channels are in trouble, and that its end is planned. An outage stands as its `Lost`
     and the newest step on the way back. Doubt, stalled channels and conditions stand
     until they are said to be over or their link is lost; SLOW_CONSUMER belongs to our
     own reader and survives the link.
@@ -63,8 +65,9 @@ class Standing(Generic[T]):
     def note(self, news: Event | Status, record: T) -> None:
         """Let `record`, which says `news`, replace what it makes void."""
         match news:
-            case Status():
-                self._slots.clear()
+            case Status(phase=phase):
+                beside = _BESIDE_A_STATUS if phase is Phase.OPEN else ()
+                self._drop(*(s for s in [*self._slots] if not s.startswith(beside)))
                 self._take("status", record)
             case EndPlanned():
                 self._take("plan", record)
