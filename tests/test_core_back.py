@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartline.core.detector import Liveness
+from heartline.core.detector import LEAST_RESEND, REPROOF_WITHIN, Liveness
 from heartline.core.events import Ping
 from heartline.core.items import Cause, Where
 from heartline.core.pings import PingOut
 from heartline.core.promises import bounds
-from scripted_link import RUNG, Scripted, alive, kernel, quiet
+from scripted_link import PROBE, RUNG, Scripted, alive, kernel, quiet
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -149,4 +149,42 @@ def test_frames_behind_a_lost_one_do_not_move_the_promised_time() -> None:
         world.now += 0.1
         world.hear()
         world.show(out_of_order=world.seen.out_of_order + 1)
+    assert world.now - silent_at <= promised.peer
+
+
+def seldom(interval: int) -> Scripted:
+    """A link asked for the first time after a silence; its kernel answers at once."""
+    world = quiet(policy=Liveness(kernel_interval=interval))
+    while world.link.peer.wait is None:
+        world.tick()
+    world.hear()
+    return world
+
+
+@pytest.mark.parametrize(
+    ("interval", "held"), [(1, 0.0), (2, 0.0), (4, 4.07), (9, 9.07)]
+)
+def test_where_a_kernel_asks_seldom_the_path_may_have_been_away_unasked(
+    interval: int, held: float
+) -> None:
+    """A lively peer's frames come as late as its kernel sends them again."""
+    world = seldom(interval)
+    back_at, allowance = world.now, world.link.policy.peer_idle
+    latest = back_at + max(allowance, held and held + LEAST_RESEND + PROBE)
+    alive(world, latest - 0.01)
+    assert world.link.found is None
+    alive(world, latest + REPROOF_WITHIN)
+    assert world.link.found is not None
+    assert world.link.found.cause is Cause.PEER_FROZEN
+
+
+@pytest.mark.parametrize("interval", [1, 2, 5, 10, 30])
+def test_a_frozen_peer_is_told_in_the_promised_time_however_seldom_its_kernel_asks(
+    interval: int,
+) -> None:
+    world = quiet(policy=Liveness(kernel_interval=interval))
+    silent_at, promised = world.now, bounds(world.link, now=world.now)
+    alive(world, silent_at + 100.0)
+    assert world.link.found is not None
+    assert world.link.found.cause is Cause.PEER_FROZEN
     assert world.now - silent_at <= promised.peer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 
-from . import diagnosis
+from . import away, diagnosis
 from .adaptive import RoundTripEstimate
 from .channel import ChannelClock
 from .detector import (
@@ -128,17 +128,15 @@ class Clocks:
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Let every clock take in the evidence."""
         self.looked_at = now
-        path, ladder = self.path, self.path.ladder
-        rung = path.rung if ladder is not None else 0.0
+        path, peer, ladder = self.path, self.peer, self.path.ladder
+        rung, heard_at = path.rung if ladder is not None else 0.0, path.heard_at
         path.observe(kernel, now=now)
-        if ladder is not None and path.ladder is None:
-            away = path.heard_at > ladder.began_at + rung
-            if away and not window_shut(kernel):
-                # Not just a late look at a prompt answer: the path was really away.
-                # With a shut window it was not: its probes are answered at doubling
-                # intervals.
-                self.peer.excuse(min(path.silence, path.ceiling), now=now)
-        self.peer.observe(kernel, now=now)
+        if path.heard_at > heard_at and not window_shut(kernel):
+            # With a shut window the path was not away: its probes are answered at
+            # doubling intervals.
+            peer.excuse(away.doubted(path, ladder, rung=rung), now=now)
+            peer.excuse(away.unasked(path, peer, now=now), now=now)
+        peer.observe(kernel, now=now)
         if self.pings.oldest() is None:
             return
         if (oldest := self.pings.oldest_unacknowledged()) is not None:
@@ -147,12 +145,11 @@ class Clocks:
         proven_at = self.pings.acknowledge(kernel, now=now)
         if proven_at is None:
             return
-        took = proven_at - oldest.sent_at if oldest is not None else 0.0
-        if 2 * took > self.peer.allowance(now=now) and not window_shut(kernel):
-            # The path was away, too shortly to be doubted: the peer has known of the
-            # question for the lesser part of its time, and may not be heard at once.
-            self.peer.excuse(min(took, path.ceiling), now=now)
-        self.peer.proven(at=proven_at)
+        if oldest is not None and not window_shut(kernel):
+            took, allowance = proven_at - oldest.sent_at, peer.allowance(now=now)
+            held = away.asked(path, took=took, allowance=allowance)
+            peer.excuse(held, now=now)
+        peer.proven(at=proven_at)
 
     def learn_rhythm(self, *, now: float) -> None:
         """Find out which silence of data is rare, once for each silence.

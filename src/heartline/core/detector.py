@@ -125,7 +125,6 @@ class PathClock:
         "_next_from_at",
         "_next_timeout",
         "_resent_before",
-        "_spoken_within",
         "disorder",
         "healed",
         "healed_resends",
@@ -134,12 +133,13 @@ class PathClock:
         "ladder",
         "policy",
         "silence",
+        "spoken_within",
         "timeout",
     )
 
     def __init__(self, policy: Liveness, *, kernel: Kernel | None, now: float) -> None:
         self.policy = policy
-        self._spoken_within = policy.kernel_interval + KEEPALIVE_GRACE
+        self.spoken_within = policy.kernel_interval + KEEPALIVE_GRACE
         """Two kernels with nothing else to say are silent no longer than this."""
         self.kernel: Kernel | None = kernel
         self.heard_at = now
@@ -227,7 +227,7 @@ class PathClock:
     @property
     def patience(self) -> float:
         """Silence of the kernel after which the path is doubted."""
-        return self._spoken_within + self.timeout
+        return self.spoken_within + self.timeout
 
     @property
     def rung(self) -> float:
@@ -235,7 +235,7 @@ class PathClock:
         return self.timeout + DELAYED_ACK
 
     def doubt_at(self) -> float:
-        return self.heard_at + (self._spoken_within + self.timeout)
+        return self.heard_at + (self.spoken_within + self.timeout)
 
     def wants_ping(self, *, now: float) -> bool:
         """Whether the ladder's next rung is due."""
@@ -281,7 +281,7 @@ class PathClock:
     def bound(self, silence: float | None, *, now: float) -> float:
         """Seconds from the last segment to the verdict; `silence` of a busy link."""
         timeout = max(self.timeout, self._next_timeout)
-        wait = self._spoken_within + timeout
+        wait = self.spoken_within + timeout
         takes = self._climb_takes(timeout, self.ride_through(now=now))
         if silence is None:
             return wait + takes + TIMER_SLACK
@@ -293,7 +293,7 @@ class PathClock:
     @property
     def ceiling(self) -> float:
         policy, most = self.policy, self.timeout_cap
-        wait = self._spoken_within + most
+        wait = self.spoken_within + most
         climb = self._climb_takes(most, policy.ride_through_max)
         return wait + max(climb, self.resending_takes_at_most(wait)) + TIMER_SLACK
 
@@ -322,7 +322,7 @@ class PathClock:
         return self._returning(silence, most, self.policy.ride_through_max)
 
     def _returning(self, silence: float, timeout: float, ride_through: float) -> float:
-        wait = self._spoken_within + timeout
+        wait = self.spoken_within + timeout
         away = min(silence, wait) + self._climb_takes(timeout, ride_through)
         return 2 * away + timeout + DELAYED_ACK
 
@@ -364,7 +364,7 @@ class PathClock:
         # Written out, without max and min: it is asked for with every silence.
         doublings = 4.0 if needed <= 3 else 2.0 ** (needed - 1)
         resent, rung = doublings * (LEAST_RESEND + timeout), timeout + DELAYED_ACK
-        heard, away = silence + 2 * rung, self._spoken_within + timeout + climb
+        heard, away = silence + 2 * rung, self.spoken_within + timeout + climb
         takes = 2 * (heard if heard < away else away)
         takes = (takes if takes > resent else resent) + rung
         least = self.policy.outbound_after

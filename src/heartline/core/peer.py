@@ -115,9 +115,11 @@ class PeerClock:
     def excuse(self, silence: float, *, now: float) -> None:
         """The path is back after `silence`; the peer's kernel may not know it yet.
 
-        It resends at doubling intervals, so for as long again nothing may come.
+        It resends at doubling intervals, so for as long again nothing may come. 0.0
+        excuses nothing.
         """
-        self.excused_until = max(self.excused_until, now + silence)
+        if silence:
+            self.excused_until = max(self.excused_until, now + silence)
 
     def extend(self, lag: float, *, now: float) -> None:
         """A stall of our own lies behind us: it prolongs what was begun before it."""

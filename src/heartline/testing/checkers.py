@@ -187,7 +187,6 @@ def cause_right(sim: Simulation) -> list[str]:
         if value.cause is Cause.CLOSED_BY_US:
             continue
         reasons = [e for e in reading.episodes if e.explains(value.cause, at=at)]
-        reasons += _unnoticed(sim, value.cause, at)
         if not reasons:
             found.append(f"{at:.3f}: a false alarm: {value}")
             continue
@@ -199,27 +198,6 @@ def cause_right(sim: Simulation) -> list[str]:
         if value.where is Where.OUTBOUND and "outbound" not in names and not half:
             found.append(f"{at:.3f}: blamed on the way out, but it was {names}")
     return found
-
-
-def _unnoticed(sim: Simulation, cause: Cause, at: float) -> list[Episode]:
-    """Path faults too short for a kernel that asks seldom, where the peer is blamed.
-
-    A kernel that asks each second notices every blackout that outlasts a peer's time.
-    One that asks each ten does not: the other end's kernel resends at doubling
-    intervals after it, answers ours meanwhile, and cannot be told from a frozen
-    program. Whoever raises `Liveness.kernel_interval` gives this evidence away.
-    """
-    liveness = sim.terms.liveness
-    if cause is not Cause.PEER_FROZEN or liveness.kernel_interval < liveness.peer_busy:
-        return []
-    return [
-        episode
-        for episode in sim.reading.episodes
-        if episode.name in PATH_FAULTS
-        and episode.from_at <= at
-        and at - episode.until_at <= episode.until_at - episode.from_at
-        and episode.until_at - episode.from_at <= episode.mark.bounds.path
-    ]
 
 
 def suspicions(sim: Simulation) -> int:
@@ -239,7 +217,9 @@ def nothing_waits_for_ever(sim: Simulation) -> list[str]:
     session = sim.client.session
     # At rest it is others who know when it is due: they give it back.
     sim.client.pump.stop()
-    if session.deadline < sim.client_host.now - GRAIN:
+    # A loop that stands still as the history ends can see nothing.
+    stands_still = sim.client.loop.stands_still
+    if session.deadline < sim.client_host.now - GRAIN and not stands_still:
         found.append(f"the deadline {session.deadline:.3f} has passed unseen")
     patience = sim.terms.backoff.cap + sim.terms.dialling.connect + 5.0
     quiet_since = max((e.until_at for e in sim.reading.episodes), default=-inf)

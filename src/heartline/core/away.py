@@ -1,0 +1,45 @@
+"""A path that was away and is back: how long the peer's frames may stay out since.
+
+Its kernel resends at doubling intervals: for as long as the path was away, once more.
+Each of these is in seconds, and 0.0 where the path was not away for that long.
+"""
+
+from __future__ import annotations
+
+from .detector import LEAST_RESEND, Ladder, PathClock
+from .peer import PeerClock
+
+
+def doubted(path: PathClock, ladder: Ladder | None, *, rung: float) -> float:
+    """What ended a doubt was no late look at a prompt answer: it was really away."""
+    if ladder is None or path.ladder is not None:
+        return 0.0
+    if path.heard_at <= ladder.began_at + rung:
+        return 0.0
+    return min(path.silence, path.ceiling)
+
+
+def asked(path: PathClock, *, took: float, allowance: float) -> float:
+    """A ping that took so long was away, too shortly to be doubted.
+
+    The peer has known of the question for the lesser part of its time.
+    """
+    return min(took, path.ceiling) if 2 * took > allowance else 0.0
+
+
+def unasked(path: PathClock, peer: PeerClock, *, now: float) -> float:
+    """Nobody asked in a silence that outlasts the peer's time, and none was missed.
+
+    Only a kernel that asks seldom can be silent for so long by itself. It is that time
+    which ends when the peer must have been heard, and no further one begins.
+    """
+    wait = peer.wait
+    if path.spoken_within <= path.policy.peer_busy:
+        return 0.0
+    if wait is not None and wait.proven_at is not None:
+        return 0.0
+    allowance, silence = peer.allowance(now=now), min(path.silence, path.patience)
+    if path.spoken_within <= allowance or silence <= allowance:
+        return 0.0
+    heard_by = path.heard_at + silence + LEAST_RESEND + path.timeout
+    return max(0.0, heard_by - allowance - now)
