@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from heartline.wire.alarms import Alarms
+from heartline.wire.resting import PureResting, resting_of
 
 
 class Timer:
@@ -155,3 +156,26 @@ def test_a_loop_has_one_set_of_alarms_that_does_not_outlive_its_holders() -> Non
     gone = asyncio.run(ring())
     gc.collect()
     assert gone() is None
+
+
+def test_a_loop_that_leads_to_its_alarms_ends_with_them() -> None:
+    class Owner(Loop):
+        alarms: Alarms
+        resting: PureResting
+
+    def own() -> tuple[weakref.ref[Owner], weakref.ref[PureResting]]:
+        owner = Owner()
+        loop = cast(asyncio.AbstractEventLoop, owner)
+
+        def clock() -> float:
+            return owner.now
+
+        owner.alarms = Alarms.of(loop, clock)
+        owner.resting = resting_of(loop, clock)
+        assert Alarms.of(loop, clock) is owner.alarms
+        assert resting_of(loop, clock) is owner.resting
+        return weakref.ref(owner), weakref.ref(owner.resting)
+
+    gone = own()
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]

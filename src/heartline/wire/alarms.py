@@ -44,9 +44,9 @@ class Alarms:
 
         All who share a loop share its `clock`, in monotonic seconds.
         """
-        alarms = _ALARMS.get(loop)
+        alarms = _ALARMS.get(id(loop))
         if alarms is None:
-            alarms = _ALARMS[loop] = cls(loop, clock)
+            alarms = _ALARMS[id(loop)] = cls(loop, clock)
         return alarms
 
     def set(self, sleeper: Sleeper, due_at: float) -> None:
@@ -83,4 +83,6 @@ class Alarms:
             self._arm(self._timers.next_at)
 
 
-_ALARMS: WeakValueDictionary[asyncio.AbstractEventLoop, Alarms] = WeakValueDictionary()
+_ALARMS: WeakValueDictionary[int, Alarms] = WeakValueDictionary()
+"""By the id of the loop, which is nobody else's while its alarms hold it. The loop as a
+key would be held here, and with it all that it leads to: also its alarms, for ever."""

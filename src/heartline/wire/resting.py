@@ -229,14 +229,13 @@ def resting_of(
 
     The compiled one reads the clocks by itself: only for those of the system.
     """
-    resting = _RESTING.get(loop)
+    resting = _RESTING.get(id(loop))
     if resting is None:
         alarms = Alarms.of(loop, clock)
         kind = Resting if clock is time.monotonic else PureResting
-        resting = _RESTING[loop] = kind(alarms, clock, asleep)
+        resting = _RESTING[id(loop)] = kind(alarms, clock, asleep)
     return resting
 
 
-_RESTING: WeakValueDictionary[asyncio.AbstractEventLoop, PureResting] = (
-    WeakValueDictionary()
-)
+_RESTING: WeakValueDictionary[int, PureResting] = WeakValueDictionary()
+"""By the id of the loop, which its alarms hold; see there why not by the loop."""
