@@ -31,6 +31,16 @@ Told: TypeAlias = tuple[float, int, int, bool]
 class End(Sender):
     """One end of a TCP connection: what its kernel does by itself, and shows."""
 
+    __slots__ = (
+        "_out_of_order",
+        "_unread",
+        "coming",
+        "idle_at",
+        "keepalive",
+        "probe_answered_at",
+        "segments_in",
+    )
+
     def __init__(
         self,
         host: Host,

@@ -50,6 +50,39 @@ Chunk: TypeAlias = tuple[int, tuple[Frame, ...]]
 class Sender:
     """What an end of a connection has written, and sees to it that it arrives."""
 
+    __slots__ = (
+        "_acked",
+        "_acknowledge",
+        "_deviation",
+        "_early",
+        "_flight",
+        "_heard_at",
+        "_idle",
+        "_least",
+        "_queue",
+        "_resend",
+        "_retransmits",
+        "_room",
+        "_round_trip",
+        "_sent",
+        "_silent_since",
+        "_told_window",
+        "_total_retransmits",
+        "_window",
+        "_window_probes",
+        "_written",
+        "ack_at",
+        "closed",
+        "host",
+        "line",
+        "peer",
+        "probes",
+        "program",
+        "received_bytes",
+        "unread_bytes",
+        "way",
+    )
+
     def __init__(
         self, host: Host, way: Way, *, receive_bytes: int, round_trip: float
     ) -> None:
