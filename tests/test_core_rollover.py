@@ -378,7 +378,7 @@ def _drops_nothing(self: Seam[Any, Any], edge: Any, last: int) -> int:
 
 
 def _forgets_the_plan(self: Rollover, successor: int, *, now: float) -> None:
-    self.plan, self._due_at = Plan.STEADY, inf
+    self.plan, self.deadline = Plan.STEADY, inf
 
 
 def _retires_at_once(self: Rollover, now: float) -> list[Any]:

@@ -374,7 +374,7 @@ def test_an_old_link_that_ends_beside_an_open_one_is_no_outage(by_word: bool) ->
         out = stream.feed(Overflowed(0), after=0.2)
         stream.answers = {2}
         stream.session.handover.plan.policy = Lifetime(overlap=500.0)
-        stream.session.handover.plan._due_at = stream.now + 500.0
+        stream.session.handover.plan.deadline = stream.now + 500.0
         aborted = stream.wait_for(Abort, within=60.0)
         assert aborted == Abort(1)
     assert [o.epoch for o in stream.told if isinstance(o, TookOver)] == [2]

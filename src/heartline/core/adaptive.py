@@ -141,7 +141,14 @@ class Arrivals:
     five minutes. It takes no part in the hot path: short gaps are not recorded.
     """
 
-    __slots__ = ("_began_at", "_scale_at", "_seen", "_weights")
+    __slots__ = (
+        "_began_at",
+        "_scale_at",
+        "_seen",
+        "_weights",
+        "concludes_at",
+        "spare_reads",
+    )
 
     WARM_UP = 5.0
     """Seconds of data before anything is concluded."""
@@ -149,28 +156,20 @@ class Arrivals:
 
     def __init__(self, *, now: float) -> None:
         self._began_at = now
+        self.concludes_at = now + self.WARM_UP
+        """Before this no silence is called rare."""
+        self.spare_reads = self.WARM_UP_READS - 1
+        """Reads that may come and teach nothing yet; no end of them once any may."""
         self._scale_at = now
         self._weights: list[float] = []
         """Up to the highest bin that is not empty; none above it costs anything."""
         self._seen = 0
 
-    @property
-    def concludes_at(self) -> float:
-        """Before this no silence is called rare."""
-        return self._began_at + self.WARM_UP
-
-    @property
-    def spare_reads(self) -> int:
-        """Reads that may come and teach nothing yet; no end of them once any may."""
-        return self.WARM_UP_READS - 1 - self._seen if self._is_cold else MANY
-
-    @property
-    def _is_cold(self) -> bool:
-        return self._seen < self.WARM_UP_READS
-
     def count(self, reads: int = 1) -> None:
         """So many reads brought data."""
         self._seen += reads
+        spare = self.WARM_UP_READS - 1 - self._seen
+        self.spare_reads = spare if spare >= 0 else MANY
 
     def learn(self, gap: float, *, now: float) -> None:
         """Two reads with data were `gap` seconds apart, at least `LEAST_GAP`."""
@@ -186,7 +185,7 @@ class Arrivals:
 
         None while unknown. Errs on the side of longer: a bin's upper edge is used.
         """
-        if now < self.concludes_at or self._is_cold:
+        if now < self.concludes_at or self._seen < self.WARM_UP_READS:
             return None
         elapsed = now - self._began_at
         self._decay(now)

@@ -105,15 +105,18 @@ class Link:
             return []
         rest, self.rest = self.rest, None
         flow, self.flow = self.flow, None
-        if rest is not None and isinstance(fact, Tick) and self.rests(rest, fact, now):
+        if rest is not None and type(fact) is Tick and self.rests(rest, fact, now):
             return []
         self.lateness.handled(now=now)
-        if not isinstance(fact, Received) or not fact.frames:
+        if type(fact) is not Received or not fact.frames:
             self.clocks.keep()
         # A deadline that has passed stands until its tick, or our own lag would go
         # unseen; one that waits for the socket to be read is not put off by reading.
         holds = now > self.deadline or self.lateness.draining
         match fact:
+            case Tick():
+                out = self._on_tick(fact, now)
+                holds = self.rest is not None
             case Received():
                 clocks, silence = self.clocks, self.clocks.busy_silence
                 still = self.peer.wait is None and not clocks.asked
@@ -122,9 +125,6 @@ class Link:
                     # Such frames only put deadlines off; the tick finds out by itself.
                     self.flow = flow
                     return out
-            case Tick():
-                out = self._on_tick(fact, now)
-                holds = self.rest is not None
             case Ponged():
                 out = self._on_ponged(fact, now)
             case Answered():

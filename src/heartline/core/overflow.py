@@ -14,18 +14,15 @@ DROP_NOTICE_EVERY = 1.0
 class SlowConsumer:
     """What a session knows of its consumer's slowness. It outlives links."""
 
-    __slots__ = ("_since_at", "_told_at", "_untold", "dropped")
+    __slots__ = ("_since_at", "_told_at", "_untold", "dropped", "due_at")
 
     def __init__(self) -> None:
         self.dropped = 0
         self._untold = 0
         self._told_at = -inf
         self._since_at: float | None = None
-
-    @property
-    def due_at(self) -> float:
+        self.due_at = inf
         """When drops that were not announced yet are to be."""
-        return self._told_at + DROP_NOTICE_EVERY if self._untold else inf
 
     def overflowed(self, fact: Overflowed, *, epoch: int, now: float) -> list[Output]:
         out: list[Output] = []
@@ -35,6 +32,8 @@ class SlowConsumer:
             out.append(ConditionBegan(at=now, epoch=epoch, condition=slow))
         self.dropped += fact.messages
         self._untold += fact.messages
+        if self._untold:
+            self.due_at = self._told_at + DROP_NOTICE_EVERY
         if now >= self.due_at:
             out += self.tell(epoch=epoch, now=now)
         return out
@@ -44,7 +43,7 @@ class SlowConsumer:
         if not self._untold:
             return []
         messages, self._untold = self._untold, 0
-        self._told_at = now
+        self._told_at, self.due_at = now, inf
         total = self.dropped
         return [Dropped(at=now, epoch=epoch, messages=messages, total=total)]
 

@@ -74,8 +74,8 @@ class Rollover:
     __slots__ = (
         "_began_at",
         "_cause",
-        "_due_at",
         "_reason",
+        "deadline",
         "ends_at",
         "epoch",
         "plan",
@@ -93,13 +93,9 @@ class Rollover:
         """When the venue ends the present link, as far as it has said."""
         self._cause = Cause.AGE
         self._reason = ""
-        self._due_at = inf
-        self._began_at = 0.0
-
-    @property
-    def deadline(self) -> float:
+        self.deadline = inf
         """When `tick` is wanted; inf while no end is planned."""
-        return self._due_at
+        self._began_at = 0.0
 
     # --- what happens --------------------------------------------------------------
 
@@ -129,15 +125,15 @@ class Rollover:
         if self.plan is Plan.DUE:
             self.plan, self.successor = Plan.DIALLING, successor
             # Every dial has deadlines of its own.
-            self._due_at = inf
+            self.deadline = inf
 
     def joined(self, successor: int, *, now: float) -> None:
         """The new link is open; its channels are being asked for."""
         if successor == self.successor and self.plan is Plan.DIALLING:
             self.plan, self._began_at = Plan.JOINING, now
-            self._due_at = now + self.policy.overlap
+            self.deadline = now + self.policy.overlap
             if self.ends_at is not None:
-                self._due_at = max(now, min(self._due_at, self.ends_at))
+                self.deadline = max(now, min(self.deadline, self.ends_at))
 
     def complete(
         self, successor: int, *, draw: float, now: float
@@ -156,7 +152,7 @@ class Rollover:
         """
         if successor == self.successor and self.plan in (Plan.DIALLING, Plan.JOINING):
             self.plan, self.successor = Plan.DUE, None
-            self._due_at = now + max(self.policy.retry_after, retry_after or 0.0)
+            self.deadline = now + max(self.policy.retry_after, retry_after or 0.0)
 
     def ended(self, epoch: int, *, draw: float, now: float) -> list[ChannelOutput]:
         """The delivering link is gone. A successor that is open takes over as it is;
@@ -168,12 +164,12 @@ class Rollover:
                 o for o in self._take_over(draw=draw, now=now) if o != Retire(epoch)
             ]
         self.plan, self.epoch, self.ends_at = Plan.STEADY, None, None
-        self.successor, self._due_at = None, inf
+        self.successor, self.deadline = None, inf
         return []
 
     def tick(self, *, draw: float, now: float) -> list[ChannelOutput]:
         """The deadline passed."""
-        if now < self._due_at:
+        if now < self.deadline:
             return []
         match self.plan:
             case Plan.STEADY:
@@ -202,7 +198,7 @@ class Rollover:
     def _dial(self, now: float) -> list[ChannelOutput]:
         assert self.epoch is not None
         # Asked again should the driver not say that it dials.
-        self.plan, self._due_at = Plan.DUE, now + self.policy.retry_after
+        self.plan, self.deadline = Plan.DUE, now + self.policy.retry_after
         return [Replace(self.epoch)]
 
     def _take_over(self, *, draw: float, now: float) -> list[ChannelOutput]:
@@ -212,14 +208,14 @@ class Rollover:
         overlap = now - self._began_at
         self._settle(new, draw=draw, opened_at=self._began_at)
         # However long it took: it is not to be replaced in the same breath.
-        self._due_at = max(self._due_at, now + self.policy.retry_after)
+        self.deadline = max(self.deadline, now + self.policy.retry_after)
         took = TookOver(at=now, epoch=new, from_epoch=old, overlap=overlap)
         return [Retire(old), took]
 
     def _settle(self, epoch: int, *, draw: float, opened_at: float) -> None:
         self.plan, self.epoch, self.successor = Plan.STEADY, epoch, None
-        self.ends_at, self._due_at = None, inf
+        self.ends_at, self.deadline = None, inf
         policy = self.policy
         if policy.max_age is not None:
             self.ends_at = opened_at + policy.max_age
-            self._due_at = self.ends_at - policy.lead - draw * policy.spread
+            self.deadline = self.ends_at - policy.lead - draw * policy.spread

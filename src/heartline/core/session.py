@@ -122,6 +122,8 @@ class Session:
                 out = self._on_tick(fact, now)
             case _ if self.handover.owns(fact):
                 out = self._hand_over(self.handover.handle(fact, now=now), now)
+            case Received():
+                out = self._to_link(fact, now)
             case Noticed():
                 out = self._hand_over(self.handover.noticed(fact, now=now), now)
             case Joined() | Evidenced():
@@ -151,7 +153,7 @@ class Session:
             case _:
                 out = self._to_link(fact, now)
         self.deadline = self._next_deadline()
-        if isinstance(fact, Tick):
+        if type(fact) is Tick:
             # Two deadlines less than this apart share a tick: no hot loop.
             self.deadline = max(self.deadline, now + LEAST_STEP)
         return out
@@ -401,12 +403,10 @@ class Session:
         link = self.link
         if link is None or fact.epoch != link.epoch:
             return self.handover.handle(fact, now=now)
-        out: list[Output] = []
-        if isinstance(fact, Received):
-            if fact.data and self.phase is Phase.SYNCING:
-                # What is missing is missing before this data: the gap stands there.
-                out = self._close_gap(now)
-        elif isinstance(fact, Paused):
+        begun = type(fact) is Received and fact.data and self.phase is Phase.SYNCING
+        # What is missing is missing before this data: the gap stands there.
+        out = self._close_gap(now) if begun else []
+        if type(fact) is Paused:
             # Both would have to be held back, and what comes between them kept.
             out = self.handover.drop("our own reader is behind", now=now)
         return out + self.conditions.learn(link.handle(fact, now=now))
