@@ -352,7 +352,7 @@ class Clocks:
         due, path_at = self.ping_due(now=now), self._path_next_at(now)
         if path_at < due:
             due = path_at
-        if self.pings and (no_pong_at := self.no_pong_due()) < due:
+        if (no_pong_at := self.no_pong_due()) < due:
             due = no_pong_at
         if self.peer.wait is not None:
             due = min(due, self.suspect_at(now=now), self._peer_next_at(now))

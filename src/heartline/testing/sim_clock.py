@@ -43,8 +43,12 @@ class Clock:
         """Let everything happen that is due up to `until`, inclusive."""
         events, pop = self._events, heappop
         at_once = 0
-        while events and events[0][0] <= until:
-            when, _, act, argument, host, slept = pop(events)
+        while events:
+            event = pop(events)
+            when, _, act, argument, host, slept = event
+            if when > until:
+                heappush(events, event)
+                break
             if host is not None and host.slept != slept:
                 self.at(when + host.slept - slept, act, argument, host)
                 continue

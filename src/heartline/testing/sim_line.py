@@ -77,7 +77,7 @@ class Line:
             at = asks.idle_at
             if at >= until:
                 return
-            idle_until = asks.idle_until
+            idle_until = asks.idles_until()
             if at < idle_until:
                 asks.idle_at = idle_until
                 continue
@@ -113,7 +113,7 @@ class Line:
             asks.coming.append((at_here, answers.received_bytes, window, False))
             return False
         asks.hear(at_here, answers.received_bytes, window)
-        asks.idle_at = asks.idle_until
+        asks.idle_at = asks.idles_until()
         return True
 
     def expect(self, at: float) -> None:

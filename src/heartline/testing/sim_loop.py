@@ -64,18 +64,19 @@ class Loop:
         self, delay: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
         host = self.host
+        clock, slept = host.clock, host.slept
         act = partial(callback, *args) if args else callback
-        return self._due(Handle(act, host.clock.now - host.slept + delay), host)
+        handle = Handle(act, clock.now - slept + delay)
+        due = host.true_time(handle.due) if slept else handle.due
+        clock.at(due, self._fire, handle, host)
+        return handle
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, **_: Any
     ) -> asyncio.TimerHandle:
-        act = partial(callback, *args) if args else callback
-        return self._due(Handle(act, when), self.host)
-
-    def _due(self, handle: Handle, host: Host) -> Handle:
-        due = host.true_time(handle.due) if host.slept else handle.due
-        host.clock.at(due, self._fire, handle, host)
+        host = self.host
+        handle = Handle(partial(callback, *args) if args else callback, when)
+        host.clock.at(host.true_time(when), self._fire, handle, host)
         return handle
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

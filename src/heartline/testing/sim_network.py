@@ -90,7 +90,7 @@ class End(Sender):
         """The line is calm: what was left to timers is left to it."""
         slept = self.host.slept
         due = self._idle.due
-        self.idle_at = self.idle_until if due == inf else due + slept
+        self.idle_at = self.idles_until() if due == inf else due + slept
         self.ack_at = self._acknowledge.due + slept
         for timer in (self._idle, self._acknowledge, self._resend):
             timer.stop()
@@ -108,8 +108,7 @@ class End(Sender):
             due = self._flight[0].sent_at + self._timeout()
             self._resend.set(max(due, self.host.now))
 
-    @property
-    def idle_until(self) -> float:
+    def idles_until(self) -> float:
         """When the next keepalive is due if nothing more is heard, in true time."""
         return self._heard_at + self.keepalive + TIMER_SLOP + self.host.slept
 

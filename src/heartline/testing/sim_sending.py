@@ -165,9 +165,10 @@ class Sender:
         if calm and not self.way.loss:
             return
         if (self._flight or self._queue) and self._resend.due == inf:
+            now = self.host.now
             if not self._flight:
-                self._silent_since = self.host.now
-            self._resend.set(self.host.now + self._timeout())
+                self._silent_since = now
+            self._resend.set(now + self._timeout())
 
     def _send(self, kind: Kind, flying: _Flying | None = None) -> None:
         peer, host = self.peer, self.host
