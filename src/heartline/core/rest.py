@@ -6,6 +6,8 @@ a thousand such links do not ask all their clocks every second for what cannot b
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from .evidence import Evidence, Kernel
 from .flow import Flow
 
@@ -22,7 +24,7 @@ def shared(due: float, *, now: float) -> float:
     return earlier if earlier > now else due
 
 
-class Rest:
+class Rest(Struct, frozen=True, gc=False):
     """How a link stood when it came to rest; void with the first fact but a tick.
 
     `seen` is the kernel's evidence of that tick, `patience` the silence after which
@@ -30,15 +32,10 @@ class Rest:
     `pings` False it is something else that is due then.
     """
 
-    __slots__ = ("ask_at", "patience", "pings", "seen")
-
-    def __init__(
-        self, seen: Kernel, *, patience: float, ask_at: float, pings: bool = True
-    ) -> None:
-        self.seen = seen
-        self.patience = patience
-        self.ask_at = ask_at
-        self.pings = pings
+    seen: Kernel
+    patience: float
+    ask_at: float
+    pings: bool = True
 
     def until_at(self, due: float) -> Rest:
         """The same rest, where something else is due then."""

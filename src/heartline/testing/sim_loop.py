@@ -11,22 +11,20 @@ import random
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, cast
+
+from msgspec import Struct
 
 from heartline.wire.pulse import EVERY, STOOD_STILL, Pulse, Stalled
 
 from .sim_clock import Host
 
 
-class Handle(asyncio.TimerHandle):
-    """One call that is due later."""
+class Handle(Struct, eq=False):
+    """One call that is due later. It has those methods of a handle that are used."""
 
-    __slots__ = ("act", "due")
-
-    def __init__(self, act: Callable[[], object], due: float) -> None:
-        # The handle of a real loop keeps what this one does not need.
-        self.act: Callable[[], object] | None = act
-        self.due = due
+    act: Callable[[], object] | None
+    due: float
 
     def when(self) -> float:
         return self.due
@@ -69,7 +67,7 @@ class Loop:
         handle = Handle(act, clock.now - slept + delay)
         due = host.true_time(handle.due) if slept else handle.due
         clock.at(due, self._fire, handle, host)
-        return handle
+        return cast(asyncio.TimerHandle, handle)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, **_: Any
@@ -77,7 +75,7 @@ class Loop:
         host = self.host
         handle = Handle(partial(callback, *args) if args else callback, when)
         host.clock.at(host.true_time(when), self._fire, handle, host)
-        return handle
+        return cast(asyncio.TimerHandle, handle)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.failures.append(context.get("exception", context))
