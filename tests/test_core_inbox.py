@@ -604,7 +604,7 @@ def _forgets_bytes(self: Buffer, messages: list[Message], size_bytes: int) -> An
 def _forgets_the_notes(self: Buffer) -> int:
     dropped = _drop_oldest(self)
     while self._runs and isinstance(self._runs[0], Gap | Status):
-        self._runs.popleft()
+        del self._runs[0]
     return dropped
 
 
@@ -613,7 +613,7 @@ def _cuts_a_read(self: Buffer, most: int) -> list[Item]:
 
 
 def _tells_notes_first(self: Buffer, item: Gap | Status) -> None:
-    self._runs.appendleft(item)
+    self._runs.insert(0, item)
 
 
 def _keeps_the_first(self: Buffer) -> int:

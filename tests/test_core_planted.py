@@ -100,7 +100,8 @@ def gap_before_everything(self: Buffer) -> int:
     holes = [run for run in self._runs if isinstance(run, inboxes._Hole)]
     for hole in holes:
         self._runs.remove(hole)
-    self._runs.extendleft(holes)
+    for hole in holes:
+        self._runs.insert(0, hole)
     return dropped
 
 

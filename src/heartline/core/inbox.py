@@ -19,6 +19,9 @@ from .items import Gap, Item, Message, Status
 KEPT_NOTES = 64
 """Undelivered notes with no message between them; more are merged into two."""
 
+MANY = 64
+"""Reads and notes that wait, from which on taking the first off a list costs."""
+
 
 class Overflow(StrEnum):
     """What a full inbox does with one message more."""
@@ -125,7 +128,8 @@ class Buffer:
         self.received_bytes = 0
         self.gaps = 0
         """Overflow gaps that were handed out."""
-        self._runs: deque[_Run | _Note] = deque()
+        self._runs: list[_Run | _Note] | deque[_Run | _Note] = []
+        """A list of few: the least deque is several times as large."""
         self._notes = 0
         self._conflate_at = policy.limit
 
@@ -158,7 +162,7 @@ class Buffer:
         self.received_bytes += size_bytes
         self.waiting += len(messages)
         self.waiting_bytes += size_bytes
-        self._runs.append(_Run(messages, size_bytes))
+        self._append(_Run(messages, size_bytes))
         self._notes = 0
         if not self.full:
             return 0
@@ -180,7 +184,7 @@ class Buffer:
         ):
             self._runs[-1] = item
             return
-        self._runs.append(item)
+        self._append(item)
         self._notes += 1
         if self._notes > KEPT_NOTES:
             notes: list[_Note] = []
@@ -194,8 +198,9 @@ class Buffer:
         """What waits longest, in order: whole reads, until `most` messages or more."""
         items: list[Item] = []
         taken = 0
-        while self._runs and taken < most:
-            run = self._runs.popleft()
+        runs = self._runs
+        while runs and taken < most:
+            run = runs.popleft() if isinstance(runs, deque) else runs.pop(0)
             if isinstance(run, _Run):
                 items += run.messages
                 taken += len(run.messages)
@@ -207,15 +212,26 @@ class Buffer:
                 items.append(run)
         self.waiting -= taken
         self.delivered += taken
-        self._notes = min(self._notes, len(self._runs))
+        self._notes = min(self._notes, len(runs))
+        if not runs:
+            self._runs = []
         return items
+
+    def _append(self, run: _Run | _Note) -> None:
+        runs = self._runs
+        runs.append(run)
+        if len(runs) == MANY:
+            self._runs = deque(runs)
 
     def _drop_oldest(self) -> int:
         """Drop whole reads until it fits; the notes among them stay, in order."""
         before = self.dropped
         kept: list[_Note] = []
-        while self.full and self._runs:
-            run = self._runs.popleft()
+        runs = self._runs
+        if not isinstance(runs, deque):
+            runs = self._runs = deque(runs)
+        while self.full and runs:
+            run = runs.popleft()
             if isinstance(run, _Hole):
                 _add(kept, run)
                 continue
@@ -226,12 +242,12 @@ class Buffer:
             if 0 < over < len(run.messages):
                 share = run.size_bytes * over // len(run.messages)
                 rest = _Run(run.messages[over:], run.size_bytes - share)
-                self._runs.appendleft(rest)
+                runs.appendleft(rest)
                 run = _Run(run.messages[:over], share)
             _add(kept, self._lose(run.messages, run.size_bytes))
         if len(kept) > KEPT_NOTES:
             kept = _merge(kept)
-        self._runs.extendleft(reversed(kept))
+        runs.extendleft(reversed(kept))
         return self.dropped - before
 
     def _conflate(self) -> int:
@@ -287,7 +303,7 @@ class Buffer:
         if isinstance(last, _Hole):
             last.add(hole)
         else:
-            self._runs.append(hole)
+            self._append(hole)
 
 
 def _hole(messages: list[Message]) -> _Hole:

@@ -92,7 +92,10 @@ class LogSink:
 
     def __call__(self, event: Event) -> None:
         try:
-            level = _level(event)
+            kind = type(event)
+            level = _LEVELS.get(kind)
+            if level is None:
+                level = _LEVELS[kind] = _level(event)
             count = 1
             if level > logging.DEBUG:
                 count = self._count(event)
@@ -125,6 +128,10 @@ class LogSink:
         if len(self._seen) > KINDS:
             del self._seen[next(iter(self._seen))]
         return count + 1
+
+
+_LEVELS: dict[type[Event], int] = {}
+"""What `_level` has said: most events of a process are one of its last."""
 
 
 def _is_told(count: int) -> bool:
