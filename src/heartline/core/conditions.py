@@ -14,9 +14,6 @@ class Conditions(dict[Condition, float]):
 
     __slots__ = ()
 
-    def is_reading(self) -> bool:
-        return Condition.PAUSED not in self
-
     def learn(self, out: list[Output]) -> list[Output]:
         """Note what began and ended; `out` itself, for the caller to pass on."""
         for event in out:

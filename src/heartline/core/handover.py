@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import inf
 
 from .channel_events import ChannelOutput, EndPlanned, Replace, Retire, TookOver
+from .conditions import Conditions
 from .events import (
     Abort,
     Close,
@@ -19,9 +20,10 @@ from .events import (
     Synced,
     Tick,
 )
-from .items import Cause
+from .items import Cause, Condition
 from .link import Link
 from .losses import dial_lost
+from .neighbour import Neighbour
 from .rollover import Lifetime, Rollover
 from .successor import Successor
 from .terms import Terms
@@ -32,21 +34,20 @@ _LIFETIME = Lifetime()
 class Handover:
     """From the first word of an end to the last of the link that ended.
 
-    `number` gives a new link its epoch; `reserve` the seconds to wait for the next dial
-    that the host is to be spared, and `give_back` takes one that is not made after all;
-    while `may_begin` is false nothing is dialled. After each call that returns outputs,
-    `decide` says what the session must do itself.
+    `number` gives a new link its epoch, `neighbour` says how long the host is to be
+    spared the next dial; while `conditions` say that reading is paused nothing is
+    dialled. After each call that returns outputs, `decide` says what the session must
+    do itself.
     """
 
     __slots__ = (
+        "_conditions",
         "_draw",
-        "_give_back",
         "_leaves_by",
         "_leaving",
-        "_may_begin",
+        "_neighbour",
         "_number",
         "_overdue",
-        "_reserve",
         "_taken",
         "plan",
         "successor",
@@ -59,9 +60,8 @@ class Handover:
         *,
         draw: Callable[[], float],
         number: Callable[[], int],
-        reserve: Callable[[float], float],
-        give_back: Callable[[float], None],
-        may_begin: Callable[[], bool],
+        neighbour: Neighbour,
+        conditions: Conditions,
     ) -> None:
         self.terms = terms
         self.plan = Rollover(terms.lifetime or _LIFETIME)
@@ -70,9 +70,8 @@ class Handover:
         self._overdue: EndPlanned | None = None
         self._draw = draw
         self._number = number
-        self._reserve = reserve
-        self._give_back = give_back
-        self._may_begin = may_begin
+        self._neighbour = neighbour
+        self._conditions = conditions
         self._leaving: int | None = None
         self._leaves_by = inf
 
@@ -191,7 +190,7 @@ class Handover:
         """Drop it; the dial that it waits for goes to whoever waits next."""
         self.successor = None
         if successor.waits:
-            self._give_back(successor.dials_at)
+            self._neighbour.give_back(successor.dials_at)
         return Abort(successor.epoch)
 
     def _obey(self, planned: list[ChannelOutput], now: float) -> list[Output]:
@@ -214,10 +213,10 @@ class Handover:
         return out
 
     def _begin(self, now: float) -> list[Output]:
-        if not self._may_begin():
+        if Condition.PAUSED in self._conditions:
             # The plan asks again.
             return []
-        dials_at = now + max(0.0, self._reserve(now))
+        dials_at = now + max(0.0, self._neighbour.reserve(now))
         epoch = self._number()
         self.successor = Successor(epoch, self.terms, dials_at=dials_at, now=now)
         self.plan.dialling(epoch)

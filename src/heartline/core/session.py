@@ -88,9 +88,8 @@ class Session:
             terms,
             draw=draw,
             number=self._number,
-            reserve=self.neighbour.reserve,
-            give_back=self.neighbour.give_back,
-            may_begin=self.conditions.is_reading,
+            neighbour=self.neighbour,
+            conditions=self.conditions,
         )
         self._attempt: Attempt | None = None
         self._step_by = inf

@@ -33,6 +33,8 @@ MOST = 6
 ANSWER_WITHIN = 0.25
 """A ping without an answer for so long is told, seconds, or earlier: see `asked`."""
 
+_NOTHING = Evidence()
+
 
 class Untold:
     """How one session rests. It is given no fact before it is told: see `rested`."""
@@ -56,7 +58,7 @@ class Untold:
         """How the link rests by what is kept here; None while nothing is."""
         self._answers = array("d")
         """When each answered ping was sent, and when its answer was read, in turn."""
-        self._seen = self._asked_with = Evidence()
+        self._seen = self._asked_with = _NOTHING
         self._payload: bytes | None = None
         """Of the ping that is out."""
         self._nth = 0
@@ -131,7 +133,7 @@ class Untold:
         if due_at is None:
             return None
         self._rest, self._seen, self.due_at = rest, evidence, due_at
-        self._payload = None
+        self._payload, self._asked_with = None, _NOTHING
         self._answers.extend((self._sent_at, now))
         if len(self._answers) >= 2 * MOST:
             self.tell()
