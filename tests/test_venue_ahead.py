@@ -89,6 +89,18 @@ def test_a_plan_that_was_dropped_is_not_followed_by_what_was_seen_ahead() -> Non
     assert all(source is not before for source in sources[3:])
 
 
+def test_each_of_many_channels_is_read_by_its_own_plan() -> None:
+    ahead, single = Classifier(CONTRACT), Classifier(CONTRACT)
+    data = made(SOURCE, [number % 500 for number in range(1_000)])
+    several = [plain(each) for each in ahead.readings(data)]
+    assert several == [plain(single.read(each)) for each in data]
+    again = [_source(each) for each in ahead.readings(data)]
+    assert again[:500] == again[500:]
+    assert len(set(again)) == 500
+    ahead.want([NAMES[0]])
+    assert not set(again) & {_source(each) for each in ahead.readings(data)}
+
+
 def _source(reading: Reading) -> Source:
     assert isinstance(reading, Update)
     return reading.source

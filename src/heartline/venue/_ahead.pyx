@@ -1,4 +1,4 @@
-# cython: language_level=3, wraparound=False, binding=False
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False, cdivision=True
 """`ahead.PureAhead` once more, compiled: what it does stands there.
 
 A message of one of ten thousand channels waits for the memory that its channel lies
@@ -6,9 +6,14 @@ in, time and again, as each piece says where the next one is. So the messages th
 after it are decoded before it is told, and what they will want is asked of the memory
 a piece at a time: it comes while others are read. What was seen ahead is only used
 while nothing has changed by which it was seen.
+
+A dict cannot be looked up a piece at a time, so the plans that the last key of a path
+leads to stand in a table here as well.
 """
 
-from cpython.object cimport PyObject
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject, PyObject_Hash
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from heartline._source cimport HEARTLINE_SOURCE
 from heartline.venue._members cimport (
@@ -21,22 +26,131 @@ SOURCE = HEARTLINE_SOURCE
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object kept, object key) except? NULL
+    bint PyUnicode_CheckExact(object value) noexcept
+    const char *PyUnicode_AsUTF8(object text) except NULL
 
-# So many messages are seen ahead. The memory gives so many bytes at once, and so many
-# such pieces of what the reader keeps of a channel are wanted.
+# So many messages are seen ahead, each a step further than the one after it. The
+# memory gives so many bytes at once, and so many such pieces of what the reader keeps
+# of a channel are wanted.
 cdef enum:
-    AHEAD = 4
+    AHEAD = 6
+    RING = 8
+    LEAST_SEATS = 64
     A_PIECE = 64
-    PIECES = 3
+    PIECES = 4
+    ODD = 0x9E3779B1
 
 cdef PyObject *_source = <PyObject *> Source
 cdef Py_ssize_t _line = heartline_place(Source, "line")
 cdef Py_ssize_t _channel = heartline_place(Source, "channel")
 
 
+cdef struct Seat:
+    Py_hash_t hash
+    PyObject *key
+    PyObject *plan
+
+
+cdef inline Py_hash_t _hash_of(PyObject *within, object key) except? -1:
+    """Of a key in this dict: of the same key in another one it is another."""
+    return PyObject_Hash(key) ^ <Py_hash_t> (<size_t> within * ODD)
+
+
+@cython.no_gc_clear
+cdef class Plans:
+    """Plans by their last key and the dict that it stands in."""
+
+    cdef Seat *_seats
+    cdef size_t _most, _count
+    """The last of its places, and how many are taken: two of three at most."""
+    cdef list _kept
+    """What the seats point to; kept until all is forgotten, as it may be in use."""
+
+    def __cinit__(self):
+        self._kept = []
+        self._seats = _seats_of(LEAST_SEATS)
+        self._most = LEAST_SEATS - 1
+
+    def __dealloc__(self):
+        PyMem_Free(self._seats)
+
+    cdef int keep(self, dict within, str key, tuple plan) except -1:
+        cdef Py_hash_t hash = _hash_of(<PyObject *> within, key)
+        cdef size_t place = hash & self._most
+        cdef Seat *seat = &self._seats[place]
+        while seat.plan is not NULL:
+            if seat.hash == hash and <str> <object> seat.key == key:
+                break
+            place = (place + 1) & self._most
+            seat = &self._seats[place]
+        self._kept.append((key, plan))
+        if seat.plan is NULL:
+            self._count += 1
+        seat[0] = Seat(hash, <PyObject *> key, <PyObject *> plan)
+        if 3 * self._count > 2 * self._most:
+            self._grow()
+        return 0
+
+    cdef inline Seat *find(self, Py_hash_t hash) noexcept:
+        """The seat that is that of a key, if any is; else one without a plan."""
+        cdef size_t place = hash & self._most
+        cdef Seat *seat = &self._seats[place]
+        while seat.plan is not NULL and seat.hash != hash:
+            place = (place + 1) & self._most
+            seat = &self._seats[place]
+        return seat
+
+    cdef inline void fetch(self, Py_hash_t hash) noexcept:
+        heartline_fetch(&self._seats[hash & self._most])
+
+    cdef int _grow(self) except -1:
+        cdef Seat *former = self._seats
+        cdef size_t number, place, most = 2 * self._most + 1
+        cdef Seat *seats = _seats_of(most + 1)
+        for number in range(self._most + 1):
+            if former[number].plan is not NULL:
+                place = former[number].hash & most
+                while seats[place].plan is not NULL:
+                    place = (place + 1) & most
+                seats[place] = former[number]
+        self._seats, self._most = seats, most
+        PyMem_Free(former)
+        return 0
+
+
+cdef Seat *_seats_of(Py_ssize_t count) except NULL:
+    cdef Seat *seats = <Seat *> PyMem_Calloc(count, sizeof(Seat))
+    if seats is NULL:
+        raise MemoryError
+    return seats
+
+
+cdef class Step:
+    """From a struct to one of its members."""
+
+    cdef str _name
+    cdef object _type
+    cdef Py_ssize_t _place
+
+    def __init__(self, str name not None):
+        self._name = name
+
+    cdef inline PyObject *of(self, PyObject *value) except NULL:
+        cdef PyObject *found
+        if type_of(value) is not <PyObject *> self._type:
+            kind = <object> type_of(value)
+            self._place = heartline_place(kind, PyUnicode_AsUTF8(self._name))
+            self._type = kind
+        found = heartline_at(value, self._place)
+        if found is NULL:
+            raise AttributeError(self._name)
+        return found
+
+
 cdef class Ahead:
     cdef object _read, _decode
     cdef dict _plans
+    cdef Plans _last
     cdef tuple _path
     cdef long long _turn
     """Grows with each change by which the same message may be read otherwise."""
@@ -45,42 +159,45 @@ cdef class Ahead:
         self._read = read
         self._decode = decode
         self._plans = plans
-        self._path = path
+        self._last = Plans.__new__(Plans)
+        self._path = tuple([tuple(map(Step, names)) for names in path])
 
     def renew(self, decode):
         if decode is not self._decode:
             self._decode = decode
             self._turn += 1
 
+    def keep(self, dict within not None, key, tuple plan not None):
+        if type(key) is str:
+            self._last.keep(within, key, plan)
+
     def forget(self):
         self._turn += 1
+        self._last = Plans.__new__(Plans)
 
     def readings(self, list data not None):
         cdef Readings readings = Readings.__new__(Readings)
         readings._ahead = self
         readings._data = data
         readings._turn = self._turn
-        readings._frames = [None] * AHEAD
-        readings._plans = [None] * AHEAD
+        readings._last = self._last
+        readings._frames = [None] * RING
+        readings._plans = [None] * RING
         return readings
 
-    cdef tuple _plan(self, frame):
-        """How to read a frame; None if none like it is known."""
-        cdef PyObject *found = <PyObject *> self._plans
-        cdef tuple names
-        for names in self._path:
-            value = frame
-            for name in names:
-                value = getattr(value, name)
-            found = PyDict_GetItemWithError(<object> found, value)
-            if found is NULL:
-                return None
-        return <tuple> <object> found
+
+cdef struct Seen:
+    # A message that was decoded, on its way to its plan. `key` is the frame's, and NULL
+    # where no plan is looked for; what is in the seat is kept by the plans.
+    PyObject *key
+    Seat seat
 
 
 cdef class Readings:
     cdef Ahead _ahead
+    cdef Plans _last
     cdef list _data, _frames, _plans
+    cdef Seen _ring[RING]
     cdef Py_ssize_t _told, _seen, _void
     """How many were told, how many seen, and how many of these in vain."""
     cdef long long _turn
@@ -92,55 +209,103 @@ cdef class Readings:
         cdef Py_ssize_t told = self._told, count = len(self._data)
         cdef Ahead ahead = self._ahead
         cdef tuple plan
+        cdef Seen *seen
         if told >= count:
             raise StopIteration
         if self._turn != ahead._turn:
             self._turn = ahead._turn
+            self._last = ahead._last
             self._void = self._seen
-        while self._seen < count and self._seen < told + AHEAD:
-            self._see()
+        while self._seen < told + AHEAD:
+            self._step(self._seen, count)
+            self._seen += 1
         self._told += 1
-        plan = <tuple> self._plans[told % AHEAD]
-        if plan is not None and told >= self._void:
+        plan = <tuple> self._plans[told & (RING - 1)]
+        seen = &self._ring[told & (RING - 1)]
+        if plan is not None and told >= self._void and (
+            seen.key is NULL or <str> <object> seen.key == <str> <object> seen.seat.key
+        ):
             try:
                 follow = <object> PyTuple_GET_ITEM(plan, 0)
-                return follow(self._frames[told % AHEAD], plan)
+                return follow(self._frames[told & (RING - 1)], plan)
             except Exception:
                 pass  # it is read once more, and what is odd about it is told
         return ahead._read(self._data[told])
 
-    cdef int _see(self) except -1:
-        cdef Ahead ahead = self._ahead
-        cdef Py_ssize_t seen = self._seen
-        cdef tuple plan = None
-        try:
-            frame = ahead._decode(self._data[seen])
-            self._frames[seen % AHEAD] = frame
-            plan = ahead._plan(frame)
-        except Exception:
-            pass  # it is told when its turn has come
-        self._plans[seen % AHEAD] = plan
-        self._seen += 1
-        if plan is not None:
-            _fetch(<PyObject *> plan, 1)
-        if seen > 0:
-            _fetch_values(<tuple> self._plans[(seen - 1) % AHEAD])
-        if seen > 1:
-            _fetch_channel(<tuple> self._plans[(seen - 2) % AHEAD])
+    cdef int _step(self, Py_ssize_t seen, Py_ssize_t count) except -1:
+        """Let one more be seen, and those before it be known a little better."""
+        if seen < count:
+            self._see(seen)
+        if self._void < seen <= count:
+            self._find((seen - 1) & (RING - 1))
+        if self._void < seen - 1 <= count:
+            _fetch_values(<tuple> self._plans[(seen - 2) & (RING - 1)])
+        if self._void < seen - 2 <= count:
+            _fetch_channel(<tuple> self._plans[(seen - 3) & (RING - 1)])
         return 0
 
+    cdef int _see(self, Py_ssize_t number) except -1:
+        cdef Py_ssize_t at = number & (RING - 1)
+        self._ring[at].key = NULL
+        self._plans[at] = None
+        try:
+            frame = self._ahead._decode(self._data[number])
+            self._frames[at] = frame
+            self._look(frame, at)
+        except Exception:
+            pass  # it is told when its turn has come
+        return 0
 
-cdef inline void _fetch(PyObject *value, int pieces) noexcept:
-    cdef int piece
-    for piece in range(pieces):
-        heartline_fetch(<char *> value + piece * A_PIECE)
+    cdef int _look(self, frame, Py_ssize_t at) except -1:
+        """Find out where the plan of a frame is."""
+        cdef Ahead ahead = self._ahead
+        cdef PyObject *within = NULL
+        cdef PyObject *found = <PyObject *> ahead._plans
+        cdef Seen *seen = &self._ring[at]
+        cdef PyObject *value = <PyObject *> frame
+        cdef tuple names
+        for names in ahead._path:
+            if within is not NULL:
+                found = PyDict_GetItemWithError(<object> within, <object> value)
+                if found is NULL:
+                    return 0
+            within = found
+            value = <PyObject *> frame
+            for step in names:
+                value = (<Step> step).of(value)
+        if PyUnicode_CheckExact(<object> value):
+            # The frame is frozen, and kept as long as this.
+            seen.key = value
+            seen.seat.hash = _hash_of(within, <object> value)
+            self._last.fetch(seen.seat.hash)
+            return 0
+        found = PyDict_GetItemWithError(<object> within, <object> value)
+        if found is not NULL:
+            self._plans[at] = <object> found
+        return 0
+
+    cdef int _find(self, Py_ssize_t at) except -1:
+        cdef Seen *seen = &self._ring[at]
+        if seen.key is not NULL:
+            seen.seat = self._last.find(seen.seat.hash)[0]
+            if seen.seat.plan is not NULL:
+                self._plans[at] = <object> seen.seat.plan
+                _fetch(seen.seat.plan, 2)
+                _fetch(seen.seat.key, 2)
+        return 0
 
 
 cdef void _fetch_values(tuple plan) noexcept:
     cdef Py_ssize_t number
     if plan is not None:
         for number in range(1, PyTuple_GET_SIZE(plan)):
-            heartline_fetch(<PyObject *> PyTuple_GET_ITEM(plan, number))
+            _fetch(<PyObject *> PyTuple_GET_ITEM(plan, number), 2)
+
+
+cdef inline void _fetch(PyObject *value, int pieces) noexcept:
+    cdef int piece
+    for piece in range(pieces):
+        heartline_fetch(<char *> value + piece * A_PIECE)
 
 
 cdef void _fetch_channel(tuple plan) noexcept:

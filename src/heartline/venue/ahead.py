@@ -39,6 +39,9 @@ class PureAhead:
     def renew(self, decode: Read) -> None:
         """Messages are decoded by this from now on."""
 
+    def keep(self, within: dict[Any, Any], key: object, plan: Any) -> None:
+        """`plan` is kept as that of `key`, the last one of the path, in this dict."""
+
     def forget(self) -> None:
         """Plans were dropped: what was seen ahead no longer holds."""
 

@@ -251,7 +251,9 @@ class Classifier:
             plans = plans.setdefault(value, {})
         name = found.update.channel
         # One text, where they are the same, is less to touch for each message.
-        plans[name if path[-1] == name else path[-1]] = plan
+        last = name if path[-1] == name else path[-1]
+        plans[last] = plan
+        self._ahead.keep(plans, last, plan)
 
     def _knows(self, path: list[Any]) -> bool:
         plans: Any = self._plans
