@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from heartline.core.channel_events import EndPlanned
 from heartline.core.events import (
     ChannelRevived,
     ChannelStalled,
@@ -271,7 +272,11 @@ def test_only_what_is_in_force_stands(
     assert [int(text.split()[1]) for text in standing(*history)] == stands
 
 
+PLANNED = EndPlanned(at=2.0, epoch=1, cause=Cause.AGE, reason="", ends_at=None)
+
+
 @given(st.lists(st.one_of(any_event, any_status), max_size=60))
+@example([connected(at=1), PLANNED, dial_lost(3.0)])
 def test_what_stands_stands_again_from_itself(history: list[Event | Status]) -> None:
     whole: Standing[Event | Status] = Standing()
     again: Standing[Event | Status] = Standing()

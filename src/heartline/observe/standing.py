@@ -43,17 +43,17 @@ MOST = 256
 T = TypeVar("T")
 
 _OF_A_LINK = ("phase", "doubt", "channel ", "condition ")
-_BESIDE_A_STATUS = ("plan", "channel ", "snapshot ")
+_BESIDE_A_STATUS = ("channel ", "snapshot ")
 
 
 class Standing(Generic[T]):
     """What stands for one stream, as the records that say so, oldest first.
 
     A `Status` replaces all before it but what it cannot say of an OPEN stream: which
-    channels are in trouble, and that its end is planned. An outage stands as its `Lost`
-    and the newest step on the way back. Doubt, stalled channels and conditions stand
-    until they are said to be over or their link is lost; SLOW_CONSUMER belongs to our
-    own reader and survives the link.
+    channels are in trouble. An outage stands as its `Lost` and the newest step on the
+    way back, a planned end as its plan and the dial that failed last. Doubt, stalled
+    channels and conditions stand until they are said to be over or their link is lost;
+    SLOW_CONSUMER belongs to our own reader and survives the link.
     """
 
     def __init__(self) -> None:
@@ -70,12 +70,13 @@ class Standing(Generic[T]):
                 self._drop(*(s for s in [*self._slots] if not s.startswith(beside)))
                 self._take("status", record)
             case EndPlanned():
+                self._drop("next")
                 self._take("plan", record)
             case DialLost() if "plan" in self._slots:
                 # The link that is to be replaced lives on.
-                self._take("plan", record)
+                self._take("next", record)
             case TookOver():
-                self._drop("plan")
+                self._drop("plan", "next")
                 self._take("phase", record)
             case Connecting() | BackingOff() | DialLost():
                 self._take("phase", record)
@@ -85,7 +86,7 @@ class Standing(Generic[T]):
                 self._take("phase", record)
             case Lost():
                 self._end_link()
-                self._drop("status", "plan")
+                self._drop("status", "plan", "next")
                 self._take("lost", record)
             case Surrendered() | Stopped():
                 self._slots.clear()
