@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from heartline.core.meeting import MOST_HELD, MOST_HELD_BYTES, WORDS, Meeting
+from heartline.core.meeting import MOST_HELD, MOST_HELD_BYTES, Meeting
+from heartline.core.words import LENGTHS
 
 OVERLAP = 10.0
 
@@ -232,7 +233,7 @@ def test_what_met_is_looked_for_seldom() -> None:
 
 def test_a_flood_is_held_in_bounds_and_said_not_to_be_whole() -> None:
     assert (MOST_HELD, MOST_HELD_BYTES) == (32_768, 67_108_864)
-    assert WORDS == (1, 4, 16)
+    assert LENGTHS == (1, 4, 16)
     meeting = Meeting[int](overlap=OVERLAP, now=0.0)
     assert (meeting._old.maxlen, meeting._new.maxlen) == (65_536, 32_768)
     for n in range(MOST_HELD + 1):

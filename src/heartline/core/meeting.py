@@ -7,22 +7,25 @@ after the old one's last; where they cannot, nobody knows what lies between.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import inf
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from .words import LENGTHS, Brought, Words
+
 M = TypeVar("M")
-_Counted: TypeAlias = dict[int, tuple[int, float]]
 
 MOST_HELD = 1 << 15
 """Messages of the new link held back; with more in one overlap, the latest, and the two
 are not laid side by side. Of the old one's twice as many are known."""
 MOST_HELD_BYTES = 64 << 20
-WORDS = (1, 4, 16)
-"""So many messages in a row are looked for in both: the shortest that are unique."""
+
+
+_STRIDE = 256
 
 
 class Met(Struct, frozen=True):
@@ -54,6 +57,7 @@ class Meeting(Generic[M]):
         "_old",
         "_over_at",
         "_unique",
+        "_words",
         "doubled",
         "settle",
     )
@@ -66,6 +70,10 @@ class Meeting(Generic[M]):
         self._held_bytes = 0
         self._old: deque[tuple[int, float]] = deque(maxlen=2 * MOST_HELD)
         self._new: deque[tuple[int, float, M]] = deque(maxlen=MOST_HELD)
+        self._words: Words | None = Words(
+            old=2 * MOST_HELD, new=MOST_HELD, settle=self.settle
+        )
+        """None once the two can no longer be laid side by side."""
         self._ahead: deque[int] = deque()
         self._alone = self._unique = False
         self.doubled = 0
@@ -85,6 +93,8 @@ class Meeting(Generic[M]):
         """The old link brought a message, which is passed on."""
         self._old.append((mark, now))
         self._alive_at = now
+        if self._words is not None:
+            self._words.add_old(mark, now)
 
     def new(self, mark: int, message: M, *, size_bytes: int = 0, now: float) -> list[M]:
         """What to pass on now that the new link brought a message."""
@@ -94,6 +104,10 @@ class Meeting(Generic[M]):
             if self._floods:
                 # The oldest is what the old one is most likely to have brought.
                 self._new.popleft()
+            if self._floods or len(self._new) >= MOST_HELD:
+                self._words = None
+            elif self._words is not None:
+                self._words.add_new(mark, now)
             return []
         if mark not in self._ahead:
             return [message]
@@ -124,97 +138,83 @@ class Meeting(Generic[M]):
 
     def met(self, *, now: float) -> Met | None:
         """How they lie side by side; None if that cannot be shown."""
-        if not self._old or not 0 < len(self._new) < MOST_HELD or self._floods:
+        words = self._words
+        if words is None or not words.old.marks or not words.new.marks:
             return None
-        return self._one_by_one(now) or self._in_order(now)
+        return self._one_by_one(words, now) or self._in_order(words, now)
 
     @property
     def _floods(self) -> bool:
         return self._held_bytes > MOST_HELD_BYTES
 
-    def _shows(self, old_at: float, new_at: float) -> bool:
-        """Whether a message seen then on each may be shown to be the same one: were it
-        another, its true double would have been seen as well."""
-        full = len(self._old) == self._old.maxlen
-        least = (self._old[0][1] if full else self._began_at) + self.settle
-        most = self._alive_at - self.settle
-        return least <= new_at <= most and abs(old_at - new_at) <= self.settle
+    def _known(self, old: Brought) -> tuple[float, float]:
+        """From when to when a message of the new link may be shown to be one of the old
+        one's: were it another, its true double would have been seen as well."""
+        since = old.ats[0] if old.full else self._began_at
+        return since + self.settle, self._alive_at - self.settle
 
-    def _in_order(self, now: float) -> Met | None:
+    def _in_order(self, words: Words, now: float) -> Met | None:
         """Both bring the same in the same order, however often it is repeated."""
-        old, new = [m for m, _ in self._old], [m for m, *_ in self._new]
-        anchor = self._anchor(old, new)
+        anchor = self._anchor(words)
         if anchor is None:
             return None
+        old, new = [*words.old.marks], [*words.new.marks]
         shift, begins = anchor[0] - anchor[1], anchor[1]
         end = min(len(new), len(old) - shift)
         if new[begins:end] != old[begins + shift : end + shift]:
             return None
-        while begins and begins + shift and old[begins - 1 + shift] == new[begins - 1]:
-            begins -= 1
+        begins -= _alike(old[: begins + shift], new[:begins])
         before, since = begins + shift - 1, now - 2 * self.settle
-        if before >= 0 and self._old[before][1] >= since:
+        if before >= 0 and words.old.ats[before] >= since:
             # The old one has just brought what the new one has not.
             return None
-        brought = set(old)
+        brought = words.old.last[0]
         passes = [i for i in range(begins) if new[i] not in brought]
-        if len(passes) < begins and self._new[begins - 1][1] >= since:
+        if len(passes) < begins and words.new.ats[begins - 1] >= since:
             # Or the new one, and it may be another than that of the same content.
             return None
         return Met([*passes, *range(end, len(new))], old[end + shift :], False)
 
-    def _anchor(self, old: Sequence[int], new: Sequence[int]) -> tuple[int, int] | None:
+    def _anchor(self, words: Words) -> tuple[int, int] | None:
         """The last places of a word that each link brought once, and both did."""
-        for length in WORDS:
-            olds, news = [*_words(old, length)], [*_words(new, length)]
-            once = {w for w, n in Counter(olds).items() if n == 1}
-            once &= {w for w, n in Counter(news).items() if n == 1}
-            places = {w: at for at, w in enumerate(olds) if w in once}
-            for at in range(len(news) - 1, -1, -1):
-                before = places.get(news[at])
-                if before is not None and all(
-                    self._shows(self._old[before + i][1], self._new[at + i][1])
-                    for i in (0, length - 1)
-                ):
-                    return before, at
+        least, most = self._known(words.old)
+        news = [*words.new.ats]
+        first, ends = bisect_left(news, least), bisect_right(news, most)
+        for nth, length in enumerate(LENGTHS):
+            if not (both := words.both[nth]):
+                continue
+            places, said = words.old.last[nth], [*words.new.words[nth]]
+            for at in range(ends - length, first - 1, -1):
+                if said[at] in both:
+                    return places[said[at]] - words.old.first, at
         return None
 
-    def _one_by_one(self, now: float) -> Met | None:
+    def _one_by_one(self, words: Words, now: float) -> Met | None:
         """Each message is told by its content alone, in whatever order they come."""
-        since, settled = now - 2 * self.settle, self._alive_at - self.settle
-        olds, news = self._counted()
-        shown = False
-        for mark, at in self._old:
-            if at < since:
-                continue
-            if olds[mark][0] > 1:
-                return None
-            count, new_at = news.get(mark, (0, at))
-            if count > 1 or (count == 0 and at <= settled):
-                return None
-            shown = shown or (count == 1 and self._shows(at, new_at))
-        for mark, at, _ in self._new:
-            if at < since:
-                continue
-            if news[mark][0] > 1:
-                return None
-            if mark in olds and not self._is_near(olds[mark], at):
-                return None
-        if not shown:
+        since = now - 2 * self.settle
+        spoilt_at = words.spoilt_at
+        if spoilt_at is not None and spoilt_at >= since:
             return None
-        alone = [i for i, (mark, *_) in enumerate(self._new) if mark not in olds]
-        ahead = [mark for mark, at in self._old if mark not in news and at >= since]
-        return Met(alone, ahead, True)
-
-    def _counted(self) -> tuple[_Counted, _Counted]:
-        """Of each link: how often it brought a message, and when last."""
-        olds: _Counted = {}
-        news: _Counted = {}
-        for mark, at in self._old:
-            olds[mark] = olds.get(mark, (0, at))[0] + 1, at
-        for mark, at, _ in self._new:
-            news[mark] = news.get(mark, (0, at))[0] + 1, at
-        return olds, news
+        least, most = self._known(words.old)
+        ahead: list[int] = []
+        for mark, at in reversed(words.missing.items()):
+            if at < since:
+                break
+            if at <= most:
+                return None
+            ahead.append(mark)
+        olds, news = words.old.last[0], words.new.last[0]
+        ats = [*words.new.ats]
+        recent = islice(self._old, bisect_left(words.old.ats, since), None)
+        if not any(
+            mark in news
+            and least <= ats[news[mark]] <= most
+            and abs(ats[news[mark]] - at) <= self.settle
+            for mark, at in recent
+        ):
+            return None
+        alone = [i for i, mark in enumerate(words.new.marks) if mark not in olds]
+        return Met(alone, ahead[::-1], True)
 
     # --- the end of the old link ------------------------------------------------------
 
@@ -232,23 +232,29 @@ class Meeting(Generic[M]):
             self._unique = met.unique
         self._old.clear()
         self._new.clear()
+        self._words = None
         self._alone, self._over_at = True, now + 2 * self.settle
         return [held[place] for place in places], met is not None
 
     def _unlike(self) -> list[int]:
-        olds, news = self._counted()
-        places: list[int] = []
-        for place, (mark, at, _) in enumerate(self._new):
-            once = mark in olds and news[mark][0] == 1
-            if not once or not self._is_near(olds[mark], at):
-                places.append(place)
-        return places
-
-    def _is_near(self, old: tuple[int, float], at: float) -> bool:
-        """Whether the old link brought a message once, about then."""
-        count, old_at = old
-        return count == 1 and abs(at - old_at) <= self.settle
+        olds = Counter(mark for mark, _ in self._old)
+        news = Counter(mark for mark, *_ in self._new)
+        old_at = dict(self._old)
+        return [
+            place
+            for place, (mark, at, _) in enumerate(self._new)
+            if not olds.get(mark) == news[mark] == 1
+            or abs(at - old_at[mark]) > self.settle
+        ]
 
 
-def _words(marks: Sequence[int], length: int) -> Iterator[tuple[int, ...]]:
-    return zip(*(marks[i:] for i in range(length)), strict=False)
+def _alike(old: list[int], new: list[int]) -> int:
+    """How many at the end of both are the same."""
+    size = min(len(old), len(new))
+    old, new = old[len(old) - size :], new[len(new) - size :]
+    end = size
+    while end and old[max(0, end - _STRIDE) : end] == new[max(0, end - _STRIDE) : end]:
+        end = max(0, end - _STRIDE)
+    while end and old[end - 1] == new[end - 1]:
+        end -= 1
+    return size - end
