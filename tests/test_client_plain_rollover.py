@@ -170,6 +170,8 @@ def test_a_cut_while_both_live_costs_nothing_or_is_told(
 class Hasty(PlainVenue):
     """Says what there is to say on a link before the client knows that it has one."""
 
+    accepts_after = 0.15
+
     async def dial(self, driver: Any, epoch: int) -> None:
         self.dials += 1
         wire = Wire(epoch, driver, self)
@@ -177,7 +179,7 @@ class Hasty(PlainVenue):
         self.wires.append(wire)
         if self.dials > 1:
             wire.channels.add("")
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(self.accepts_after)
         driver.on_carried(wire)
 
 
@@ -195,6 +197,53 @@ def test_what_a_link_is_sent_before_it_is_known_to_be_accepted_is_not_doubled(
     stream.run(story)
     assert stream.gaps == stream.of(Lost) == []
     assert stream.texts == venue.told
+
+
+@pytest.mark.parametrize("after", [0.4, 1.0, 2.4, 4.0])
+@pytest.mark.parametrize("accepts_after", [0.15, 1.7])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_next_link_held_as_the_old_one_was_cut_is_given_or_in_a_gap(
+    monkeypatch: pytest.MonkeyPatch, seed: int, accepts_after: float, after: float
+) -> None:
+    """The next link is far ahead: what it held the old one never came to bring."""
+    venue = Hasty(seed=seed, every=0.02)
+    venue.accepts_after = accepts_after
+    stream = Plain(venue, monkeypatch, lifetime=LIFETIME)
+    held: list[str] = []
+
+    async def story() -> None:
+        await stream.until(lambda: bool(stream.texts))
+        venue.wires[0].delay = 0.8
+        await stream.until(lambda: len(venue.wires) > 1)
+        venue.wires[1].delay = 0.001
+        await asyncio.sleep(after)
+        abreast = stream.driver.intake.abreast
+        assert abreast is not None
+        held.extend(each.data for *_, each in abreast._meeting._new)
+        venue.wires[0].cut()
+        await asyncio.sleep(20.0)
+
+    stream.run(story)
+    place = {text: nth for nth, text in enumerate(venue.told)}
+    held = [text for text in held if text in place]
+    ahead = set(held) - set(stream.texts)
+    if after > accepts_after:
+        # It takes over: all that it held is given.
+        assert held
+        assert stream.of(Lost) == []
+    else:
+        assert len(stream.of(Lost)) == 1
+    assert not ahead
+    [gap] = stream.gaps
+    cut = stream.items.index(gap)
+    before, since = (
+        [place[i.data] for i in some if getattr(i, "data", None) in place]
+        for some in (stream.items[:cut], stream.items[cut + 1 :])
+    )
+    # What neither of them brought lies at the gap, and nowhere else.
+    assert before == list(range(len(before)))
+    assert sorted(set(since)) == list(range(min(since), max(since) + 1))
+    stream.assert_adds_up()
 
 
 def test_a_next_link_that_fails_costs_nothing_and_is_dialled_again(

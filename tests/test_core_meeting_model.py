@@ -23,6 +23,7 @@ HELD, BYTES = 16, 300
 @dataclass
 class Model:
     now: float
+    held: int = HELD
     old: list[tuple[int, float]] = field(default_factory=list)
     new: list[tuple[int, float, str]] = field(default_factory=list)
     held_bytes: int = 0
@@ -44,13 +45,13 @@ class Model:
         return self.held_bytes > BYTES
 
     def bring_old(self, mark: int, now: float) -> None:
-        self.old = [*self.old, (mark, now)][-2 * HELD :]
+        self.old = [*self.old, (mark, now)][-2 * self.held :]
         self.alive_at = now
 
     def bring_new(self, mark: int, text: str, size: int, now: float) -> list[str]:
         if not self.alone:
             self.held_bytes += size
-            self.new = [*self.new, (mark, now, text)][-HELD:]
+            self.new = [*self.new, (mark, now, text)][-self.held :]
             self.new = self.new[1:] if self.floods else self.new
             return []
         if mark not in self.ahead:
@@ -69,12 +70,17 @@ class Model:
     # --- where they meet ------------------------------------------------------------
 
     def met(self, now: float) -> Met | None:
-        if self.alone or self.floods or not self.old or not 0 < len(self.new) < HELD:
+        if (
+            self.alone
+            or self.floods
+            or not self.old
+            or not 0 < len(self.new) < self.held
+        ):
             return None
         return self.one_by_one(now) or self.in_order(now)
 
     def shows(self, old_at: float, new_at: float) -> bool:
-        known_from = self.old[0][1] if len(self.old) == 2 * HELD else self.began_at
+        known_from = self.old[0][1] if len(self.old) == 2 * self.held else self.began_at
         known = known_from + SETTLE <= new_at <= self.alive_at - SETTLE
         return known and abs(old_at - new_at) <= SETTLE
 
@@ -218,6 +224,58 @@ def test_where_two_links_meet_is_what_a_plain_model_says(
             assert meeting.due(now=now) is model.due(now)
             assert meeting.over(now=now) is (now >= model.over_at)
             alike(meeting, model, now)
+
+
+def brought(dice: random.Random) -> list[tuple[float, bool, int]]:
+    """Far more than is known of each link: either brings the same by turns, or any."""
+    kinds, share = dice.choice((2, 3, 9, 1000)), dice.choice((0.3, 0.5, 0.7, 0.9))
+    lag, unlike_from = dice.choice((0, 1, 5, 9)), dice.choice((0, 20, 60, 999))
+    loses, steps = dice.choice((0.0, 0.0, 0.02)), dice.choice((0, 1, 1, 2))
+    follows, every = dice.random() < 0.8, GRID / dice.choice((4, 4, 16, 64))
+    text = [
+        dice.randrange(kinds) if n < unlike_from or dice.random() < 0.1 else 1000 + n
+        for n in range(300)
+    ]
+    came: list[tuple[float, bool, int]] = []
+    places, now = {False: 0, True: 0}, 0.0
+    for _ in range(dice.choice((60, 150, 300))):
+        now += every * dice.choice((0, 1, steps))
+        new = dice.random() >= share
+        if follows and new and places[True] > places[False] - lag:
+            new = dice.random() < 0.1
+        mark = text[places[new]] if follows else dice.randrange(kinds)
+        places[new] += 1
+        if dice.random() >= loses:
+            came.append((now, new, mark))
+    return came
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_what_is_counted_as_it_comes_says_what_a_plain_model_counts_at_the_look(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enough is known for the longest words, and the old link's first are forgotten."""
+    held = 40
+    monkeypatch.setattr(module, "MOST_HELD", held)
+    met: list[bool] = []
+    for seed in range(200 * block, 200 * block + 200):
+        dice = random.Random(seed)
+        meeting, model = Meeting[str](overlap=OVERLAP, now=0.0), Model(0.0, held=held)
+        now = 0.0
+        for nth, (now, new, mark) in enumerate(brought(dice)):
+            if new:
+                meeting.new(mark, f"{nth}", now=now)
+                model.bring_new(mark, f"{nth}", 0, now)
+            else:
+                meeting.old(mark, now=now)
+                model.bring_old(mark, now)
+            if dice.random() < 0.1:
+                alike(meeting, model, now)
+                found = meeting.met(now=now)
+                met += [] if found is None else [found.unique]
+        assert meeting.take_over(now=now) == model.take_over(now)
+    # Both ways are gone, or this shows little.
+    assert {True, False} == set(met)
 
 
 def ends(meeting: Meeting[str], asked_at: float, now: float) -> Any:
