@@ -66,6 +66,25 @@ def test_a_way_out_is_dead_when_what_came_later_does_not_acknowledge_either(
     assert world.times(Ping)[-1] < took, "nothing more had to be asked"
 
 
+def test_one_more_resend_proves_it_where_the_peer_sent_its_own_again_in_time() -> None:
+    world = quiet(policy=Liveness(kernel_interval=10))
+    world.acks = False
+    world.run(until=world.now + 5.0)
+    world.hear()
+    while not world.seen.outstanding_bytes:
+        world.tick()
+    sent_at = world.now
+    world.show(total_retransmits=1, retransmits=1)
+    world.run(until=sent_at + LEAST_RESEND)
+    world.hear()
+    world.run(until=world.now + 0.5)
+    assert world.link.found is None
+    world.show(total_retransmits=2, retransmits=2)
+    world.run(until=world.now + 0.5)
+    assert world.link.found is not None
+    assert world.link.found.where is Where.OUTBOUND
+
+
 @QUICK
 @given(
     needed=st.integers(2, 4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from .detector import OUTBOUND_RETRANSMITS, Liveness, window_shut
+from .detector import LEAST_RESEND, OUTBOUND_RETRANSMITS, Liveness, window_shut
 from .evidence import Kernel
 
 MOST_OUT = 16
@@ -36,6 +36,8 @@ class PingOut:
     acked: bool = False
     heard_retransmits: int | None = None
     """Retransmissions so far when a segment first came though the answer did not."""
+    heard_late: bool = False
+    """So late that the way to us seems to have been away as well."""
     needed: int = 0
     """Most retransmissions that were called for while it was out."""
     resent_at: float | None = None
@@ -53,8 +55,11 @@ class PingOut:
         """
         self.needed = max(self.needed, needed)
         if self.heard_retransmits is None:
-            if now - kernel.heard_age >= self.sent_at + answer_takes:
+            heard_after = now - kernel.heard_age - self.sent_at
+            if heard_after >= answer_takes:
                 self.heard_retransmits = kernel.total_retransmits
+                # A peer that hears no answer of ours sends its data again by then.
+                self.heard_late = heard_after > LEAST_RESEND + answer_takes
             return
         enough = max(self.heard_retransmits, self.retransmits + self.needed - 1)
         if self.resent_at is None and kernel.total_retransmits > enough:
@@ -68,16 +73,20 @@ class PingOut:
     ) -> bool:
         """Resent in vain while segments come in: our own bytes do not arrive.
 
-        Whatever comes after a resend that arrived acknowledges it. Where nothing comes
-        that late, the resend or its one answer may be lost by chance: one more is sent.
+        Where both ways seem to have been away, the one resend since, or the one answer
+        to it, may be lost by chance. Whatever comes after a resend that arrived
+        acknowledges it; where nothing comes that late, one more resend is waited for.
         """
         if self.resent_at is None:
             return False
-        twice_at = inf if self.resent_twice_at is None else self.resent_twice_at
-        heard_at = now - kernel.heard_age
+        proven_at = self.resent_at
+        if self.heard_late:
+            twice_at = inf if self.resent_twice_at is None else self.resent_twice_at
+            came_later = now - kernel.heard_age - proven_at >= answer_takes
+            proven_at = proven_at if came_later else twice_at
         return (
             self.position is not None
-            and max(heard_at - self.resent_at, now - twice_at) >= answer_takes
+            and now - proven_at >= answer_takes
             and kernel.retransmits > 0
             and kernel.acked_bytes == self.acked_bytes
             and not window_shut(kernel)
