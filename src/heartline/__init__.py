@@ -1,6 +1,8 @@
 """heartline keeps WebSocket streams provably alive."""
 
-from .client import Heartbeat, Outage, Stream, Venue, connect
+from importlib.metadata import version as _version
+
+from .client import Heartbeat, Numbered, Outage, Stream, Venue, connect
 from .core.backoff import Backoff
 from .core.detector import Liveness
 from .core.fetches import Snapshots
@@ -33,6 +35,15 @@ from .errors import (
 from .server import Answer, Client, Hub, Limits, Request, Server, serve
 from .wire.resume import Resume
 
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _version("heartline")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "Answer",
     "Backoff",
@@ -55,6 +66,7 @@ __all__ = [
     "MaxAge",
     "Message",
     "NotOpen",
+    "Numbered",
     "Outage",
     "OutboxFull",
     "Phase",

@@ -4,6 +4,7 @@ from .account import Outage
 from .connect import connect
 from .contract import Venue
 from .heartbeat import Heartbeat
+from .resume import Numbered
 from .stream import Stream
 
-__all__ = ["Heartbeat", "Outage", "Stream", "Venue", "connect"]
+__all__ = ["Heartbeat", "Numbered", "Outage", "Stream", "Venue", "connect"]
