@@ -220,6 +220,20 @@ def test_an_old_link_that_ends_early_costs_nothing_or_a_word(seed: int) -> None:
         assert_whole(result, said)
 
 
+def test_what_is_no_longer_wanted_is_let_go_with_the_messages_that_follow() -> None:
+    """All at once would hold up the loop as long as a look must not."""
+    meeting = Meeting[int](overlap=OVERLAP, now=0.0)
+    for n in range(100):
+        meeting.old(n, now=n / 10)
+        meeting.new(n, n, now=n / 10)
+    assert meeting._spent == []
+    assert meeting.take_over(now=OVERLAP) == ([], True)
+    assert any(meeting._spent)
+    for n in range(100, 150):
+        assert meeting.new(n, n, now=n / 10) == [n]
+    assert meeting._spent == []
+
+
 def test_silence_proves_nothing() -> None:
     meeting = Meeting[str](overlap=OVERLAP, now=0.0)
     assert meeting.take_over(now=OVERLAP) == ([], False)

@@ -56,6 +56,7 @@ class Meeting(Generic[M]):
         "_new",
         "_old",
         "_over_at",
+        "_spent",
         "_unique",
         "_words",
         "doubled",
@@ -74,6 +75,8 @@ class Meeting(Generic[M]):
             old=2 * MOST_HELD, new=MOST_HELD, settle=self.settle
         )
         """None once the two can no longer be laid side by side."""
+        self._spent: list[object] = []
+        """What is no longer wanted: with each message that comes a part is let go."""
         self._ahead: deque[int] = deque()
         self._alone = self._unique = False
         self.doubled = 0
@@ -95,6 +98,8 @@ class Meeting(Generic[M]):
         self._alive_at = now
         if self._words is not None:
             self._words.add_old(mark, now)
+        elif self._spent:
+            self._spent.pop()
 
     def new(self, mark: int, message: M, *, size_bytes: int = 0, now: float) -> list[M]:
         """What to pass on now that the new link brought a message."""
@@ -105,10 +110,12 @@ class Meeting(Generic[M]):
                 # The oldest is what the old one is most likely to have brought.
                 self._new.popleft()
             if self._floods or len(self._new) >= MOST_HELD:
-                self._words = None
+                self._drop_words()
             elif self._words is not None:
                 self._words.add_new(mark, now)
             return []
+        if self._spent:
+            self._spent.pop()
         if mark not in self._ahead:
             return [message]
         if self._unique:
@@ -225,16 +232,22 @@ class Meeting(Generic[M]):
         """
         met = self.met(now=now)
         places = self._unlike() if met is None else met.passes
-        held = [message for *_, message in self._new]
+        held = [*self._new]
         self.doubled += len(held) - len(places)
         if met is not None:
             self._ahead.extend(met.ahead)
             self._unique = met.unique
-        self._old.clear()
-        self._new.clear()
-        self._words = None
+        self._spent += [self._old, self._new]
+        self._old = deque(maxlen=0)
+        self._new = deque(maxlen=0)
+        self._drop_words()
         self._alone, self._over_at = True, now + 2 * self.settle
-        return [held[place] for place in places], met is not None
+        return [held[place][2] for place in places], met is not None
+
+    def _drop_words(self) -> None:
+        if self._words is not None:
+            self._spent += self._words.parts()
+            self._words = None
 
     def _unlike(self) -> list[int]:
         olds = Counter(mark for mark, _ in self._old)

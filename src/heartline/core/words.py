@@ -108,6 +108,13 @@ class Words:
     def add_new(self, mark: int, at: float) -> None:
         self._count(self.new.add(mark, at))
 
+    def parts(self) -> list[object]:
+        """All that weighs much, to be let go of part by part: at once it takes long."""
+        parts: list[object] = [self.missing, self._spoilt, *self.both]
+        for link in (self.old, self.new):
+            parts += [link.marks, link.ats, *link.words, *link.last, *link.many]
+        return parts
+
     @property
     def spoilt_at(self) -> float | None:
         """When a message came last that its content alone cannot tell: repeated on a
