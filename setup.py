@@ -7,11 +7,14 @@ Python twins are used; `heartline.compiled` finds which.
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 from pathlib import Path
+from runpy import run_path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+
+PACKAGE = Path("src/heartline")
+source_sum = run_path(str(PACKAGE / "compiled.py"))["source_sum"]
 
 TWINS = {
     "heartline.client._lane": "src/heartline/client/_lane.pyx",
@@ -28,7 +31,7 @@ EXACT = ["-ffp-contract=off"] if os.name == "posix" else []
 
 def twin(name: str, path: str) -> Extension:
     """The twin knows the sum of its source: see `heartline.compiled`."""
-    source = sha256(Path(path).read_bytes()).hexdigest()
+    source = source_sum(PACKAGE, name.removeprefix("heartline."))
     return Extension(
         name,
         [path],

@@ -6,13 +6,12 @@ import importlib
 import shutil
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 import heartline
-from heartline.compiled import compiled
+from heartline.compiled import compiled, source_sum
 
 HOME = Path(heartline.__file__).parent
 TWINS = [f"{path.parent.name}.{path.stem}" for path in sorted(HOME.glob("*/*.pyx"))]
@@ -21,9 +20,24 @@ BUILT = [name for name in TWINS if compiled(name) is not None]
 
 @pytest.mark.parametrize("name", BUILT)
 def test_a_twin_knows_the_source_that_it_was_built_from(name: str) -> None:
-    source = (HOME / f"{name.replace('.', '/')}.pyx").read_bytes()
     twin = importlib.import_module(f"heartline.{name}")
-    assert sha256(source).hexdigest() == twin.SOURCE.decode()
+    assert source_sum(HOME, name) == twin.SOURCE.decode()
+
+
+@pytest.mark.parametrize("changed", ["venue/_ahead.pyx", "venue/_members.pxd"])
+def test_what_a_twin_is_compiled_from_is_its_own_text_and_what_it_shares(
+    changed: str, tmp_path: Path
+) -> None:
+    for source in (*HOME.glob("*/*.pyx"), *HOME.rglob("*.pxd")):
+        copy = tmp_path / source.relative_to(HOME)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(source.read_bytes())
+    before = {name: source_sum(tmp_path, name) for name in TWINS}
+    with (tmp_path / changed).open("a") as file:
+        file.write("# changed since\n")
+    others = {name for name in TWINS if source_sum(tmp_path, name) != before[name]}
+    assert "venue._ahead" in others
+    assert "wire._plain" not in others
 
 
 @pytest.mark.skipif(not BUILT, reason="no twin was built, or all are left aside")

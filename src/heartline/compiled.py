@@ -11,10 +11,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+_SHARED = re.compile(rb"^from heartline\.([\w.]+) cimport", re.MULTILINE)
 
 
 @cache
@@ -36,13 +39,25 @@ def compiled(name: str) -> Any | None:
     return twin if _is_of_its_source(name, twin) else None
 
 
+def source_sum(package: Path, name: str) -> str:
+    """The sum of what `heartline.<name>` is compiled from, with what it shares.
+
+    Raises OSError where the sources are not there.
+    """
+    text = (package / f"{name.replace('.', '/')}.pyx").read_bytes()
+    found = sha256(text)
+    for shared in sorted(set(_SHARED.findall(text))):
+        path = shared.decode().replace(".", "/")
+        found.update((package / f"{path}.pxd").read_bytes())
+    return found.hexdigest()
+
+
 def _is_of_its_source(name: str, twin: Any) -> bool:
-    source = Path(__file__).parent / f"{name.replace('.', '/')}.pyx"
     try:
-        text = source.read_bytes()
+        found = source_sum(Path(__file__).parent, name)
     except OSError:
         return True
-    if getattr(twin, "SOURCE", b"") == sha256(text).hexdigest().encode():
+    if getattr(twin, "SOURCE", b"") == found.encode():
         return True
     logging.getLogger("heartline").warning(
         "heartline.%s was built from an older source and is left aside: "
