@@ -55,11 +55,11 @@ class PingOut:
         """
         self.needed = max(self.needed, needed)
         if self.heard_retransmits is None:
-            heard_after = now - kernel.heard_age - self.sent_at
-            if heard_after >= answer_takes:
+            heard_at, least_at = now - kernel.heard_age, self.sent_at + answer_takes
+            if heard_at >= least_at:
                 self.heard_retransmits = kernel.total_retransmits
                 # A peer that hears no answer of ours sends its data again by then.
-                self.heard_late = heard_after > LEAST_RESEND + answer_takes
+                self.heard_late = heard_at > least_at + LEAST_RESEND
             return
         enough = max(self.heard_retransmits, self.retransmits + self.needed - 1)
         if self.resent_at is None and kernel.total_retransmits > enough:
