@@ -11,7 +11,7 @@ from heartline.core.events import Ping
 from heartline.core.items import Cause, Where
 from heartline.core.pings import PingOut
 from heartline.core.promises import bounds
-from scripted_link import PROBE, RUNG, Scripted, alive, kernel, quiet
+from scripted_link import HEARD, PROBE, RUNG, Scripted, alive, feed, kernel, quiet
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -206,4 +206,31 @@ def test_a_frozen_peer_is_told_in_the_promised_time_however_seldom_its_kernel_as
     alive(world, silent_at + 100.0)
     assert world.link.found is not None
     assert world.link.found.cause is Cause.PEER_FROZEN
+    assert world.now - silent_at <= promised.peer
+
+
+@pytest.mark.parametrize(
+    ("resends", "cause"), [(1, Cause.PEER_FROZEN), (2, Cause.PATH_DEAD)]
+)
+def test_resends_in_vain_since_its_last_proof_do_not_accuse_the_peer(
+    resends: int, cause: Cause
+) -> None:
+    """Its kernel is known to speak seldom, so that its silence says nothing yet."""
+    world = quiet(policy=Liveness(kernel_interval=10))
+    feed(world, HEARD + 12.0)
+    silent_at, promised = world.now, bounds(world.link, now=world.now)
+    asked = len(world.times(Ping))
+    while len(world.times(Ping)) == asked:
+        world.tick()
+    world.hear()
+    world.tick()
+    world.acks = False
+    while len(world.times(Ping)) < asked + 2:
+        world.tick()
+    world.show(retransmits=resends, total_retransmits=resends)
+    world.run()
+    found = world.link.found
+    assert found is not None
+    assert found.cause is cause, found.evidence
+    assert found.where is None
     assert world.now - silent_at <= promised.peer

@@ -64,18 +64,16 @@ def silent_without_kernel(pings: int, silence: float) -> Finding:
 
 def path_unsure(wait: Wait, kernel: Kernel, silence: float, *, now: float) -> Finding:
     """The promised time is over, and what the path loses hides who is at fault."""
+    heard = f"segments come in (last {kernel.heard_age:.2f} s ago), but"
     if wait.proven_at is None:
-        proof = f"no ping was acknowledged in {now - wait.began_at:.2f} s"
+        proof = f"{heard} no ping was acknowledged in {now - wait.began_at:.2f} s"
     else:
-        proof = (
-            f"the path was away, and a ping got there {now - wait.proven_at:.2f} s ago"
-        )
+        away = f"{heard} the path was away"
+        if kernel.retransmits:
+            away = f"{kernel.retransmits} resends are in vain"
+        proof = f"{away}, and a ping got there {now - wait.proven_at:.2f} s ago"
     return Finding(
-        cause=Cause.PATH_DEAD,
-        evidence=(
-            f"no frame for {silence:.2f} s; segments come in"
-            f" (last {kernel.heard_age:.2f} s ago), but {proof}"
-        ),
+        cause=Cause.PATH_DEAD, evidence=f"no frame for {silence:.2f} s; {proof}"
     )
 
 

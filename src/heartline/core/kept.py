@@ -92,7 +92,8 @@ class Kept:
         silence = now - peer.frame_at
         if kernel is None:
             return diagnosis.silent_without_kernel(asked, silence)
-        if wait.proven_at is None or wait.proven_at < peer.excused_until:
+        lost = kernel.retransmits >= self._path.resends_needed(now=now)
+        if lost or wait.proven_at is None or wait.proven_at < peer.excused_until:
             return diagnosis.path_unsure(wait, kernel, silence, now=now)
         return diagnosis.peer_frozen(wait, kernel, silence, now=now)
 

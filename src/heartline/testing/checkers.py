@@ -186,7 +186,7 @@ def cause_right(sim: Simulation) -> list[str]:
             continue
         if value.cause is Cause.CLOSED_BY_US:
             continue
-        reasons = [e for e in reading.episodes if e.explains(value.cause, at=at)]
+        reasons = reading.explain(value.cause, at=at)
         if not reasons:
             found.append(f"{at:.3f}: a false alarm: {value}")
             continue

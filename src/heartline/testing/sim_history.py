@@ -92,10 +92,12 @@ class Episode:
         return self.until_at - self.from_at
 
     def explains(self, cause: Cause, *, at: float) -> bool:
-        lasted = min(self.until_at, at) - self.from_at
-        over_at = self.until_at + max(AFTERMATH, 2 * lasted)
         blamed = self.name in BLAMES.get(cause, set())
-        return blamed and self.from_at <= at <= over_at
+        return blamed and self.is_felt(at)
+
+    def is_felt(self, at: float) -> bool:
+        lasted = min(self.until_at, at) - self.from_at
+        return self.from_at <= at <= self.until_at + max(AFTERMATH, 2 * lasted)
 
 
 @dataclass(slots=True)
@@ -115,6 +117,21 @@ class Reading:
     losses: list[Told] = field(default_factory=list[Told])
     paused: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """When the inbox held the reading back, from and until."""
+
+    def explain(self, cause: Cause, *, at: float) -> list[Episode]:
+        """The faults that may be the reason of what is told.
+
+        What the venue said may have waited out a path that was away in its aftermath.
+        """
+        reasons = [e for e in self.episodes if e.explains(cause, at=at)]
+        if reasons or cause is not Cause.CLOSED_BY_PEER:
+            return reasons
+        held = [e for e in self.episodes if e.name in PATH_FAULTS and e.is_felt(at)]
+        return [
+            said
+            for said in self.episodes
+            if any(said.explains(cause, at=away.from_at) for away in held)
+        ]
 
     def was_paused(self, from_at: float, until: float) -> bool:
         """Whether the inbox held the reading back at any moment of that time."""
