@@ -19,14 +19,20 @@ QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None
 # --- the way out ----------------------------------------------------------------------
 
 
-def back_again() -> Scripted:
-    """A ping was resent in vain while nothing came; a segment came, then one resend."""
+def asked_in_vain() -> Scripted:
+    """A ping is out that nobody acknowledges, and segments came until lately."""
     world = quiet(policy=Liveness(kernel_interval=10))
     world.acks = False
     world.run(until=world.now + 5.0)
     world.hear()
     while not world.seen.outstanding_bytes:
         world.tick()
+    return world
+
+
+def back_again() -> Scripted:
+    """A ping was resent in vain while nothing came; a segment came, then one resend."""
+    world = asked_in_vain()
     sent_at = world.now
     world.show(total_retransmits=4, retransmits=3)
     world.run(until=sent_at + 2.0)
@@ -67,12 +73,7 @@ def test_a_way_out_is_dead_when_what_came_later_does_not_acknowledge_either(
 
 
 def test_one_more_resend_proves_it_where_the_peer_sent_its_own_again_in_time() -> None:
-    world = quiet(policy=Liveness(kernel_interval=10))
-    world.acks = False
-    world.run(until=world.now + 5.0)
-    world.hear()
-    while not world.seen.outstanding_bytes:
-        world.tick()
+    world = asked_in_vain()
     sent_at = world.now
     world.show(total_retransmits=1, retransmits=1)
     world.run(until=sent_at + LEAST_RESEND)

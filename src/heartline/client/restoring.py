@@ -99,10 +99,7 @@ class Restoring:
         trust = self._ssl_context or system_trust()
         try:
             client = httpx.AsyncClient(timeout=None, verify=trust, proxy=self._proxy)
-            async with (
-                asyncio.timeout(within),
-                client,
-            ):
+            async with asyncio.timeout(within), client:
                 with discreet():
                     async with client.stream("GET", url) as answer:
                         if answer.status_code != 200:
