@@ -174,6 +174,27 @@ async def test_a_second_consumer_and_a_second_use_are_refused() -> None:
 
 
 @in_loop
+async def test_openings_in_a_row_let_what_is_open_go_on() -> None:
+    loop, ran = asyncio.get_running_loop(), list[int]()
+    async with FaultyServer(rate=0) as server, contextlib.AsyncExitStack() as stack:
+        for number in range(3):
+            loop.call_soon(ran.append, number)
+            await stack.enter_async_context(heartline.connect(server.url))
+            assert ran == list(range(number + 1))
+
+
+@in_loop
+async def test_an_opening_that_is_cut_short_has_opened_nothing() -> None:
+    stream = heartline.connect("ws://127.0.0.1:1/")
+    opening = asyncio.create_task(stream.__aenter__())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+    assert stream.status.phase is heartline.Phase.IDLE
+
+
+@in_loop
 async def test_what_waits_can_be_read_after_the_end() -> None:
     async with FaultyServer(rate=0) as server:
         async with heartline.connect(server.url) as stream:
