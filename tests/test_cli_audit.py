@@ -239,7 +239,9 @@ def bad(result: Result) -> str:
 
 def test_an_unknown_venue_is_bad_use(tmp_path: Path) -> None:
     path = written(made_up(), tmp_path / "one.jsonl")
-    assert "wanted a file such as ./mine.toml, or one of" in bad(ask(path, venue="x"))
+    assert "wanted a file such as ./mine.toml (`heartline venues`" in bad(
+        ask(path, venue="x")
+    )
 
 
 def test_an_unknown_endpoint_is_bad_use(tmp_path: Path) -> None:

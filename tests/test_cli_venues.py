@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import typer
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from heartline.cli import app
+from heartline.cli.running import fail
 from heartline.ui.contract import chapters, clocks, kept_alive
 from heartline.ui.contract_words import span
 from heartline.venue.load import load as load_anew
@@ -170,9 +172,11 @@ def test_a_file_needs_no_slash_to_be_checked(
     [
         (
             ("derbit",),
-            "venue: wanted deribit, or a file such as ./mine.toml, or one of ",
+            "venue: wanted deribit or a file such as ./mine.toml (`heartline venues` ",
         ),
-        (("zzz",), "venue: wanted a file such as ./mine.toml, or one of "),
+        (("zzz",), "venue: wanted a file such as ./mine.toml (`heartline venues` "),
+        (("derbit/main",), "venue: wanted deribit or a file such as ./mine.toml"),
+        (("./derbit",), "./derbit: the file: wanted one to read"),
         (("check",), "FILE: wanted a profile to check"),
         (("check", "nowhere.toml"), "nowhere.toml: the file: wanted one to read"),
         (("okx", "./mine.toml"), "FILE: wanted only with check"),
@@ -182,6 +186,8 @@ def test_a_file_needs_no_slash_to_be_checked(
     ids=[
         "name",
         "no name like it",
+        "name of an endpoint's venue",
+        "absent path",
         "no file",
         "absent file",
         "extra file",
@@ -194,6 +200,28 @@ def test_bad_usage_ends_with_2(arguments: tuple[str, ...], said: str) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith(f"heartline: {said}")
     assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_venue_is_told_the_nearest_and_where_all_are() -> None:
+    told = f"lists all {len(names())}), got 'binanse'\n"
+    said = ask("binanse").stderr
+    assert said.startswith("heartline: venue: wanted binance, ")
+    assert said.endswith(told)
+    assert len(said) < 160
+
+
+def test_an_error_is_folded_between_words_where_a_terminal_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    path = "x" * 70
+    with pytest.raises(typer.Exit):
+        fail(f"venue: wanted a file such as ./mine.toml, got {path} and no more")
+    lines = capsys.readouterr().err.splitlines()
+    assert path in lines
+    assert max(len(line) for line in lines if line != path) <= 60
+    assert " ".join(lines).endswith(f"got {path} and no more")
 
 
 @pytest.mark.parametrize(

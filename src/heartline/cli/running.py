@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
 from importlib.util import find_spec
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any, NoReturn
 
 import typer
@@ -35,8 +37,12 @@ EXIT_STATUSES = (
 
 
 def fail(message: str, status: Exit = Exit.USAGE) -> NoReturn:
-    """End the command with one line that says why."""
-    print(f"heartline: {message}", file=sys.stderr)
+    """End the command with one line that says why, folded where a terminal ends."""
+    line = f"heartline: {message}"
+    if sys.stderr.isatty():
+        width = get_terminal_size().columns
+        line = fill(line, width, break_long_words=False, break_on_hyphens=False)
+    print(line, file=sys.stderr)
     raise typer.Exit(status)
 
 

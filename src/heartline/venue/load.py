@@ -42,19 +42,25 @@ def load(name_or_path: str) -> Profile:
     was wanted there and what stands there. Raises UsageError for a name that is none.
     """
     venue, slash, endpoint = name_or_path.partition("/")
-    if slash and venue in names() and not Path(name_or_path).is_file():
-        profile = load(venue)
-        chosen = profile.endpoint(endpoint)
-        return structs.replace(profile, endpoints={endpoint: chosen})
-    if _is_toml(name_or_path) or slash:
+    is_path = slash and (venue in ("", ".", "..", "~") or "/" in endpoint)
+    is_file = slash and Path(name_or_path).is_file()
+    if _is_toml(name_or_path) or is_path or is_file:
         return _load(Path(name_or_path), name_or_path)
-    if name_or_path not in names():
-        near = get_close_matches(name_or_path.lower(), names(), n=1)
-        meant = f"{near[0]}, or " if near else ""
-        wanted = f"{meant}a file such as ./mine.toml, or one of {', '.join(names())}"
-        raise UsageError("venue", wanted=wanted, got=name_or_path)
-    file = f"{name_or_path}.toml"
-    return _load(_shipped() / file, file)
+    if venue not in names():
+        raise UsageError("venue", wanted=_wanted(venue), got=name_or_path)
+    profile = _load(_shipped() / f"{venue}.toml", f"{venue}.toml")
+    if not slash:
+        return profile
+    chosen = profile.endpoint(endpoint)
+    return structs.replace(profile, endpoints={endpoint: chosen})
+
+
+def _wanted(name: str) -> str:
+    """The names that are nearest, and where all of them are."""
+    near = get_close_matches(name.lower(), names(), n=3)
+    meant = f"{', '.join(near)} or " if near else ""
+    every = f"`heartline venues` lists all {len(names())}"
+    return f"{meant}a file such as ./mine.toml ({every})"
 
 
 def _shipped() -> Traversable:
