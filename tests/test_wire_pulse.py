@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -93,3 +95,18 @@ def test_a_suspend_before_anybody_listens_is_not_told() -> None:
     assert pulse.goes_on(loop.now)
     pulse.feel()
     assert told == []
+
+
+def test_a_loop_that_was_left_with_listeners_ends_with_its_pulse() -> None:
+    def left() -> tuple[weakref.ref[Loop], weakref.ref[Pulse]]:
+        owner = Loop()
+        loop = cast(asyncio.AbstractEventLoop, owner)
+        pulse = Pulse.of(loop)
+        assert Pulse.of(loop) is pulse
+        pulse.listen(1, list[float]().append)
+        assert owner.beat is not None, "the loop leads to its pulse"
+        return weakref.ref(owner), weakref.ref(pulse)
+
+    gone = left()
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]

@@ -51,9 +51,9 @@ class Pulse:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Pulse:
         """The one pulse of `loop`, which lasts as long as somebody holds it."""
-        pulse = _PULSES.get(loop)
+        pulse = _PULSES.get(id(loop))
         if pulse is None:
-            pulse = _PULSES[loop] = cls(loop)
+            pulse = _PULSES[id(loop)] = cls(loop)
         return pulse
 
     def listen(self, who: object, stalled: Stalled) -> None:
@@ -108,4 +108,6 @@ class Pulse:
         self.feel()
 
 
-_PULSES: WeakValueDictionary[asyncio.AbstractEventLoop, Pulse] = WeakValueDictionary()
+_PULSES: WeakValueDictionary[int, Pulse] = WeakValueDictionary()
+"""By the id of the loop, as alarms are: the loop as a key would be held here, and its
+timer with it, and thereby the pulse itself, for ever."""
