@@ -351,7 +351,7 @@ def test_an_endpoint_and_another_host_for_calls_reach_connect(
         (("ws://127.0.0.1:1/", "--endpoint", "spot"), "without --venue"),
         (("kraken", "--endpoint", "nope"), "wanted spot, spot_v1, futures"),
         (("kraken", "--rest", "ftp://x"), "http:// or https://"),
-        (("krakn",), "wanted kraken, or a file"),
+        (("krakn",), "wanted kraken or a file"),
     ],
 )
 def test_a_contract_that_cannot_be_is_bad_usage(

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from heartline import connect
 from heartline.core.events import (
     ConditionBegan,
     ConditionEnded,
@@ -322,8 +324,31 @@ def test_a_file_that_another_renamed_is_not_renamed_again(path: Path) -> None:
 # --- trouble ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("below", "told"),
+    [
+        ("los/journal", r"a file in a directory that exists, which .*/los does not"),
+        ("file/journal", r"a file in a directory that exists, which .*/file does not"),
+        ("logs", "a file, not a directory"),
+    ],
+)
+def test_a_path_where_no_file_can_be_is_refused_at_once_and_nothing_made(
+    below: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "file").touch()
+    path = tmp_path / below
+    refused = f"^journal: wanted {told}, got '{path}'$"
+    with pytest.raises(UsageError, match=refused):
+        Journal(path)
+    with pytest.raises(UsageError, match=refused):
+        connect("ws://127.0.0.1:1/", journal=path)
+    assert {each.name for each in tmp_path.iterdir()} == {"file", "logs"}
+
+
 def test_a_removed_directory_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "journal.jsonl"
+    path.parent.mkdir()
     journal = Journal(path)
     journal(connected(at=1.0))
     shutil.rmtree(path.parent)
@@ -339,7 +364,7 @@ def test_trouble_is_counted_told_once_and_retried_at_a_bounded_rate(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "logs"
-    place.write_text("a file where the directory should be")
+    place.mkdir()
     path = place / "journal.jsonl"
     opened: list[object] = []
     real = os.open
@@ -350,6 +375,8 @@ def test_trouble_is_counted_told_once_and_retried_at_a_bounded_rate(
 
     monkeypatch.setattr(os, "open", counting)
     journal = Journal(path, utc_now=lambda: NOON)
+    place.rmdir()
+    place.write_text("a file where the directory was")
     for tenth in range(1000):
         journal(Connecting(at=tenth / 10, epoch=1, attempt=tenth))
     assert journal.missed == 1000
@@ -372,7 +399,8 @@ def test_trouble_is_counted_told_once_and_retried_at_a_bounded_rate(
 def test_long_trouble_is_told_again_but_seldom(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.path.mkdir()
     for minute in range(60):
         journal(Connecting(at=minute * 60.0, epoch=1, attempt=minute))
     assert len(caplog.records) == 3600 / TELL_AFTER
@@ -422,8 +450,11 @@ def test_nothing_is_ever_raised_into_the_stream(
     tmp_path: Path, history: list[Event | Status]
 ) -> None:
     place = Path(os.devnull).with_name("full")
-    for target in (place, tmp_path, tmp_path / "ok.jsonl"):
+    taken = Path(tempfile.mkdtemp(dir=tmp_path)) / "taken"
+    for target in (place, taken, tmp_path / "ok.jsonl"):
         with Journal(target, name="btc") as journal:
+            if target is taken:
+                target.mkdir()  # where a file could be when the journal began
             for news in history:
                 if isinstance(news, Status):
                     journal.status(news)

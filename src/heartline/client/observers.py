@@ -11,7 +11,7 @@ from heartline.core.demands import demand_prompt
 from heartline.core.events import Event
 from heartline.core.items import Status
 from heartline.core.latency import Latency
-from heartline.observe import Journal, LogSink, MetricsSink
+from heartline.observe import Journal, LogSink, MetricsSink, demand_place
 
 from .callables import report
 
@@ -38,6 +38,8 @@ class Observers:
         metrics: CollectorRegistry | None,
     ) -> None:
         demand_prompt("on_event", on_event)
+        if journal is not None:
+            demand_place(journal)
         self.name = name
         self._on_event = on_event
         self._path = journal

@@ -5,7 +5,7 @@ event, is cheap, and never raises into the stream.
 """
 
 from heartline.observe.history import Account, Reading, read_journal, what_happened
-from heartline.observe.journal import Journal
+from heartline.observe.journal import Journal, demand_place
 from heartline.observe.logs import LogSink
 from heartline.observe.metrics import MetricsSink
 from heartline.observe.records import Missed, Record
@@ -20,6 +20,7 @@ __all__ = [
     "Missed",
     "Reading",
     "Record",
+    "demand_place",
     "duration",
     "in_words",
     "one_line",

@@ -71,8 +71,9 @@ class Journal:
     `utc` is when the record was written, which is at once: the wall clock of any other
     instant in it is `utc` less the seconds from that instant to `at`.
 
-    Raises UsageError for `max_bytes` below 4096 or `keep` below 1, and nothing else: a
-    full disk must not keep a stream from starting.
+    Raises UsageError for `max_bytes` below 4096, `keep` below 1 and, as `demand_place`
+    does, for a path that nothing can be written to; for nothing else: a full disk must
+    not keep a stream from starting.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Journal:
             raise UsageError("max_bytes", wanted=wanted, got=max_bytes)
         if keep < 1:
             raise UsageError("keep", wanted="at least 1", got=keep)
+        demand_place(path)
         self.path = Path(path)
         self.name = name
         self.max_bytes = max_bytes
@@ -237,6 +239,20 @@ class Journal:
                 self.missed,
                 error,
             )
+
+
+def demand_place(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError for a directory, or for a file in one that does not exist.
+
+    A misspelt path would else be made, and the journal looked for elsewhere. The file
+    need not exist, and a directory that is removed later is made again.
+    """
+    if os.path.isdir(path):
+        raise UsageError("journal", wanted="a file, not a directory", got=str(path))
+    parent = Path(path).parent
+    if not os.path.isdir(parent):
+        wanted = f"a file in a directory that exists, which {parent} does not"
+        raise UsageError("journal", wanted=wanted, got=str(path))
 
 
 class _File:
