@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from heartline.core.channel_events import GapClosed
 from heartline.core.events import (
     BackingOff,
     ChannelStalled,
     Connecting,
     Event,
+    GapFound,
     Surrendered,
 )
-from heartline.core.items import Cause
+from heartline.core.items import Cause, Gap
 from heartline.observe import LogSink
 from heartline.observe.logs import FORGET_AFTER
 from heartline.observe.logs import KINDS as MOST_KINDS
@@ -85,7 +89,7 @@ LEVELS = {
     "SnapshotFailed": "WARNING",
     "AckIgnored": "WARNING",
     "MalformedFound": "WARNING",
-    "GapClosed": "INFO",
+    "GapClosed": "WARNING",
     "EndPlanned": "INFO",
     "TookOver": "INFO",
     "ChannelLive": "DEBUG",
@@ -127,6 +131,26 @@ def test_hours_offline_cost_a_bounded_log(kept: tuple[logging.Logger, Kept]) -> 
     assert counts == [1, 2, 3, 4, 5, *[2**n for n in range(3, 14)]]
     assert len(counts) == 16
     assert told[-1].getMessage().endswith(" (8192 times in a row)")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["outage", "sequence"]), st.booleans())),
+    st.sampled_from(["late", "replay", "snapshot"]),
+)
+def test_who_reads_warnings_alone_is_told_of_each_gap_that_it_was_closed(
+    found: list[tuple[Any, bool]], by: Any
+) -> None:
+    logger, handler = _logger()
+    sink = LogSink("btc", logger)
+    for at, (reason, in_book) in enumerate(found):
+        gap = Gap(reason, at, at + 0.5, 1, "book" if in_book else "trades")
+        sink(GapFound(at=at, epoch=1, gap=gap))
+        sink(GapClosed(at=at + 0.6, epoch=1, gap=gap, by=by))
+    warned = [fields(record) for record in handler.at_least(logging.WARNING)]
+    opened, closed = warned[::2], warned[1::2]
+    assert len(warned) >= min(2 * len(found), 10)
+    assert [each["gap"] for each in opened] == [each["gap"] for each in closed]
+    assert {each["event"] for each in closed} <= {"GapClosed"}
 
 
 def test_a_server_that_accepts_and_closes_costs_a_bounded_log(

@@ -141,8 +141,13 @@ LINES: list[tuple[Event | Status, str]] = [
             gap=Gap("sequence", 1.0, 2.0, 1, "book", 5, 7, 3),
             by="snapshot",
         ),
-        "gap closed by a snapshot taken after it: GAP (sequence) in book: "
-        "3 messages missing; sequence 5 to 7",
+        "GAP CLOSED (sequence) in book: a snapshot taken after it holds what was "
+        "missed; sequence 5 to 7",
+    ),
+    (
+        GapClosed(at=3, epoch=1, gap=Gap("outage", 1.0, 2.5, 1), by="replay"),
+        "GAP CLOSED (outage) in the stream: nothing was lost, all of it was fetched; "
+        "it spanned 1.5 s",
     ),
     (
         EndPlanned(at=1, epoch=1, cause=Cause.NOTICE, reason="bye", ends_at=61.0),

@@ -63,15 +63,16 @@ class LogSink:
 
     ERROR: Surrendered. WARNING: Lost, DialLost, Stalled, ChannelStalled,
     SubscriptionFailed, SnapshotFailed, AckIgnored, MalformedFound, ConditionBegan,
-    Dropped, GapFound. INFO: Connected, ChannelRevived, GapClosed, EndPlanned,
-    TookOver, ConditionEnded, Stopped. DEBUG: the rest.
+    Dropped, GapFound, and GapClosed, so that who reads warnings alone is told which
+    gaps still stand. INFO: Connected, ChannelRevived, EndPlanned, TookOver,
+    ConditionEnded, Stopped. DEBUG: the rest.
 
     What repeats is bounded. Events are of one kind if they agree in name, cause, where,
-    status, channel and condition; reasons may differ. The first 5 of a kind are logged
-    as above, then only the 8th, 16th, 32nd and so on, each with its count; those in
-    between go to DEBUG. A kind not seen for 10 minutes, on the clock of the events, is
-    news again. So at INFO an outage of any length costs at most 5 + log2(n) lines for
-    n failures of a kind: 10,000 refused dials are 16 lines.
+    status, channel, condition and the reason of a gap; other reasons may differ. The
+    first 5 of a kind are logged as above, then only the 8th, 16th, 32nd and so on, each
+    with its count; those in between go to DEBUG. A kind not seen for 10 minutes, on the
+    clock of the events, is news again. So at INFO an outage of any length costs at most
+    5 + log2(n) lines for n failures of a kind: 10,000 refused dials are 16 lines.
 
     An error raised by a handler never reaches the stream: it is counted in `errors`,
     and the first is printed on stderr, as logging does with its own.
@@ -144,7 +145,7 @@ def _level(event: Event) -> int:
             return logging.ERROR
         case Lost() | DialLost() | Stalled() | ChannelStalled():
             return logging.WARNING
-        case ConditionBegan() | Dropped() | GapFound():
+        case ConditionBegan() | Dropped() | GapFound() | GapClosed():
             return logging.WARNING
         case SubscriptionFailed() | AckIgnored() | MalformedFound():
             return logging.WARNING
@@ -152,7 +153,7 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case Connected() | ChannelRevived() | ConditionEnded() | Stopped():
             return logging.INFO
-        case GapClosed() | EndPlanned() | TookOver():
+        case EndPlanned() | TookOver():
             return logging.INFO
         case ChannelLive():
             return logging.DEBUG
@@ -174,9 +175,7 @@ def _kind(event: Event) -> _Kind:
             return type(event), event.channel
         case EndPlanned() | TookOver():
             return (type(event),)
-        case GapClosed():
-            return type(event), event.gap.channel
-        case GapFound():
+        case GapFound() | GapClosed():
             return type(event), event.gap.reason, event.gap.channel
         case ConditionBegan() | ConditionEnded():
             return type(event), event.condition

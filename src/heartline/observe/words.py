@@ -88,9 +88,9 @@ _CONDITIONS = {
     Condition.LATE: "data is older than the limit when it reaches us",
 }
 _PROOFS = {
-    "late": "messages that came late",
-    "replay": "messages that were fetched",
-    "snapshot": "a snapshot taken after it",
+    "late": "nothing was lost, all of it came late",
+    "replay": "nothing was lost, all of it was fetched",
+    "snapshot": "a snapshot taken after it holds what was missed",
 }
 _WHERE = {
     Where.LOCAL: " (on our side)",
@@ -136,7 +136,7 @@ def _line(news: Event | Status) -> str:
         case MalformedFound():
             return f"a message broke the venue's own rules: {news.reason}"
         case GapClosed():
-            return f"gap closed by {_PROOFS[news.by]}: {_gap(news.gap)}"
+            return _closed(news.gap, _PROOFS[news.by])
         case EndPlanned() | TookOver():
             return _planned(news)
         case ConditionBegan():
@@ -215,10 +215,23 @@ def _stalled(news: Stalled) -> str:
 def _gap(gap: Gap) -> str:
     told = f"GAP ({gap.reason}) in {_channel(gap.channel)}"
     missing = "" if gap.missing is None else f"{_messages(gap.missing)} missing"
-    if gap.first is not None and gap.last is not None:
-        return _joined(told, missing, f"sequence {gap.first} to {gap.last}")
-    blind = duration(gap.until_at - gap.from_at)
-    return _joined(told, missing, f"what was sent within {blind} may be incomplete")
+    numbers = _numbers(gap)
+    if not numbers:
+        blind = duration(gap.until_at - gap.from_at)
+        numbers = f"what was sent within {blind} may be incomplete"
+    return _joined(told, missing, numbers)
+
+
+def _closed(gap: Gap, proof: str) -> str:
+    told = f"GAP CLOSED ({gap.reason}) in {_channel(gap.channel)}"
+    extent = _numbers(gap) or f"it spanned {duration(gap.until_at - gap.from_at)}"
+    return _joined(told, proof, extent)
+
+
+def _numbers(gap: Gap) -> str:
+    if gap.first is None or gap.last is None:
+        return ""
+    return f"sequence {gap.first} to {gap.last}"
 
 
 def _surrendered(news: Surrendered) -> str:
