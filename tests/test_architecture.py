@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 import pytest
 
@@ -26,7 +27,7 @@ ROWS = (
     {"ui", "testing"},
     {"relay", "guard"},
     {"client", "server"},
-    {"venue", "wire", "observe"},
+    {"venue", "wire", "observe", "events"},
     {"core"},
     {"errors", "compiled"},
 )
@@ -211,10 +212,17 @@ def test_the_source_has_no(rule: Callable[[Path], list[str]]) -> None:
     assert rule(PACKAGE) == []
 
 
-def test_every_public_name_exists_and_says_what_it_is_for() -> None:
-    heartline = importlib.import_module("heartline")
-    assert len(set(heartline.__all__)) == len(heartline.__all__) > 0
-    assert public_names_that_are_not(heartline) == []
+@pytest.mark.parametrize("name", ["heartline", "heartline.events"])
+def test_every_public_name_exists_and_says_what_it_is_for(name: str) -> None:
+    module = importlib.import_module(name)
+    assert len(set(module.__all__)) == len(module.__all__) > 0
+    assert public_names_that_are_not(module) == []
+
+
+def test_every_event_is_public() -> None:
+    events = importlib.import_module("heartline").events
+    told = {event.__name__ for event in get_args(events.Event)}
+    assert set(events.__all__) == told | {"Event"}
 
 
 def tracked_files() -> list[str]:

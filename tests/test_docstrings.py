@@ -21,7 +21,7 @@ import pytest
 import heartline
 import heartline.testing
 
-PUBLIC = (heartline, heartline.testing)
+PUBLIC = (heartline, heartline.events, heartline.testing)
 SECONDS = 20.0
 """Far more than any example may take."""
 

@@ -19,6 +19,7 @@ from heartline.testing import VenueServer, serve_capture
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+USING = (ROOT / "docs" / "using.md").read_text()
 SAMPLE = ROOT / "src" / "heartline" / "testing" / "data" / "sample.jsonl.gz"
 
 
@@ -78,6 +79,16 @@ def test_the_second_example_reads_a_venue(
 
 def test_the_third_example_serves(tmp_path: Path) -> None:
     asyncio.run(written(python_blocks(README)[2], tmp_path)["publish"]())
+
+
+def test_the_page_for_strategies_says_what_can_be_said(tmp_path: Path) -> None:
+    blocks = python_blocks(USING)
+    assert len(blocks) >= 4
+    made = written("\n".join(blocks), tmp_path)
+    for name in ("stream", "private", "told"):
+        assert isinstance(made[name], heartline.Stream)
+    told = set(re.findall(r"\bevents\.(\w+)\(?", "\n".join(blocks)))
+    assert {"Lost", "Event"} <= told <= set(heartline.events.__all__)
 
 
 def test_the_first_example_is_short() -> None:

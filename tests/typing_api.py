@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from typing import assert_type
 
 import heartline
-from heartline import Gap, Item, Message, Status
+from heartline import Gap, Item, Message, Status, events
 
 
 async def token() -> Mapping[str, str]:
     return {"Authorization": "made anew for every attempt"}
+
+
+def observed(event: events.Event) -> None:
+    match event:
+        case events.Lost():
+            assert_type(event.cause, heartline.Cause)
+            assert_type(event.since_at, float)
+        case events.GapFound() | events.GapClosed():
+            assert_type(event.gap, Gap)
+        case heartline.events.ConditionBegan():
+            assert_type(event.condition, heartline.Condition)
+        case _:
+            assert_type(event.at, float)
 
 
 async def items() -> None:
@@ -23,6 +36,7 @@ async def items() -> None:
         liveness=heartline.Liveness(ping_every=5.0),
         backoff=heartline.Backoff(cap=10.0),
         inbox=heartline.Inbox(policy="conflate", key=lambda message: message.channel),
+        on_event=observed,
     ) as stream:
         assert_type(stream, heartline.Stream)
         assert_type(stream.is_fresh(max_age=1.0), bool)

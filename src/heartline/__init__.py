@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from . import events
 from .client import Heartbeat, Numbered, Outage, Stream, Venue, connect
 from .core.backoff import Backoff
 from .core.detector import Liveness
@@ -84,5 +85,6 @@ __all__ = [
     "Where",
     "WireError",
     "connect",
+    "events",
     "serve",
 ]

@@ -6,7 +6,6 @@ Instants end in `_at` and are seconds on the monotonic clock; durations are seco
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -31,17 +30,7 @@ from .items import Phase as Phase
 from .items import RoundTrips as RoundTrips
 from .items import Status as Status
 from .items import Verdict as Verdict
-
-
-class Stage(StrEnum):
-    """How far a dial has come; decides what a dial that ran out of time is called."""
-
-    ADDRESSING = "asking where to dial"
-    RESOLVING = "resolving"
-    CONNECTING = "connecting"
-    SECURING = "securing"
-    UPGRADING = "upgrading"
-
+from .stage import Stage as Stage
 
 # --- facts ------------------------------------------------------------------------
 
@@ -267,6 +256,8 @@ Command: TypeAlias = Dial | Sync | Ping | Beat | Abort | Close
 
 
 class Connecting(Told, frozen=True, kw_only=True, tag=True):
+    """A dial begins, the `attempt`th since the stream was last useful."""
+
     attempt: int
 
 
@@ -319,6 +310,8 @@ class DialLost(Told, frozen=True, kw_only=True, tag=True):
 
 
 class BackingOff(Told, frozen=True, kw_only=True, tag=True):
+    """The next dial, number `attempt`, is made in `delay` seconds."""
+
     attempt: int
     delay: float
 
@@ -339,22 +332,30 @@ class ChannelStalled(Told, frozen=True, kw_only=True, tag=True):
 
 
 class ChannelRevived(Told, frozen=True, kw_only=True, tag=True):
+    """A channel that was stalled has data again, `after` seconds from then."""
+
     channel: str | None
     after: float
 
 
 class ConditionBegan(Told, frozen=True, kw_only=True, tag=True):
+    """A condition holds from now on, beside whatever verdict."""
+
     condition: Condition
     detail: str = ""
 
 
 class ConditionEnded(Told, frozen=True, kw_only=True, tag=True):
+    """A condition holds no more, `after` seconds from its beginning."""
+
     condition: Condition
     after: float
     detail: str = ""
 
 
 class RoundTripMeasured(Told, frozen=True, kw_only=True, tag=True):
+    """A probe was answered, so many seconds after it was sent."""
+
     round_trip: float
 
 
