@@ -125,6 +125,25 @@ def test_who_is_due_at_once_again_waits_for_the_next_pass(
         assert loop.armed == [101.0]
 
 
+def test_whoever_gives_up_and_begins_anew_while_it_rings_costs_one_timer(
+    loop: Loop, alarms: Alarms
+) -> None:
+    restless = Sleeper(loop)
+
+    def begin_anew() -> None:
+        for after in (1.0, 3.0, 2.0):
+            alarms.cancel(restless)
+            alarms.set(restless, loop.now + after)
+
+    restless.then = begin_anew
+    alarms.set(restless, 101.0)
+    loop.fire()
+    assert [timer.at for timer in loop.timers] == [103.0]
+    restless.then = lambda: alarms.cancel(restless)
+    loop.fire()
+    assert loop.timers == []
+
+
 def test_one_that_fails_keeps_nobody_from_being_woken(
     loop: Loop, alarms: Alarms
 ) -> None:

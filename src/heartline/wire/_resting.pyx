@@ -203,7 +203,7 @@ cdef class Resting:
         self._free.append(number)
         found = sleep.due_at, sleep.looked_at
         sleep.due_at = INFINITY
-        if not len(self):
+        if not len(self) and self._armed_at > -INFINITY:
             self._armed_at = INFINITY
             self._alarms.cancel(self)
         return found

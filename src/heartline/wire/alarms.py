@@ -57,7 +57,8 @@ class Alarms:
 
     def cancel(self, sleeper: Sleeper) -> None:
         self._timers.cancel(sleeper)
-        if not self._timers:
+        # While it rings, the timer is set once, when all have been woken.
+        if not self._timers and self._armed_at > -inf:
             self._arm(inf)
 
     def _arm(self, due_at: float) -> None:

@@ -132,7 +132,7 @@ class PureResting:
         """End a rest: when the next look was due, and when the last was taken."""
         sleep = self._sleeps.pop(number)
         self._timers.cancel(number)
-        if not self._sleeps:
+        if not self._sleeps and self._armed_at > -inf:
             self._armed_at = inf
             self._alarms.cancel(self)
         return sleep.due_at, sleep.looked_at
