@@ -14,7 +14,6 @@ leads to stand in a table here as well.
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject, PyObject_Hash
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from heartline._source cimport HEARTLINE_SOURCE
 from heartline.venue._members cimport (
     heartline_at, heartline_fetch, heartline_place, type_of
@@ -28,6 +27,8 @@ cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object kept, object key) except? NULL
     bint PyUnicode_CheckExact(object value) noexcept
     const char *PyUnicode_AsUTF8(object text) except NULL
+    PyObject *PyTuple_GET_ITEM(PyObject *values, Py_ssize_t number) noexcept
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *values) noexcept
 
 # So many messages are seen ahead, each a step further than the one after it. The
 # memory gives so many bytes at once, and so many such pieces of what the reader keeps
@@ -182,13 +183,14 @@ cdef class Ahead:
         readings._turn = self._turn
         readings._last = self._last
         readings._frames = [None] * RING
-        readings._plans = [None] * RING
+        readings._odd = [None] * RING
         return readings
 
 
 cdef struct Seen:
     # A message that was decoded, on its way to its plan. `key` is the frame's, and NULL
-    # where no plan is looked for; what is in the seat is kept by the plans.
+    # where no plan is looked for. What is in the seat is kept by others, and not counted
+    # here: the count lies in what is only just asked of the memory.
     PyObject *key
     Seat seat
 
@@ -196,7 +198,8 @@ cdef struct Seen:
 cdef class Readings:
     cdef Ahead _ahead
     cdef Plans _last
-    cdef list _data, _frames, _plans
+    cdef list _data, _frames, _odd
+    """All of them, those that were seen, and plans by which no key leads to a seat."""
     cdef Seen _ring[RING]
     cdef Py_ssize_t _told, _seen, _void
     """How many were told, how many seen, and how many of these in vain."""
@@ -220,13 +223,13 @@ cdef class Readings:
             self._step(self._seen, count)
             self._seen += 1
         self._told += 1
-        plan = <tuple> self._plans[told & (RING - 1)]
         seen = &self._ring[told & (RING - 1)]
-        if plan is not None and told >= self._void and (
+        if told >= self._void and seen.seat.plan is not NULL and (
             seen.key is NULL or <str> <object> seen.key == <str> <object> seen.seat.key
         ):
             try:
-                follow = <object> PyTuple_GET_ITEM(plan, 0)
+                plan = <tuple> seen.seat.plan
+                follow = <object> PyTuple_GET_ITEM(<PyObject *> plan, 0)
                 return follow(self._frames[told & (RING - 1)], plan)
             except Exception:
                 pass  # it is read once more, and what is odd about it is told
@@ -239,15 +242,14 @@ cdef class Readings:
         if self._void < seen <= count:
             self._find((seen - 1) & (RING - 1))
         if self._void < seen - 1 <= count:
-            _fetch_values(<tuple> self._plans[(seen - 2) & (RING - 1)])
+            _fetch_values(self._ring[(seen - 2) & (RING - 1)].seat.plan)
         if self._void < seen - 2 <= count:
-            _fetch_channel(<tuple> self._plans[(seen - 3) & (RING - 1)])
+            _fetch_channel(self._ring[(seen - 3) & (RING - 1)].seat.plan)
         return 0
 
     cdef int _see(self, Py_ssize_t number) except -1:
         cdef Py_ssize_t at = number & (RING - 1)
-        self._ring[at].key = NULL
-        self._plans[at] = None
+        self._ring[at].key = self._ring[at].seat.plan = NULL
         try:
             frame = self._ahead._decode(self._data[number])
             self._frames[at] = frame
@@ -281,7 +283,8 @@ cdef class Readings:
             return 0
         found = PyDict_GetItemWithError(<object> within, <object> value)
         if found is not NULL:
-            self._plans[at] = <object> found
+            self._odd[at] = <object> found
+            seen.seat.plan = found
         return 0
 
     cdef int _find(self, Py_ssize_t at) except -1:
@@ -289,17 +292,16 @@ cdef class Readings:
         if seen.key is not NULL:
             seen.seat = self._last.find(seen.seat.hash)[0]
             if seen.seat.plan is not NULL:
-                self._plans[at] = <object> seen.seat.plan
                 _fetch(seen.seat.plan, 2)
                 _fetch(seen.seat.key, 2)
         return 0
 
 
-cdef void _fetch_values(tuple plan) noexcept:
+cdef void _fetch_values(PyObject *plan) noexcept:
     cdef Py_ssize_t number
-    if plan is not None:
+    if plan is not NULL:
         for number in range(1, PyTuple_GET_SIZE(plan)):
-            _fetch(<PyObject *> PyTuple_GET_ITEM(plan, number), 2)
+            _fetch(PyTuple_GET_ITEM(plan, number), 2)
 
 
 cdef inline void _fetch(PyObject *value, int pieces) noexcept:
@@ -308,13 +310,13 @@ cdef inline void _fetch(PyObject *value, int pieces) noexcept:
         heartline_fetch(<char *> value + piece * A_PIECE)
 
 
-cdef void _fetch_channel(tuple plan) noexcept:
+cdef void _fetch_channel(PyObject *plan) noexcept:
     cdef Py_ssize_t number
     cdef PyObject *value
-    if plan is None:
+    if plan is NULL:
         return
     for number in range(1, PyTuple_GET_SIZE(plan)):
-        value = <PyObject *> PyTuple_GET_ITEM(plan, number)
+        value = PyTuple_GET_ITEM(plan, number)
         if type_of(value) is _source:
             _fetch(heartline_at(value, _line), PIECES)
             _fetch(heartline_at(value, _channel), 1)
