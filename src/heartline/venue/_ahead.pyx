@@ -14,6 +14,7 @@ leads to stand in a table here as well.
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject, PyObject_Hash
+from libc.stdint cimport uint32_t
 from heartline._source cimport HEARTLINE_SOURCE
 from heartline.venue._members cimport (
     heartline_at, heartline_fetch, heartline_place, type_of
@@ -36,7 +37,8 @@ cdef extern from "Python.h":
 cdef enum:
     AHEAD = 6
     RING = 8
-    LEAST_SEATS = 64
+    LEAST_BUCKETS = 32
+    SEATS = 3
     A_PIECE = 64
     PIECES = 4
     ODD = 0x9E3779B1
@@ -47,9 +49,16 @@ cdef Py_ssize_t _channel = heartline_place(Source, "channel")
 
 
 cdef struct Seat:
-    Py_hash_t hash
     PyObject *key
     PyObject *plan
+
+
+cdef struct Bucket:
+    # A few seats in one piece of the memory. A tag is a part of the hash, and 0 where
+    # nobody sits; the first ones are taken first.
+    uint32_t tags[SEATS]
+    PyObject *keys[SEATS]
+    PyObject *plans[SEATS]
 
 
 cdef inline Py_hash_t _hash_of(PyObject *within, object key) except? -1:
@@ -57,73 +66,98 @@ cdef inline Py_hash_t _hash_of(PyObject *within, object key) except? -1:
     return PyObject_Hash(key) ^ <Py_hash_t> (<size_t> within * ODD)
 
 
+cdef inline uint32_t _tag_of(Py_hash_t hash) noexcept:
+    return <uint32_t> (<size_t> hash >> 16) | 1
+
+
+cdef inline uint32_t _differs(uint32_t one, uint32_t other) noexcept:
+    """1 if they do, else 0, by numbers alone."""
+    cdef uint32_t apart = one ^ other
+    return (apart | (0 - apart)) >> 31
+
+
 @cython.no_gc_clear
 cdef class Plans:
     """Plans by their last key and the dict that it stands in."""
 
-    cdef Seat *_seats
+    cdef Bucket *_buckets
     cdef size_t _most, _count
-    """The last of its places, and how many are taken: two of three at most."""
+    """The last of its buckets, and how many have a seat: half of the seats at most."""
+    cdef void *_memory
     cdef list _kept
-    """What the seats point to; kept until all is forgotten, as it may be in use."""
+    """All that was kept, until all is forgotten, as it may be in use."""
 
     def __cinit__(self):
         self._kept = []
-        self._seats = _seats_of(LEAST_SEATS)
-        self._most = LEAST_SEATS - 1
+        self._place(LEAST_BUCKETS)
 
     def __dealloc__(self):
-        PyMem_Free(self._seats)
+        PyMem_Free(self._memory)
 
     cdef int keep(self, dict within, str key, tuple plan) except -1:
+        self._kept.append((within, key, plan))
+        self._seat(within, key, plan)
+        if 2 * self._count > 3 * self._most:
+            self._place(2 * (self._most + 1))
+        return 0
+
+    cdef inline Bucket *at(self, Py_hash_t hash) noexcept:
+        return &self._buckets[<size_t> hash & self._most]
+
+    cdef inline int find(self, Py_hash_t hash, Seat *seat) noexcept:
+        """Fill in the seat that is that of a key, if any is."""
+        cdef size_t place = <size_t> hash & self._most
+        cdef Bucket *bucket = &self._buckets[place]
+        cdef uint32_t tag = _tag_of(hash)
+        cdef uint32_t first, second
+        while True:
+            # There is no guessing which it is, so that nothing branches on it.
+            first = _differs(bucket.tags[0], tag)
+            second = first & _differs(bucket.tags[1], tag)
+            if not second & _differs(bucket.tags[2], tag):
+                seat.key = bucket.keys[first + second]
+                seat.plan = bucket.plans[first + second]
+                return 1
+            if not bucket.tags[SEATS - 1]:
+                return 0
+            place = (place + 1) & self._most
+            bucket = &self._buckets[place]
+
+    cdef int _seat(self, dict within, str key, tuple plan) except -1:
+        """Of two keys with one tag in a bucket only the first has a seat there."""
         cdef Py_hash_t hash = _hash_of(<PyObject *> within, key)
-        cdef size_t place = hash & self._most
-        cdef Seat *seat = &self._seats[place]
-        while seat.plan is not NULL:
-            if seat.hash == hash and <str> <object> seat.key == key:
-                break
+        cdef size_t place = <size_t> hash & self._most
+        cdef Bucket *bucket
+        cdef uint32_t tag = _tag_of(hash)
+        cdef int number
+        while True:
+            bucket = &self._buckets[place]
+            for number in range(SEATS):
+                if bucket.tags[number] == tag:
+                    if <str> <object> bucket.keys[number] == key:
+                        bucket.keys[number] = <PyObject *> key
+                        bucket.plans[number] = <PyObject *> plan
+                    return 0
+                if not bucket.tags[number]:
+                    bucket.tags[number] = tag
+                    bucket.keys[number] = <PyObject *> key
+                    bucket.plans[number] = <PyObject *> plan
+                    self._count += 1
+                    return 0
             place = (place + 1) & self._most
-            seat = &self._seats[place]
-        self._kept.append((key, plan))
-        if seat.plan is NULL:
-            self._count += 1
-        seat[0] = Seat(hash, <PyObject *> key, <PyObject *> plan)
-        if 3 * self._count > 2 * self._most:
-            self._grow()
+
+    cdef int _place(self, size_t count) except -1:
+        """Have so many buckets, and all that is kept in them."""
+        cdef void *memory = PyMem_Calloc(count + 1, sizeof(Bucket))
+        if memory is NULL:
+            raise MemoryError
+        PyMem_Free(self._memory)
+        self._memory = memory
+        self._buckets = <Bucket *> (<size_t> memory + A_PIECE & ~<size_t> (A_PIECE - 1))
+        self._most, self._count = count - 1, 0
+        for within, key, plan in self._kept:
+            self._seat(within, key, plan)
         return 0
-
-    cdef inline Seat *find(self, Py_hash_t hash) noexcept:
-        """The seat that is that of a key, if any is; else one without a plan."""
-        cdef size_t place = hash & self._most
-        cdef Seat *seat = &self._seats[place]
-        while seat.plan is not NULL and seat.hash != hash:
-            place = (place + 1) & self._most
-            seat = &self._seats[place]
-        return seat
-
-    cdef inline void fetch(self, Py_hash_t hash) noexcept:
-        heartline_fetch(&self._seats[hash & self._most])
-
-    cdef int _grow(self) except -1:
-        cdef Seat *former = self._seats
-        cdef size_t number, place, most = 2 * self._most + 1
-        cdef Seat *seats = _seats_of(most + 1)
-        for number in range(self._most + 1):
-            if former[number].plan is not NULL:
-                place = former[number].hash & most
-                while seats[place].plan is not NULL:
-                    place = (place + 1) & most
-                seats[place] = former[number]
-        self._seats, self._most = seats, most
-        PyMem_Free(former)
-        return 0
-
-
-cdef Seat *_seats_of(Py_ssize_t count) except NULL:
-    cdef Seat *seats = <Seat *> PyMem_Calloc(count, sizeof(Seat))
-    if seats is NULL:
-        raise MemoryError
-    return seats
 
 
 cdef class Step:
@@ -192,6 +226,7 @@ cdef struct Seen:
     # where no plan is looked for. What is in the seat is kept by others, and not counted
     # here: the count lies in what is only just asked of the memory.
     PyObject *key
+    Py_hash_t hash
     Seat seat
 
 
@@ -278,8 +313,8 @@ cdef class Readings:
         if PyUnicode_CheckExact(<object> value):
             # The frame is frozen, and kept as long as this.
             seen.key = value
-            seen.seat.hash = _hash_of(within, <object> value)
-            self._last.fetch(seen.seat.hash)
+            seen.hash = _hash_of(within, <object> value)
+            heartline_fetch(self._last.at(seen.hash))
             return 0
         found = PyDict_GetItemWithError(<object> within, <object> value)
         if found is not NULL:
@@ -289,11 +324,9 @@ cdef class Readings:
 
     cdef int _find(self, Py_ssize_t at) except -1:
         cdef Seen *seen = &self._ring[at]
-        if seen.key is not NULL:
-            seen.seat = self._last.find(seen.seat.hash)[0]
-            if seen.seat.plan is not NULL:
-                _fetch(seen.seat.plan, 2)
-                _fetch(seen.seat.key, 2)
+        if seen.key is not NULL and self._last.find(seen.hash, &seen.seat):
+            _fetch(seen.seat.plan, 1)
+            _fetch(seen.seat.key, 2)
         return 0
 
 
