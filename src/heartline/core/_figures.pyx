@@ -197,20 +197,21 @@ cdef class Runs:
 
 
 cdef class Line:
+    # What each message in order asks for comes first: it fills two pieces of memory.
     cdef public double at
     cdef Spoken _spoken
     cdef long long _received, _last
+    cdef Voice _watched
+    cdef Runs _tracker
+    cdef Total _heard
+    cdef object _track
+    """Whose run it is that is here."""
     cdef bint _speaks, _counts, _follows
     """Whether the numbers of `_watched`, `account` and of a run are here."""
     cdef public bint is_live
     cdef readonly bint is_usual
     cdef public bint wounded
     cdef readonly object name
-    cdef Voice _watched
-    cdef Runs _tracker
-    cdef Total _heard
-    cdef object _track
-    """Whose run it is that is here."""
     cdef readonly Tally account
     cdef object _restore, _proof
     cdef Run _run

@@ -40,7 +40,7 @@ cdef enum:
     LEAST_BUCKETS = 32
     SEATS = 3
     A_PIECE = 64
-    PIECES = 4
+    PIECES = 2
     ODD = 0x9E3779B1
 
 cdef PyObject *_source = <PyObject *> Source
