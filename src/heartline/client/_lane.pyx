@@ -17,13 +17,19 @@ from heartline.wire.pulse import STOOD_STILL
 from heartline.wire.resting import SLEPT
 
 from heartline._source cimport HEARTLINE_SOURCE
+from heartline.client._made cimport (
+    heartline_learn, heartline_make, heartline_monotonic
+)
 
 SOURCE = HEARTLINE_SOURCE
 
 cdef extern from "Python.h":
-    object PyObject_Vectorcall(
-        object call, PyObject *const *arguments, size_t count, PyObject *names
-    )
+    void Py_INCREF(object value) noexcept
+    object PyList_New(Py_ssize_t size)
+    void PyList_SET_ITEM(object list, Py_ssize_t index, object value) noexcept
+    PyObject *PyList_GET_ITEM(object list, Py_ssize_t index) noexcept
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
 
 cdef extern from *:
     """
@@ -62,6 +68,26 @@ cdef extern from *:
     static PyObject *heartline_next_batch(PyObject *self) {
         return heartline_next(self, heartline_steps[1]);
     }
+    /* Some interpreters ask this of an awaitable first, which spares the exception. */
+    static PySendResult heartline_sent(
+        PyObject *self, PyObject **found, heartline_step step
+    ) {
+        int waits = 0;
+        *found = step(self, &waits);
+        return *found == NULL ? PYGEN_ERROR : waits ? PYGEN_NEXT : PYGEN_RETURN;
+    }
+    static PySendResult heartline_send_item(
+        PyObject *self, PyObject *value, PyObject **found
+    ) {
+        return heartline_sent(self, found, heartline_steps[0]);
+    }
+    static PySendResult heartline_send_batch(
+        PyObject *self, PyObject *value, PyObject **found
+    ) {
+        return heartline_sent(self, found, heartline_steps[1]);
+    }
+    static PyAsyncMethods heartline_awaits[2];
+
     static void heartline_set_steps(
         PyTypeObject *items, heartline_step item, PyTypeObject *batches,
         heartline_step batch
@@ -70,6 +96,12 @@ cdef extern from *:
         heartline_steps[1] = batch;
         items->tp_iternext = heartline_next_item;
         batches->tp_iternext = heartline_next_batch;
+        heartline_awaits[0] = *items->tp_as_async;
+        heartline_awaits[1] = *batches->tp_as_async;
+        heartline_awaits[0].am_send = heartline_send_item;
+        heartline_awaits[1].am_send = heartline_send_batch;
+        items->tp_as_async = &heartline_awaits[0];
+        batches->tp_as_async = &heartline_awaits[1];
         PyType_Modified(items);
         PyType_Modified(batches);
     }
@@ -84,9 +116,9 @@ cdef extern from *:
 cdef double _LEAST_GAP = LEAST_GAP
 cdef double _STOOD_STILL = STOOD_STILL
 cdef double _SLEPT = SLEPT
-cdef object _message = Message
 cdef object _monotonic = monotonic
 cdef object _current_task = current_task
+heartline_learn(Message("", 0.0))
 
 
 cdef class Lane:
@@ -118,25 +150,28 @@ cdef class Lane:
 
     def take(self, list data, Py_ssize_t size_bytes):
         cdef Py_ssize_t index, count = len(data)
-        cdef PyObject *arguments[4]
-        cdef list messages
+        cdef double at
         cdef object now, epoch
+        cdef list messages
         if not self._is_open() or self.reads >= self.most_reads:
             return False
-        now = _monotonic()
-        if <double>now >= self.until_at or _current_task(self._loop) is not None:
+        at = heartline_monotonic()
+        if at < 0.0:
+            at = _monotonic()
+        if at >= self.until_at or _current_task(self._loop) is not None:
             return False
+        now = at
         if self._pulse is not None and not self._goes_on(now):
             return False
         epoch = self.epoch
-        arguments[1] = <PyObject *>now
-        arguments[2] = <PyObject *>None
-        arguments[3] = <PyObject *>epoch
-        messages = [None] * count
+        messages = PyList_New(count)
         for index in range(count):
-            arguments[0] = <PyObject *>data[index]
-            messages[index] = PyObject_Vectorcall(_message, arguments, 4, NULL)
-        self._add(count, size_bytes, <double>now)
+            message = heartline_make(
+                PyList_GET_ITEM(data, index), <PyObject *>now, <PyObject *>epoch
+            )
+            Py_INCREF(message)
+            PyList_SET_ITEM(messages, index, message)
+        self._add(count, size_bytes, at)
         self._hand(messages, size_bytes)
         self._ring_at_once()
         return True
@@ -190,9 +225,13 @@ cdef class Lane:
             self._loop.call_soon(wakeup, self, context=self._context)
 
     cdef _ring_at_once(self):
-        wakeup = self._wakeup
+        wakeup, context = self._wakeup, self._context
         self._wakeup = None
-        self._context.run(wakeup, self)
+        PyContext_Enter(context)
+        try:
+            wakeup(self)
+        finally:
+            PyContext_Exit(context)
 
     def get_loop(self):
         return self._loop
