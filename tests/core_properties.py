@@ -272,11 +272,44 @@ def without_pongs_there_is_no_verdict_and_hardly_a_question(
 
 def a_lossy_path_makes_no_peer_one_that_does_not_answer(dice: random.Random) -> None:
     """What is resent comes late, and the pong behind it: data does not prove more."""
-    sim = stream(dice, traffic=Traffic.STEADY, rate=dice.choice((5.0, 20.0, 50.0)))
+    sim = stream(
+        dice,
+        traffic=Traffic.STEADY,
+        rate=dice.choice((5.0, 20.0, 50.0)),
+        round_trip=dice.choice((0.02, 0.1, 0.2)),
+        liveness=Liveness(ride_through=3.0),
+    )
     sim.run(3.0)
+    pong_comes_behind_what_is_resent(sim, dice)
     sim.venue.towards.loss = sim.venue.back.loss = dice.choice((0.1, 0.3, 0.4))
     sim.run(25.0)
     assert told(sim, ConditionBegan) == []
+
+
+def pong_comes_behind_what_is_resent(sim: Simulation, dice: random.Random) -> None:
+    """What was sent before a pong is read piece by piece, after the pong was due."""
+    manners, back = sim.venue.manners, sim.venue.back
+    manners.pongs, manners.pong_delay = Pongs.LATE, 1.0
+    link = sim.client.session.link
+    assert link is not None
+    while (asked := link.pings.oldest()) is None:
+        sim.run(0.1)
+    # The ping is acknowledged; more than one message goes before its pong.
+    sim.run(0.3)
+    due_at = asked.sent_at + sim.terms.liveness.peer_idle
+    while link.channel.data_at < due_at:
+        back.dead = True
+        sim.run(dice.uniform(1.25, 1.4))
+        back.dead, read_at = False, link.channel.data_at
+        while link.channel.data_at == read_at:
+            sim.run(0.01)
+            assert told(sim, Lost) == []
+    back.dead = True
+    sim.run(0.1)
+    assert link.pings.oldest() is asked
+    assert asked.acked
+    back.dead, manners.pongs = False, Pongs.PROMPT
+    sim.run(5.0)
 
 
 def an_unanswered_heartbeat_blames_the_venue(dice: random.Random) -> None:
