@@ -12,24 +12,30 @@ import pytest
 from heartline import UsageError
 from heartline.core.adaptive import RoundTripEstimate
 from heartline.core.backoff import Backoff
+from heartline.core.budget import Rate
 from heartline.core.channel import CHANNEL_PATIENCE, ChannelClock
 from heartline.core.channel_events import Subscribe
 from heartline.core.contracts import Beats, Freshness
-from heartline.core.detector import Liveness, PathClock
-from heartline.core.events import Ping, Received, Stalled
+from heartline.core.demands import demand_kinds
+from heartline.core.detector import MOST_KEEPALIVE, Liveness, PathClock
+from heartline.core.events import Ping, Received, Stalled, Tick
+from heartline.core.evidence import Evidence
 from heartline.core.feed import Feed, FeedTerms
 from heartline.core.fetches import Fetches, Hosts, Snapshots
 from heartline.core.figures import Line
 from heartline.core.gaps import Ledger
 from heartline.core.items import Message, Where
+from heartline.core.latency import MaxAge
 from heartline.core.lines import Lines
 from heartline.core.link import Link
 from heartline.core.losses import was_useful
+from heartline.core.offset import ClockOffset
 from heartline.core.promises import bounds, ceilings
 from heartline.core.rest import Rest
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Disorder, Duplicate, Missing, Numbering, Rule
+from heartline.core.terms import Dialling, Terms
 from heartline.core.watched import Watching
 from scripted_link import BEGAN, HEARD, Scripted, feed, kernel, quiet
 
@@ -323,6 +329,21 @@ def test_failures_of_a_channel_that_was_dropped_are_forgotten() -> None:
     assert fetches.deadline == inf
 
 
+def test_who_is_to_be_fetched_anew_is_not_overdue_by_the_call_before() -> None:
+    rate = (Rate(count=1, per=100.0),)
+    fetches = Fetches(Snapshots(rates=rate), hosts=Hosts(), draw=lambda: 0.5)
+    fetches.begin(1)
+    fetches.want("a", "host", now=BEGAN)
+    [call], _ = fetches.due(now=BEGAN)
+    fetches.want("a", "host", now=BEGAN + 1.0)
+    assert not fetches.awaits(call)
+    # The host's budget is spent: the next call waits, and nothing else does.
+    assert fetches.due(now=BEGAN + 50.0) == ([], [])
+    calls, lost = fetches.due(now=fetches.deadline)
+    assert [each.serial for each in calls] == [call.serial + 1]
+    assert lost == []
+
+
 def test_feeds_share_the_hosts_that_they_are_given_and_no_others() -> None:
     hosts = Hosts()
     made = [
@@ -369,7 +390,16 @@ def test_a_state_that_is_to_be_had_anew_has_nothing_of_the_one_before() -> None:
 
 @pytest.mark.parametrize(
     "policy",
-    [Liveness(), Watching(), Backoff(), Freshness(every=1.0), Snapshots()],
+    [
+        Liveness(),
+        Watching(),
+        Backoff(),
+        Dialling(),
+        Freshness(every=1.0),
+        MaxAge(limit=1.0),
+        Rate(count=1, per=1.0),
+        Snapshots(),
+    ],
     ids=lambda policy: type(policy).__name__,
 )
 def test_a_policy_refuses_what_is_no_number(policy: Any) -> None:
@@ -393,3 +423,38 @@ def test_limits_may_be_equal(policy: type[Any]) -> None:
     names = ("ride_through", "ride_through_max", "peer_busy", "peer_idle", "peer_max")
     same = dict.fromkeys((*names, "no_pong_silence", "message_deadline"), 2.0)
     assert Liveness(**same).peer_max == 2.0
+
+
+@pytest.mark.parametrize("seconds", [2.0, MOST_KEEPALIVE + 1])
+def test_the_kernel_is_asked_in_whole_seconds_and_in_no_more_than_it_takes(
+    seconds: Any,
+) -> None:
+    assert Liveness(kernel_interval=MOST_KEEPALIVE).kernel_interval == 32_767
+    with pytest.raises(UsageError, match=r"Liveness\.kernel_interval"):
+        Liveness(kernel_interval=seconds)
+
+
+def test_of_what_is_refused_only_a_number_is_shown() -> None:
+    wrong: Any = "s3cret"
+    with pytest.raises(UsageError, match="str") as told:
+        Liveness(ping_every=wrong)
+    assert wrong not in str(told.value)
+    fraction: Any = 1.5
+    with pytest.raises(UsageError, match=r"1\.5"):
+        Liveness(pings=fraction)
+    with pytest.raises(UsageError, match="str") as told:
+        demand_kinds({"token": ("a function", (int,))}, {"token": wrong})
+    assert wrong not in str(told.value)
+    demand_kinds({"token": ("a number", (int,))}, {"token": 1, "other": wrong})
+
+
+def test_what_nobody_says_is_the_cautious_one() -> None:
+    assert not Terms(host="a").joins
+    assert ClockOffset().resolution == 1e-3
+    assert (Snapshots().keep, Snapshots().keep_bytes) == (10_000, 16 << 20)
+
+
+def test_what_waits_to_be_sent_is_known_of_a_link_without_a_kernel() -> None:
+    world = Scripted(with_kernel=False)
+    world.handle(Tick(3, Evidence(None, 0, 7)))
+    assert world.link.waiting == 7

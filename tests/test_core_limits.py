@@ -13,6 +13,7 @@ import pytest
 
 LIMITS: dict[str, dict[str, Any]] = {
     "adaptive": {"MOST_RECENT": 128, "PROBE_TIMEOUT_CAP": 0.3, "LEAST_GAP": 0.1},
+    "calm": {"LULL": 5.0, "LULL_UNLEARNED": 0.02},
     "channel": {"CHANNEL_PATIENCE": 0.2, "INTERRUPTED": 1.0},
     "channel_bounds": {"MOST_PROMISED": 256, "KEPT": 1.0},
     "detector": {

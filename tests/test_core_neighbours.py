@@ -370,3 +370,12 @@ def test_a_planted_span_is_found(
     monkeypatch.setattr(neighbours, name, value)
     with pytest.raises(AssertionError):
         check_shared(told, now)
+
+
+def test_dials_given_back_are_forgotten_with_their_host() -> None:
+    shared = Neighbours()
+    for nth in range(3 * MOST_REMEMBERED):
+        host = f"{nth}.example"
+        shared.reserve(host, now=100.0 * nth)
+        shared.give_back(host, 100.0 * nth)
+    assert len(shared._returned) <= MOST_REMEMBERED

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from heartline.core.adaptive import MANY, Arrivals
+from heartline.core.calm import LULL
 from heartline.core.events import (
     DialSucceeded,
     Ping,
@@ -19,10 +21,18 @@ from heartline.core.events import (
     Tick,
 )
 from heartline.core.evidence import Evidence
+from heartline.core.flow import Flow
 from heartline.core.items import Phase
 from heartline.core.link import Link
 from heartline.core.neighbours import Neighbours
-from heartline.core.resting import answered, ask, asked, rest_of, rested
+from heartline.core.resting import (
+    answered,
+    ask,
+    asked,
+    rest_of,
+    rested,
+    steady_lull,
+)
 from heartline.core.session import Session
 from heartline.core.terms import Terms
 from scripted_link import kernel
@@ -254,3 +264,26 @@ def test_a_doubt_that_ends_with_an_answer_at_rest_is_taken_back_among_neighbours
     far.answers(now=now)
     assert answered(session, pings[1], far.evidence(now=now), now=now) is not None
     assert not other(neighbours, 99, now=now + 1.5)
+
+
+def test_reads_go_untold_only_on_a_link_that_is_calm() -> None:
+    idle = Session(Terms(host="venue"), draw=lambda: 0.5)
+    assert (idle.spare_reads, steady_lull(idle)) == (0, 0.0)
+    session, far, (ping,) = opened(1)
+    far.answers(now=100.02)
+    answered(session, ping.payload, far.evidence(now=100.02), now=100.02)
+    assert session.spare_reads == Arrivals.WARM_UP_READS - 1
+    assert steady_lull(session) == LULL
+    # The next read may teach a rhythm: then its time counts.
+    fact = Received(session.epoch, 30, 30, 900, reads=Arrivals.WARM_UP_READS)
+    session.handle(fact, now=100.03)
+    assert session.spare_reads == MANY
+    assert steady_lull(session) == 0.0
+
+
+def test_data_puts_nothing_off_beyond_what_is_due_besides() -> None:
+    flow = Flow(patience=1.0, ask_at=30.0, now=0.0)
+    assert flow.until_at(flow.firm_at) is flow
+    earlier = flow.until_at(flow.firm_at - 2.0)
+    assert earlier.firm_at == flow.firm_at - 2.0
+    assert earlier.due_at(flow.firm_at - 2.5) == flow.firm_at - 2.0

@@ -346,6 +346,33 @@ def test_a_fetched_snapshot_closes_the_holes_below_it_only() -> None:
     assert tracker.feed("a", 15, first=15) is None
 
 
+@pytest.mark.parametrize("rule", [Rule.CHAIN, Rule.RANGE])
+def test_what_overlaps_a_snapshot_carries_on_from_its_own_end(rule: Rule) -> None:
+    tracker = tracker_of(Numbering(rule=rule, covers=True))
+    tracker.feed("a", 10, anew=True)
+    assert [feed(tracker, each, "a") for each in (Sent(7, 12), Sent(12, 15))] == [
+        None,
+        None,
+    ]
+    assert tracker.last("a") == 15
+    tracker.feed("a", 20, anew=True)
+    assert feed(tracker, Sent(15, 18), "a") is None
+    assert tracker.last("a") == 20
+
+
+def test_a_snapshot_covers_what_follows_it_only_where_the_venue_says_so() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.STEP))
+    tracker.feed("a", 10, anew=True)
+    assert tracker.feed("a", 10) is not None
+
+
+def test_a_fetched_snapshot_of_the_last_number_may_be_overlapped_as_well() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.RANGE, covers=True))
+    tracker.feed("a", 10, first=5)
+    tracker.restore("a", 10)
+    assert tracker.feed("a", 12, first=8) is None
+
+
 def test_every_message_doubled_is_no_restart() -> None:
     tracker = tracker_of(Numbering(rule=Rule.STEP))
     told = [tracker.feed("a", n // 2) for n in range(100)]

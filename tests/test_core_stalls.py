@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from heartline.core.events import ChannelStalled, Cleared, Ping, Stalled
 from heartline.core.items import Cause
 from heartline.core.promises import bounds
-from heartline.core.stall import ASK_EVERY, TELL_EVERY
+from heartline.core.stall import ASK_EVERY, TELL_EVERY, Lateness
 from heartline.core.subscriptions import Beats, Freshness
 from scripted_link import PING_BYTES, Scripted
 
@@ -221,3 +221,27 @@ def test_a_suspend_is_followed_by_a_question_at_once_and_a_new_ladder() -> None:
     assert ladder is not None
     assert (ladder.pings, ladder.began_at) == (1, world.now)
     assert world.seen.outstanding_bytes >= 2 * PING_BYTES
+
+
+def test_a_second_stall_is_as_long_as_itself_once_the_first_is_over() -> None:
+    lateness = Lateness(now=0.0)
+    for now, lag in ((10.0, 3.0), (20.0, 0.5)):
+        lateness.stall(lag, now=now)
+        assert lateness.stalled_for == lag
+        lateness.unproven_since = None
+
+
+def test_a_beat_that_a_suspend_left_unanswered_is_asked_anew_before_judging() -> None:
+    world = opened(beats=Beats(every=7.0, answered=True))
+    while not world.link.heartbeat.sent:
+        world.hear()
+        world.tick()
+        if world.link.pings.oldest():
+            world.read(pong=True)
+    beat_at = world.now
+    world.tick(suspended=60.0)
+    data_at = world.link.channel.data_at
+    late_at = beat_at + world.link.policy.peer_max + 1.0
+    heartbeat = world.link.heartbeat
+    assert heartbeat.unanswered_for(data_at=data_at, now=late_at) is None
+    assert heartbeat.answer(now=late_at) is None

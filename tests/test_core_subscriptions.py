@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
 
 import pytest
 
 from heartline import UsageError
+from heartline.core import timers as timing
 from heartline.core.budget import Budget, Rate
 from heartline.core.channel_events import (
     AckIgnored,
@@ -469,6 +470,26 @@ def test_a_channel_wanted_again_is_asked_for_once_it_was_left() -> None:
     assert machine.data("a", now=0.4) == []
     left = machine.acked(1, 2, None, of="unsubscribe", now=0.5)
     assert left == [Subscribe(1, 3, ("a",))]
+
+
+@pytest.mark.parametrize("keys", [80, 1000])
+def test_sweeping_costs_no_more_than_setting(
+    keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[int] = []
+
+    def sweep(heap: list[Any]) -> None:
+        swept.append(len(heap))
+        heapify(heap)
+
+    monkeypatch.setattr(timing, "heapify", sweep)
+    timers, rounds = Timers[int](), 20
+    for at in range(rounds):
+        for key in range(keys):
+            timers.set(key, at + key / keys)
+    assert swept
+    assert sum(swept) < rounds * keys
+    assert len(timers) == keys
 
 
 def test_ten_thousand_channels_are_asked_for_in_no_time() -> None:

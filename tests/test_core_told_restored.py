@@ -31,6 +31,7 @@ from heartline.core.restoring import Release, Unrestored
 from heartline.core.sequence import Numbering, Rule
 from heartline.core.snapshot import snapshot
 from heartline.core.subscribing import Standing, Subscribing
+from heartline.core.tracker import RESTART_AFTER
 from heartline.core.watched import Change
 from test_core_told import Stream
 
@@ -487,6 +488,11 @@ def test_what_has_no_numbers_to_speak_of_is_told_by_its_interval() -> None:
     for nth in range(POLICY.keep + 1):
         mixed.come(nth + 1 if nth else "hash")
     assert [(g.first, g.last) for g in mixed.gaps()] == [(None, None)]
+    ends = Book()
+    ends.begin()
+    for nth in range(POLICY.keep + 1):
+        ends.come("hash" if nth == POLICY.keep else nth)
+    assert [(g.first, g.last) for g in ends.gaps()] == [(None, None)]
 
 
 def test_a_jump_while_all_is_well_makes_the_state_be_had_anew() -> None:
@@ -777,3 +783,25 @@ def test_a_message_that_waits_counts_once_unless_it_is_in_the_ledger_already() -
     assert line.restore is not None
     assert [each.counted for each in line.restore.kept] == [False]
     assert book.feed.watch.messages("a") == 1
+
+
+def test_a_venue_that_counts_anew_without_a_word_has_its_state_fetched_anew() -> None:
+    book = whole()
+    for number in range(5, RESTART_AFTER + 2):
+        book.come(number)
+    assert book.fetch is None
+    for number in range(1, RESTART_AFTER + 1):
+        assert book.fetch is None
+        book.come(number)
+    assert book.fetch is not None
+
+
+def test_each_snapshot_on_the_stream_closes_the_gap_that_was_opened_since() -> None:
+    book = Book(restored=lambda channel: None)
+    book.begin()
+    for number in (1, 5, 9):
+        book.come(number, anew=number > 1)
+        book.come(number + 2)
+    closed = [each.gap.first for each in book.told if isinstance(each, GapClosed)]
+    assert [gap.first for gap in book.gaps()] == [2, 6, 10]
+    assert closed == [2, 6]

@@ -83,3 +83,16 @@ def test_one_wait_does_not_shorten_the_next() -> None:
         assert unread.waits(unread=True, paused=False, now=began)
         assert unread.waits(unread=True, paused=False, now=began + LOOK_EVERY)
         unread.go_on()
+
+
+def test_a_loop_that_turns_slowly_is_waited_for_two_looks_long() -> None:
+    unread = Unread()
+    waited = [
+        unread.waits(unread=True, paused=False, now=PUT_OFF * n) for n in range(3)
+    ]
+    assert waited == [True, True, False]
+
+
+def test_an_alarm_a_tenth_late_is_punctual() -> None:
+    assert Unread().rang(due_at=0.0, now=LATE) == 0.0
+    assert Unread().rang(due_at=0.0, now=2 * LATE) == 2 * LATE

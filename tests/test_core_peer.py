@@ -1,0 +1,126 @@
+"""What a peer is given, what ends that, and what is kept of a promise."""
+
+from __future__ import annotations
+
+import pytest
+
+from heartline.core.detector import LEAST_RESEND, TIMER_SLACK, Liveness
+from heartline.core.kept import reproof_takes
+from heartline.core.peer import PeerClock
+from heartline.core.pings import PingOut
+from scripted_link import HEARD, kernel, quiet
+
+POLICY = Liveness()
+
+
+# --- the peer's clock -----------------------------------------------------------------
+
+
+def test_a_question_has_its_whole_time_though_a_messages_deadline_is_near() -> None:
+    clock = PeerClock(POLICY, now=0.0)
+    asked_at = POLICY.message_deadline - 0.5
+    clock.pinged(now=asked_at)
+    clock.moved(now=asked_at + 0.1)
+    assert clock.complete_by < asked_at + POLICY.peer_idle
+    overdue_at = clock.overdue_at(None, now=asked_at + 0.1)
+    assert overdue_at == asked_at + POLICY.peer_idle
+
+
+def test_a_frame_ends_what_the_peer_was_excused_for() -> None:
+    clock = PeerClock(POLICY, now=0.0)
+    clock.excuse(5.0, now=1.0)
+    clock.pinged(now=1.0)
+    assert clock.overdue_at(None, now=1.0) == 6.0 + POLICY.peer_idle
+    clock.framed(now=1.1)
+    clock.pinged(now=2.5)
+    assert clock.overdue_at(None, now=2.5) == 2.5 + POLICY.peer_idle
+
+
+def test_what_came_behind_a_lost_segment_puts_the_verdict_off_once() -> None:
+    clock = PeerClock(POLICY, now=0.0)
+    clock.pinged(now=1.0)
+    for now in (2.0, 3.0):
+        clock.observe(kernel(out_of_order=5), now=now)
+        assert clock.overdue_at(None, now=now) == 2.0 + POLICY.peer_idle
+
+
+# --- the promise ----------------------------------------------------------------------
+
+
+def test_a_silence_is_told_at_the_very_instant_that_was_promised() -> None:
+    clocks = quiet(with_kernel=False).link.clocks
+    kept = clocks.kept
+    clocks.peer.pinged(now=HEARD + 1.0)
+    kept.begin(5.0, since_at=HEARD)
+    assert kept.told_by == pytest.approx(HEARD + 5.0 - TIMER_SLACK)
+    assert kept.judge(None, asked=1, now=kept.told_by - 1e-3) is None
+    assert kept.judge(None, asked=1, now=kept.told_by) is not None
+
+
+def test_bytes_of_no_whole_frame_leave_room_for_a_late_timer_as_well() -> None:
+    clocks = quiet().link.clocks
+    kept, peer = clocks.kept, clocks.peer
+    kept.begin(5.0, since_at=peer.frame_at)
+    peer.moved(now=peer.frame_at + 2.0)
+    assert kept.told_by == pytest.approx(peer.frame_at + 7.0 - TIMER_SLACK)
+    peer.moved(now=peer.frame_at + 9.0)
+    most = reproof_takes(clocks.path.rung) - TIMER_SLACK
+    assert kept.told_by == pytest.approx(peer.complete_by + most)
+
+
+# --- a ping on a path that loses ------------------------------------------------------
+
+
+def test_on_a_lossy_path_the_second_resend_is_the_one_after_all_that_are_needed() -> (
+    None
+):
+    ping = PingOut(sent_at=0.0, position=10)
+    takes, needed = 0.1, 4
+
+    def seen(resends: int, *, now: float) -> None:
+        # Its last segment came a good while after the ping left.
+        age = now - (takes + 2 * LEAST_RESEND)
+        shown = kernel(heard_age=age, total_retransmits=resends, retransmits=resends)
+        ping.watch(shown, answer_takes=takes, needed=needed, now=now)
+
+    seen(0, now=1.0)
+    for resends in range(1, needed):
+        seen(resends, now=1.0 + resends)
+        assert (ping.resent_at, ping.resent_twice_at) == (None, None)
+    seen(needed, now=9.0)
+    assert (ping.resent_at, ping.resent_twice_at) == (9.0, 9.0)
+    assert ping.heard_late
+
+
+# --- what a path takes ----------------------------------------------------------------
+
+
+def test_a_tenth_of_all_segments_out_of_order_makes_a_path_lossy() -> None:
+    for behind, needed in ((3, 2), (4, 4)):
+        path = quiet().link.path
+        before = path.disorder
+        before.count(segments=41, behind=behind)
+        assert before.share == pytest.approx(behind / 40)
+        assert path.resends_needed(now=HEARD) == needed
+
+
+def test_a_dead_way_out_is_missed_no_sooner_than_twice_the_paths_own_time() -> None:
+    path = quiet().link.path
+    climb = max(path.ride_through(now=HEARD), 3 * path.rung)
+    takes = path.resending_takes(1e6, now=HEARD)
+    assert takes == pytest.approx(2 * (path.patience + climb) + path.rung + 0.05)
+
+
+def test_the_way_back_is_given_the_longer_of_two_timeouts_while_one_is_learned() -> (
+    None
+):
+    path = quiet().link.path
+    slow = kernel(round_trip=0.18, round_trip_deviation=0.02, min_round_trip=0.18)
+    short = path.return_takes(0.4, 2.0)
+    path.observe(slow, now=HEARD + 0.5)
+    assert path.learning
+    learning = path.return_takes(0.4, 2.0)
+    path.heard(now=HEARD + 0.6)
+    path.observe(slow, now=HEARD + 0.7)
+    assert not path.learning
+    assert learning == path.return_takes(0.4, 2.0) > short + 0.1
