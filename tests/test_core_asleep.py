@@ -174,3 +174,47 @@ def test_a_ping_that_is_told_of_late_is_not_overdue_by_a_silence_before_it() -> 
     clocks.pinged(now=asked_at)
     assert clocks.kept.told_by > asked_at + ANSWER_WITHIN
     assert clocks.next_at(now=asked_at) > asked_at
+
+
+@pytest.mark.parametrize("each", [1, 2, MOST])
+def test_answers_taken_past_it_are_told_as_those_that_it_took(each: int) -> None:
+    session, far, untold, now = at_rest(9)
+    other, _, learning, _ = at_rest(9)
+    terms = learning.asking()
+    assert terms is not None
+    assert terms.sent == link_of(session).pings.sent
+    answers: list[float] = []
+    for nth in range(1, 2 * MOST + 1):
+        now, looked_at = until_due(untold, far, now)
+        payload, due_at = ping(untold, far, now)
+        assert payload == b"%x.%x" % (terms.epoch, terms.sent + nth)
+        asked_with, sent_at = far.evidence(now=now), now
+        assert due_at <= sent_at + terms.within
+        now += far.took
+        far.answers(now=now)
+        evidence = far.evidence(now=now)
+        assert untold.answered(payload, evidence, now=now)
+        answers += [sent_at, now]
+        if nth % each == 0:
+            learning.learn(answers, evidence)
+            untold.tell()
+            learning.tell()
+            answers.clear()
+            assert known(other) == known(session)
+    sent_at, looked_at = until_due(untold, far, now)
+    _, due_at = ping(untold, far, sent_at)
+    asked_with = far.evidence(now=sent_at)
+    learning.waits(sent_at, asked_with)
+    for each_untold in untold, learning:
+        each_untold.rested(until=due_at, at=looked_at)
+    assert known(other) == known(session)
+    assert link_of(other).pings.oldest() == link_of(session).pings.oldest()
+
+
+def test_who_has_begun_to_ask_does_not_let_others_ask() -> None:
+    _, far, untold, now = at_rest(10)
+    now, looked_at = until_due(untold, far, now)
+    _, due_at = ping(untold, far, now)
+    assert untold.asking() is None
+    untold.rested(until=due_at, at=looked_at)
+    assert untold.asking() is not None

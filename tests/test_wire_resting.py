@@ -49,6 +49,9 @@ class Sleeper:
         self.woken = self.asked = 0
         self.fails = False
 
+    def voice(self) -> None:
+        """It has to be asked itself."""
+
     def wake(self) -> None:
         self.woken += 1
         self.resting.take(self.number)

@@ -138,7 +138,7 @@ class Driver:
             clock=self._clock,
             pulse=pulse,
             heard=self.reader.open(loop, pulse),
-            sleepy=Sleep(self.session, self.intake),
+            sleepy=Sleep(self.session, self.intake, self.ages, self._observers),
         )
         self.intake.pump = self.pump
         if (contract := self._route.contract) is not None:

@@ -8,9 +8,12 @@ one stream among a thousand has left every cache by the time of its next ping.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from .adaptive import probe_timeout
-from .detector import KEEPALIVE_GRACE
+from .detector import KEEPALIVE_GRACE, Liveness
 from .events import Output, RoundTripMeasured
 from .evidence import Evidence, Kernel
 from .flow import Flow
@@ -34,6 +37,22 @@ ANSWER_WITHIN = 0.25
 """A ping without an answer for so long is told, seconds, or earlier: see `asked`."""
 
 _NOTHING = Evidence()
+
+
+class Asking(Struct, frozen=True, kw_only=True):
+    """What whoever asks past `Untold` has to know; void with any fact."""
+
+    epoch: int
+    sent: int
+    """Pings so far."""
+    every: float
+    measure_every: float
+    patience: float
+    """With the probe timeout added: after an answer the link is no more patient."""
+    within: float
+    """A ping is told after this without an answer, or once the path is doubted."""
+    besides_at: float
+    """When something else is due."""
 
 
 class Untold:
@@ -81,14 +100,21 @@ class Untold:
 
         `asked` is called right after.
         """
-        session = self._session
-        link = session.link
-        assert link is not None
-        if self._rest is None:
-            self._rest = rest_of(session)
-            self._nth = link.pings.sent
-            self._due_besides = due_besides(session)
+        self._begin()
         self._nth += 1
+        return self._send(now)
+
+    def _begin(self) -> None:
+        session = self._session
+        if self._rest is None:
+            assert session.link is not None
+            self._rest = rest_of(session)
+            self._nth = session.link.pings.sent
+            self._due_besides = due_besides(session)
+
+    def _send(self, now: float) -> bytes:
+        link = self._session.link
+        assert link is not None
         self._sent_at = now
         self._payload = link.pings.payload(self._nth)
         return self._payload
@@ -105,12 +131,7 @@ class Untold:
             self.due_at = now
             return now
         policy = self._session.terms.liveness
-        within = min(
-            ANSWER_WITHIN,
-            policy.outbound_after,
-            policy.peer_busy / 2,
-            rest.patience - kernel.heard_age,
-        )
+        within = min(_answer_within(policy), rest.patience - kernel.heard_age)
         self.due_at = min(now + within, self._due_besides)
         return self.due_at
 
@@ -135,11 +156,49 @@ class Untold:
         self._rest, self._seen, self.due_at = rest, evidence, due_at
         self._payload, self._asked_with = None, _NOTHING
         self._answers.extend((self._sent_at, now))
+        self._tell_enough()
+        took = now - self._sent_at
+        return [RoundTripMeasured(at=now, epoch=session.epoch, round_trip=took)]
+
+    def _tell_enough(self) -> None:
+        session = self._session
         if len(self._answers) >= 2 * MOST:
             self.tell()
             self._rest, self.due_at = rest_of(session), session.deadline
-        took = now - self._sent_at
-        return [RoundTripMeasured(at=now, epoch=session.epoch, round_trip=took)]
+
+    def asking(self) -> Asking | None:
+        """For whoever takes pings and answers past this; None while it has its own."""
+        session = self._session
+        link, policy = session.link, session.terms.liveness
+        if link is None or self._rest is not None:
+            return None
+        return Asking(
+            epoch=session.epoch,
+            sent=link.pings.sent,
+            every=policy.ping_every,
+            measure_every=policy.measure_every,
+            patience=policy.kernel_interval + KEEPALIVE_GRACE,
+            within=_answer_within(policy),
+            besides_at=due_besides(session),
+        )
+
+    def learn(self, answers: Sequence[float], seen: Evidence) -> None:
+        """Keep what was answered past this: when each was sent and answered, in turn.
+
+        `seen` is the evidence after the last.
+        """
+        self._begin()
+        self._answers.extend(answers)
+        self._nth += len(answers) // 2
+        self._seen = seen
+        self._tell_enough()
+
+    def waits(self, sent_at: float, asked_with: Evidence) -> None:
+        """Keep the ping that is out past this; `asked_with` is read after it."""
+        self._begin()
+        self._nth += 1
+        self._send(sent_at)
+        self._asked_with = asked_with
 
     def tell(self) -> None:
         """Let the session know of what was answered; it rests on."""
@@ -175,3 +234,7 @@ class Untold:
         ask_at = ping_due(policy, heard_at=now, last_at=self._sent_at)
         renewed = Rest(kernel, patience=min(rest.patience, patience), ask_at=ask_at)
         return renewed.until_at(self._due_besides)
+
+
+def _answer_within(policy: Liveness) -> float:
+    return min(ANSWER_WITHIN, policy.outbound_after, policy.peer_busy / 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from heartline.core.events import Output, Ping, Ponged
@@ -14,6 +14,7 @@ from heartline.core.session import Session
 from heartline.core.untold import Untold
 from heartline.wire.kernel import KernelEyes
 from heartline.wire.pump import Pump
+from heartline.wire.resting import Said
 
 from .sim_network import End
 from .sim_packets import Frame
@@ -69,6 +70,15 @@ class Rests:
 
     def tell(self) -> None:
         self._untold.tell()
+
+    def voice(self, goes_on: Callable[[float], bool] | None) -> Said | None:
+        return None
+
+    def learn(self, answers: Sequence[float], seen: Evidence) -> None:
+        self._untold.learn(answers, seen)
+
+    def waits(self, sent_at: float, asked_with: Evidence) -> None:
+        self._untold.waits(sent_at, asked_with)
 
     def ask(self, *, now: float) -> float:
         end, epoch = self._end_of(self._session.epoch), self._session.epoch

@@ -72,7 +72,7 @@ cdef extern from *:
 
 
 cdef class PlainReader:
-    cdef object _picows, _collector, _view, _fast
+    cdef object _picows, _collector, _view, _fast, _answered
     cdef bytearray _buffer
     cdef bytes _rest
     cdef Py_ssize_t _size_bytes
@@ -87,8 +87,11 @@ cdef class PlainReader:
         self._buffer, self._view = buffer_of(get_running_loop())
         self._rest = b""
 
+    def hear(self, answered):
+        self._answered = answered
+
     def shut(self):
-        self._fast = None
+        self._fast = self._answered = None
 
     def get_buffer(self, sizehint):
         if self._passing:
@@ -116,7 +119,7 @@ cdef class PlainReader:
             return
         filled = len(self._rest) + nbytes
         if self._is_lone_pong(filled):
-            if collector.take_pong(
+            if self._took_pong(
                 PyBytes_FromStringAndSize(
                     PyByteArray_AS_STRING(self._buffer) + 2, filled - 2
                 )
@@ -151,6 +154,16 @@ cdef class PlainReader:
             and not self._rest
             and not self._size_bytes
         )
+
+    cdef bint _took_pong(self, bytes payload) except -1:
+        if self._answered is not None:
+            try:
+                if self._answered(payload):
+                    return True
+            except Exception as error:
+                self._collector.fail(error)
+                return True
+        return self._collector.take_pong(payload)
 
     cdef bint _went_ahead(self, list messages) except -1:
         if self._fast is None:

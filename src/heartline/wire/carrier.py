@@ -7,6 +7,7 @@ never waits: every command returns at once, whatever the peer does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from picows import WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -19,7 +20,7 @@ from .deflate import Deflater, Inflater, negotiate
 from .frames import FrameListener
 from .kernel import KernelEyes, SocketLike, drop, harden
 from .outbox import Outbox
-from .plain import Fast
+from .plain import Fast, Hear
 
 NO_CLOSE_FRAME = 1006
 """Reported for an end without a closing handshake (RFC 6455 section 7.1.5)."""
@@ -169,6 +170,14 @@ class Carrier:
         if self._transport is None or self._transport.is_disconnected:
             return
         drop(self._transport.underlying_transport)
+
+    @property
+    def talk(self) -> tuple[Callable[[bytes], None], Hear] | None:
+        """What sends a ping past us, and who is told who hears lone pongs."""
+        listener, transport = self._listener, self._transport
+        if transport is None or listener is None or self._ended:
+            return None
+        return None if listener.hear is None else (transport.send_ping, listener.hear)
 
     @property
     def unsent(self) -> int:

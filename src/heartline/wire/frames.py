@@ -22,6 +22,7 @@ from .plain import (
     LARGEST_PLAIN_BYTES,
     Fast,
     FrameReader,
+    Hear,
     PlainReader,
     PurePlainReader,
 )
@@ -132,6 +133,11 @@ class FrameListener(WSListener):
         short = reason.encode()[:_MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
         # picows takes every integer, though its stub names only the enum.
         transport.send_close(cast(WSCloseCode, code), short.encode())
+
+    @property
+    def hear(self) -> Hear | None:
+        """Who takes whoever is to be offered lone pongs first; None: all go here."""
+        return None if self._reader is None else self._reader.hear
 
     def shut(self) -> None:
         """Let nothing more go past the sink."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from heartline.core.events import Fact, Output
+from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.rest import Rest
 
 from .kernel import KernelEyes
+from .resting import Said
 
 
 class Machine(Protocol):
@@ -65,6 +68,18 @@ class Sleepy(Protocol):
 
     def rested(self, *, until: float, at: float) -> None:
         """Let the machine know of all that it was spared, before any fact."""
+        ...
+
+    def voice(self, goes_on: Callable[[float], bool] | None) -> Said | None:
+        """How pings are sent and answered past it; None where they cannot be."""
+        ...
+
+    def learn(self, answers: Sequence[float], seen: Evidence) -> None:
+        """Keep what was answered past it; see `Resting.answers`."""
+        ...
+
+    def waits(self, sent_at: float, asked_with: Evidence) -> None:
+        """Keep the ping that is out past it."""
         ...
 
     def tell(self) -> None:

@@ -26,6 +26,8 @@ Fast: TypeAlias = Callable[[list[str | bytes], int], bool]
 False, and nothing done, if this read has to go the ordinary way.
 """
 
+Hear: TypeAlias = Callable[[Callable[[bytes], bool] | None], None]
+
 LARGEST_PLAIN_BYTES: Final = (1 << 16) - 1
 
 _CAPACITY_BYTES: Final = 1 << 17
@@ -89,6 +91,7 @@ class PurePlainReader(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_answered",
         "_buffer",
         "_collector",
         "_fast",
@@ -105,6 +108,7 @@ class PurePlainReader(asyncio.BufferedProtocol):
         self._picows = picows
         self._collector = collector
         self._fast = fast
+        self._answered: Callable[[bytes], bool] | None = None
         self._size_bytes = 0
         self._passing = True
         self._buffer, self._view = buffer_of(asyncio.get_running_loop())
@@ -130,14 +134,18 @@ class PurePlainReader(asyncio.BufferedProtocol):
         elif not collector.ended:
             self._read(len(self._rest) + nbytes)
 
+    def hear(self, answered: Callable[[bytes], bool] | None) -> None:
+        """Offer a read that is one pong to `answered` first; False passes it on."""
+        self._answered = answered
+
     def shut(self) -> None:
-        """Offer nothing to `fast` any more."""
-        self._fast = None
+        """Offer nothing to `fast` any more, nor to who hears pongs."""
+        self._fast = self._answered = None
 
     def _read(self, filled: int) -> None:
         collector = self._collector
         if self._is_lone_pong(filled):
-            if collector.take_pong(bytes(self._view[2:filled])):
+            if self._took_pong(bytes(self._view[2:filled])):
                 return
             if collector.ended:
                 return
@@ -163,6 +171,16 @@ class PurePlainReader(asyncio.BufferedProtocol):
         buffer = self._buffer
         whole = filled >= 2 and buffer[0] == 0x8A and buffer[1] == filled - 2 < 126
         return whole and not self._rest and not self._size_bytes
+
+    def _took_pong(self, payload: bytes) -> bool:
+        if self._answered is not None:
+            try:
+                if self._answered(payload):
+                    return True
+            except Exception as error:
+                self._collector.fail(error)
+                return True
+        return self._collector.take_pong(payload)
 
     def _went_ahead(self, messages: list[str | bytes]) -> bool:
         if self._fast is None:

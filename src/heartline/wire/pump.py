@@ -18,7 +18,7 @@ from .alarms import Alarms
 from .heard import Counted, Heard, add
 from .machine import Machine, Sleepy
 from .pulse import Pulse
-from .resting import PureResting, resting_of, slept_through
+from .resting import PureResting, Said, resting_of, slept_through
 
 LATE = 0.1
 """A read this much after the armed deadline means our own loop stood still: the tick
@@ -167,6 +167,7 @@ class Pump:
     def flush(self) -> None:
         """Tell what was kept back, so that the machine can be asked."""
         if self._rests_as is not None and self._sleepy is not None:
+            self._learn(self._rests_as)
             self._sleepy.tell()
         if self._heard.frames and not self._feeding:
             self._run()
@@ -247,12 +248,15 @@ class Pump:
         try:
             self._obey(output)
         except Exception as error:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"heartline failed to obey {type(output).__name__}",
-                    "exception": error,
-                }
-            )
+            self.failed_to_obey(output, error)
+
+    def failed_to_obey(self, output: Output, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": f"heartline failed to obey {type(output).__name__}",
+                "exception": error,
+            }
+        )
 
     def _arm(self, least_delay: float = 0.0) -> None:
         """Set the alarm; one that rings too early is cheaper than one set anew."""
@@ -324,9 +328,30 @@ class Pump:
             return
         assert self._resting is not None
         assert self._sleepy is not None
+        self._learn(number)
+        if (out := self._resting.unanswered(number)) is not None:
+            self._sleepy.waits(*out)
         self._rests_as, self._asks = None, False
         until, at = self._resting.take(number)
         self._sleepy.rested(until=until, at=at)
+
+    def _learn(self, number: int) -> None:
+        assert self._resting is not None
+        assert self._sleepy is not None
+        if (answers := self._resting.answers(number)) is not None:
+            self._sleepy.learn(*answers)
+
+    def voice(self) -> Said | None:
+        assert self._sleepy is not None
+        pulse = self._pulse
+        return self._sleepy.voice(None if pulse is None else pulse.goes_on)
+
+    def answered_enough(self) -> None:
+        """Pings that were answered past us are to be told."""
+        number = self._rests_as
+        assert number is not None
+        self._learn(number)
+        self._rest_on(number)
 
     def ask(self) -> None:
         """A look has found that a ping is due, and nothing else."""
@@ -364,15 +389,20 @@ class Pump:
         outputs = sleepy.answered(payload, now=now)
         if outputs is None:
             return False
-        found = sleepy.rest()
+        self._rest_on(number)
+        for output in outputs:
+            self._carry_out(output)
+        return True
+
+    def _rest_on(self, number: int | None) -> None:
+        """After an answer."""
+        assert self._sleepy is not None
+        found = self._sleepy.rest()
         if number is not None and found is not None:
             assert self._resting is not None
             self._asks = False
-            self._resting.renew(number, found[0], sleepy.due_at)
+            self._resting.renew(number, found[0], self._sleepy.due_at)
         else:
             self._rouse()
             self._stay_calm()
             self._arm()
-        for output in outputs:
-            self._carry_out(output)
-        return True

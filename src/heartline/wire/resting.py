@@ -21,13 +21,17 @@ from typing import Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 from heartline.compiled import compiled
+from heartline.core.events import Output, RoundTripMeasured
+from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.rest import Rest, shared
 from heartline.core.timers import Timers
+from heartline.core.untold import Asking
 
 from .alarms import Alarms, Sleeper
 from .heard import Heard
 from .kernel import KernelEyes
+from .plain import Hear
 
 LEAST_STEP = 0.001
 """A look is followed by the next no sooner than this."""
@@ -43,8 +47,29 @@ def slept_through() -> float:
     return time.clock_gettime(clock) - time.monotonic()
 
 
+@dataclass(slots=True)
+class Said:
+    """How the compiled one asks and is answered without its `Dreamer`, while it may."""
+
+    terms: Asking
+    send: Callable[[bytes], None]
+    hear: Hear
+    tell: Callable[[RoundTripMeasured], None]
+    goes_on: Callable[[float], bool] | None
+
+
 class Dreamer(Sleeper, Protocol):
     """Who rests, and can ask its peer without being woken."""
+
+    def voice(self) -> Said | None:
+        """How it is asked for at the first ping of a rest; None: it must `ask`."""
+        ...
+
+    def answered_enough(self) -> None:
+        """So many pings were answered that its machine is to be told of them."""
+        ...
+
+    def failed_to_obey(self, output: Output, error: Exception) -> None: ...
 
     def ask(self) -> None:
         """A ping is due, and nothing else: send it, and `wait` for the answer."""
@@ -136,6 +161,15 @@ class PureResting:
             self._armed_at = inf
             self._alarms.cancel(self)
         return sleep.due_at, sleep.looked_at
+
+    def answers(self, number: int) -> tuple[list[float], Evidence] | None:
+        """What was answered past its `Dreamer` and is not taken yet: when each ping
+        was sent and answered, in turn, and what was seen after the last."""
+        return None
+
+    def unanswered(self, number: int) -> tuple[float, Evidence] | None:
+        """The ping that is out past it: when it was sent, and what was seen then."""
+        return None
 
     def wait(self, number: int, due_at: float) -> None:
         """A ping is out: no looks any more, but the link is woken at `due_at`."""
