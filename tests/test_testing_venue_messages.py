@@ -252,6 +252,27 @@ def test_traffic_comes_at_its_rate_and_to_every_channel() -> None:
     assert max(accounts) - min(accounts) <= 1
 
 
+@given(st.floats(min_value=0.5, max_value=400.0))
+@settings(max_examples=20)
+def test_steady_traffic_comes_at_equal_distances(rate: float) -> None:
+    talk = Talk("deribit/main", Options(rate=rate, steady=True))
+    talk.subscribe(["book.A.100ms"])
+    (series,) = talk.venue.market
+    sent, instants = series.account.numbered, list[float]()
+    for _ in range(100):
+        at = talk.venue.deadline
+        assert at is not None
+        talk.venue.tick(now=at)
+        if series.account.numbered > sent + len(instants):
+            instants.append(at)
+    assert len(instants) > 50, "all else that falls due is seldom"
+    assert series.account.numbered == sent + len(instants)
+    between = [later - at for at, later in pairwise(instants)]
+    assert between == pytest.approx([1 / rate] * len(between))
+    talk.venue.set_rate(rate / 2, now=at)
+    assert talk.venue.deadline == pytest.approx(at + 2 / rate)
+
+
 def test_the_book_is_what_its_snapshot_and_changes_make_of_it() -> None:
     talk = Talk("deribit/main")
     channel = "book.A.100ms"

@@ -11,6 +11,7 @@ from heartline.errors import UsageError
 from heartline.testing.rfc6455 import Frame, Opcode
 from heartline.testing.venue_side import Cut, Options
 from heartline.testing.venue_side.http import answered
+from heartline.testing.venue_side.refusing import refusing
 from heartline.venue.reading import Acked, Answer, Refused, Welcome
 from venue_talk import PLACES, UNIX, Talk
 
@@ -52,6 +53,20 @@ def test_what_is_not_taken_is_refused_or_left_out(place: str) -> None:
     else:
         assert acked == []
         assert len(refused) == bool(told.refusals)
+
+
+@pytest.mark.parametrize("place", ANSWERED)
+def test_a_venue_may_be_told_the_channels_that_it_has(place: str) -> None:
+    examples = Talk(place).examples
+    talk = Talk(place, Options(only=(examples[0],)))
+    talk.subscribe([examples[0]])
+    for other in examples[1:]:
+        readings = talk.subscribe([other])
+        assert other not in talk.link.service.subscribed
+        told = any(isinstance(each, Acked | Refused) for each in readings)
+        assert told == (refusing(talk.contract.endpoint) is not None)
+    if not talk.venue.replaces or len(examples) == 1:
+        assert [*talk.link.service.subscribed] == [examples[0]]
 
 
 def test_a_request_may_be_taken_in_part() -> None:

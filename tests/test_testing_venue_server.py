@@ -197,6 +197,30 @@ def test_what_cannot_be_is_told_before_anything_starts(tmp_path: Path) -> None:
         VenueServer(str(tmp_path / "mine.toml"))
 
 
+def test_only_what_a_venue_can_have_is_all_that_it_has() -> None:
+    with pytest.raises(UsageError, match=r"^channel: wanted "):
+        VenueServer("okx", only=["x" * 600])
+    with pytest.raises(UsageError, match=r"^only: wanted a sequence of names"):
+        VenueServer("deribit", only=BOOK)
+    silent = r"^only: wanted none: venue alpaca does not say how it refuses"
+    with pytest.raises(UsageError, match=silent):
+        VenueServer("alpaca", "trading", only=["*"])
+
+
+@in_loop
+async def test_a_venue_says_which_channels_alone_it_takes() -> None:
+    async with VenueServer("deribit", only=[BOOK, "trades.*"]) as server:
+        assert server.refuses == "left out"
+        said = f"only {BOOK}, trades.* (others are left out of what it says it took)"
+        assert said in venue_command.told(server, "nothing")
+        async with dial(server.url) as link:
+            asked = {"channels": [BOOK, "book.OTHER.100ms"]}
+            ask = {"jsonrpc": "2.0", "method": "public/subscribe", "params": asked}
+            await link.send(json.dumps({**ask, "id": 1}))
+            async with asyncio.timeout(SECONDS):
+                assert json.loads(await link.recv())["result"] == [BOOK]
+
+
 @in_loop
 async def test_an_order_for_a_channel_without_data_is_refused_and_it_lives_on() -> None:
     async with VenueServer("coinbase", "exchange") as server:
@@ -267,7 +291,7 @@ async def test_the_command_outlives_a_frozen_venue_and_tells_of_one_that_is_gone
             raise
 
     monkeypatch.setattr(VenueServer, "counts", asked)
-    made = venue_command._serve("kucoin", 0, None, None, 0.0, ())
+    made = venue_command._serve("kucoin", None, rate=0.0)
     serving, said = asyncio.ensure_future(made), ""
 
     def told() -> bool:

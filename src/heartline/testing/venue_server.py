@@ -27,6 +27,7 @@ from .capture import read_capture
 from .process import ChildProcess
 from .venue_side import Account
 from .venue_side.recording import recorded
+from .venue_side.refusing import Refusing, refusing
 
 _POLL = 0.02
 
@@ -53,6 +54,7 @@ class VenueServer:
     | member                                 | meaning                               |
     |----------------------------------------|---------------------------------------|
     | `url`, `http_url`, `port`, `pid`       | where it is; calls go to the same port |
+    | `refuses`                              | its way with channels it has not     |
     | `await accounts()`                     | an `Account` for each channel         |
     | `await counts()`                       | connections, cuts, breaches, by name  |
     | `await until(condition, within=5.0)`   | wait for accounts that satisfy it     |
@@ -87,9 +89,11 @@ class VenueServer:
         *,
         port: int = 0,
         rate: float = 0.0,
+        steady: bool = False,
         seed: int = 7,
         channels: Iterable[str] = (),
         capture: str | PathLike[str] | None = None,
+        only: Iterable[str] = (),
         refuse: Iterable[str] = (),
         ignore: Iterable[str] = (),
         dead: Iterable[str] = (),
@@ -98,11 +102,13 @@ class VenueServer:
     ) -> None:
         """`venue`: a name, a file, or a profile; its first endpoint unless named.
 
-        `channels` have messages before anybody asks for them. `capture`: a recording
-        to play from the first subscription on, in place of made-up traffic. `refuse`,
-        `ignore`, `dead`: patterns of channels that are refused, never answered, or
-        acknowledged without ever having data. `variables`: what a token call or a
-        welcome tells. `clock_offset`: seconds the venue's clock is ahead.
+        `channels` have messages before anybody asks for them. `steady`: they are all
+        equally far apart; else they come in bursts. `capture`: a recording
+        to play from the first subscription on, in place of made-up traffic. `only`,
+        `refuse`, `ignore`, `dead`: patterns of channels that alone are taken, that are
+        refused, never answered, or acknowledged without ever having data; how it
+        refuses: `refuses`. `variables`: what a token call or a welcome tells.
+        `clock_offset`: seconds the venue's clock is ahead.
 
         Raises `UsageError`, `VenueError`, and `OSError` over a file.
         """
@@ -111,24 +117,22 @@ class VenueServer:
         envelope(self.endpoint.decode)  # what it needs must be here
         self._names = Names(self.endpoint.subscribe)
         self._what = f"venue {profile.name}"
-        if not 0 <= rate < 500:
-            raise UsageError("rate", wanted="0 or more, and less than 500", got=rate)
-        known = [self._names.read(name).name for name in channels]
+        _demand_rate(rate)
+        self.refuses: Refusing | None = refusing(self.endpoint)
+        self.only = self._demand_only(only)
         self.recorded: list[str] = []
         """Keys of the channels that the recording has data of, the busiest first."""
         if capture is not None:
-            tape = recorded(read_capture(capture), Contract(self.endpoint))
-            self.recorded = tape.keys
-            if not tape.frames:
-                wanted = f"a recording of {profile.name}'s data"
-                raise UsageError(Path(capture).name, wanted=wanted, got="none of it")
+            self.recorded = self._keys_of(Path(capture), profile.name)
         self._options: dict[str, Any] = {
             "port": port,
-            "channels": known,
+            "channels": [self._names.read(name).name for name in channels],
             "capture": None if capture is None else fspath(Path(capture).resolve()),
             "options": {
                 "seed": seed,
                 "rate": rate,
+                "steady": steady,
+                "only": self.only,
                 "refuse": [*refuse],
                 "ignore": [*ignore],
                 "dead": [*dead],
@@ -239,8 +243,7 @@ class VenueServer:
 
     async def set_rate(self, rate: float) -> None:
         """Messages a second from now on, 0 for none; under 500."""
-        if not 0 <= rate < 500:
-            raise UsageError("rate", wanted="0 or more, and less than 500", got=rate)
+        _demand_rate(rate)
         await self._ask("rate", rate=rate)
 
     async def mute(self, channel: str, *, lasting: bool = False) -> None:
@@ -303,6 +306,25 @@ class VenueServer:
     async def _ask(self, order: str, **options: object) -> Any:
         return await self._running().ask(order, options)
 
+    def _demand_only(self, only: Iterable[str]) -> tuple[str, ...]:
+        if isinstance(only, str):
+            raise UsageError("only", wanted="a sequence of names", got="one text")
+        patterns = tuple(only)
+        for each in patterns:
+            if not any(sign in each for sign in "*?["):
+                self._names.read(each)
+        if patterns and self.refuses is None:
+            wanted = f"none: {self._what} does not say how it refuses a channel"
+            raise UsageError("only", wanted=wanted, got=", ".join(patterns))
+        return patterns
+
+    def _keys_of(self, capture: Path, venue: str) -> list[str]:
+        tape = recorded(read_capture(capture), Contract(self.endpoint))
+        if not tape.frames:
+            wanted = f"a recording of {venue}'s data"
+            raise UsageError(capture.name, wanted=wanted, got="none of it")
+        return tape.keys
+
     def _of(self, channel: str) -> str:
         """The name, if the profile has a form for it; else UsageError."""
         return self._names.read(channel).name
@@ -311,6 +333,11 @@ class VenueServer:
         if self._child is None:
             raise UsageError("VenueServer", wanted="`async with`", got="no start")
         return self._child
+
+
+def _demand_rate(rate: float) -> None:
+    if not 0 <= rate < 500:
+        raise UsageError("rate", wanted="0 or more, and less than 500", got=rate)
 
 
 def _some(messages: int) -> int:

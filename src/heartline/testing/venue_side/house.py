@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import count
 from math import inf
 from typing import Final
 
@@ -22,6 +23,7 @@ from .hearing import Hearing
 from .link import Link
 from .market import Event, Market, Series
 from .recording import Recorded, Recording
+from .refusing import refusing
 from .speech import TOLD, Speech
 
 MOST_REMEMBERED: Final = 1000
@@ -33,14 +35,18 @@ class Options:
     """How a venue behaves within its contract; patterns are those of a shell.
 
     `refuse`: channels it does not have; it says so the way the profile describes, or
-    leaves them out of its list. `ignore`: requests for these go unanswered. `dead`:
-    taken and acknowledged, but no data ever comes. `variables`: what a bootstrap tells.
+    leaves them out of its list. `only`: it has no others, if any are named. `ignore`:
+    requests for these go unanswered. `dead`: taken and acknowledged, but no data ever
+    comes. `variables`: what a bootstrap tells.
     """
 
     seed: int = 7
     rate: float = 0.0
     """Messages a second over all channels; 0 is none of itself. Under 500."""
+    steady: bool = False
+    """Whether they are all equally far apart; else they come in bursts."""
     refuse: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     variables: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -159,10 +165,12 @@ class Venue:
 
     def _instants(self) -> Iterator[float]:
         """When messages fall due: real bursts, real silences, whatever their text."""
-        if self.options.rate <= 0:
+        start, rate = self._started_at, self.options.rate
+        if rate <= 0:
             return
-        start = self._started_at
-        for at, _ in market_traffic(self.options.seed, inf, self.options.rate):
+        if self.options.steady:
+            yield from (start + n / rate for n in count(1))
+        for at, _ in market_traffic(self.options.seed, inf, rate):
             yield start + at
 
     def _next_series(self) -> Series | None:
@@ -334,7 +342,10 @@ class Venue:
 
     def _is_refused(self, channel: Channel, already: Mapping[str, Series]) -> bool:
         told = self.endpoint.subscribe
+        only = self.options.only
         if _is_one_of(channel.name, self.options.refuse):
+            return True
+        if only and not _is_one_of(channel.name, only):
             return True
         how = told.resubscribe if told is not None else None
         if how == "dup_error" and channel.name in already:
@@ -391,8 +402,7 @@ class Venue:
     @property
     def _leaves_out(self) -> bool:
         """Whether channels that it does not have are passed over in silence."""
-        lists = any(ack.lists == "request" and ack.keys for ack in self._acks[:1])
-        return lists or self.acknowledges_anything
+        return refusing(self.endpoint) in ("left out", "acknowledged")
 
     @property
     def replaces(self) -> bool:
@@ -407,4 +417,4 @@ class Venue:
 
 
 def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(name == each or fnmatchcase(name, each) for each in patterns)
