@@ -128,7 +128,7 @@ cdef class Lane:
     cdef public double first_at, at, until_at
     cdef readonly list gaps
     cdef readonly long long passed, passed_bytes
-    cdef object _loop, _wakeup, _context, _waiting, _pulse
+    cdef object _loop, _wakeup, _context, _waiting, _pulse, _rung
     cdef list _handed, _current
     cdef Py_ssize_t _index
 
@@ -136,6 +136,9 @@ cdef class Lane:
         self._loop = loop
         self._waiting = waiting
         self._pulse = pulse
+        # A task takes what a future of asyncio says without asking it by name.
+        self._rung = loop.create_future()
+        self._rung.set_result(None)
         self.gaps = []
         self.until_at = float("-inf")
         self._current = []
@@ -229,7 +232,7 @@ cdef class Lane:
         self._wakeup = None
         PyContext_Enter(context)
         try:
-            wakeup(self)
+            wakeup(self._rung)
         finally:
             PyContext_Exit(context)
 
