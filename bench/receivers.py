@@ -172,14 +172,14 @@ async def picows_with_queue(url: str, messages: int, clock: Clock) -> int:
 
 
 async def heartline_batches(url: str, messages: int, clock: Clock) -> int:
-    heartline = _heartline()
+    message = _heartline().Message
     got = 0
     async with _connect(url) as stream:
         await _begin(stream, clock)
         async for batch in stream.batches():
             got += len(batch)
-            if type(batch[0]) is not heartline.Message:
-                got -= sum(type(item) is not heartline.Message for item in batch)
+            if type(batch[0]) is not message:
+                got -= sum(type(item) is not message for item in batch)
             if got >= messages:
                 break
         clock.stop()
@@ -187,12 +187,12 @@ async def heartline_batches(url: str, messages: int, clock: Clock) -> int:
 
 
 async def heartline_async_for(url: str, messages: int, clock: Clock) -> int:
-    heartline = _heartline()
+    message = _heartline().Message
     got = 0
     async with _connect(url) as stream:
         await _begin(stream, clock)
         async for item in stream:
-            if type(item) is heartline.Message:
+            if type(item) is message:
                 got += 1
                 if got >= messages:
                     break
