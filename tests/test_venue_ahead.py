@@ -101,6 +101,36 @@ def test_each_of_many_channels_is_read_by_its_own_plan() -> None:
     assert not set(again) & {_source(each) for each in ahead.readings(data)}
 
 
+class Frame(msgspec.Struct, frozen=True):
+    key: str
+
+
+@given(st.lists(st.text(max_size=20), unique=True, max_size=200))
+def test_a_plan_that_was_kept_is_found_by_what_is_written_as_its_key(
+    keys: list[str],
+) -> None:
+    decode = msgspec.json.Decoder(Frame).decode
+    missed: list[str] = []
+
+    def read(data: str | bytes) -> Any:
+        missed.append(decode(data).key)
+        return missed[-1]
+
+    def follow(frame: Frame, plan: tuple[Any, ...]) -> Any:
+        return plan[1]
+
+    plans: dict[Any, Any] = {}
+    ahead = Ahead(read, decode, plans, (("key",),))
+    for key in keys:
+        plans[key] = (follow, key)
+        ahead.keep(plans, key, plans[key])
+    data: list[str | bytes] = [msgspec.json.encode(Frame(key)) for key in keys]
+    strange = msgspec.json.encode(Frame("so long that none of the keys is it"))
+    assert list(ahead.readings([*data, strange]))[:-1] == keys
+    if Ahead is not PureAhead:
+        assert len(missed) == 1
+
+
 def _source(reading: Reading) -> Source:
     assert isinstance(reading, Update)
     return reading.source

@@ -13,7 +13,7 @@ leads to stand in a table here as well.
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from cpython.object cimport PyObject, PyObject_Hash
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 from heartline._source cimport HEARTLINE_SOURCE
 from heartline.venue._members cimport (
@@ -31,6 +31,40 @@ cdef extern from "Python.h":
     PyObject *PyTuple_GET_ITEM(PyObject *values, Py_ssize_t number) noexcept
     Py_ssize_t PyTuple_GET_SIZE(PyObject *values) noexcept
 
+cdef extern from *:
+    """
+    /* The hash of a text, which is that of its content and a seed. What Python has for
+       it takes thrice as long over a name. Texts with one hash cost time, no more. */
+    static inline size_t heartline_hash(PyObject *text, size_t seed) {
+    #ifdef __SIZEOF_INT128__
+        const char *at = (const char *) PyUnicode_DATA(text);
+        size_t size = (size_t) PyUnicode_GET_LENGTH(text) * PyUnicode_KIND(text);
+        uint64_t hash = seed ^ size, piece;
+        unsigned __int128 both;
+    #define heartline_mix(with) \\
+        both = (unsigned __int128) (hash ^ (with)) * 0x9E3779B97F4A7C15u; \\
+        hash = (uint64_t) both ^ (uint64_t) (both >> 64)
+        if (size < 8) {
+            for (piece = 0; size; size--)
+                piece = piece << 8 | (unsigned char) at[size - 1];
+        } else {
+            const char *last = at + size - 8;
+            for (; at < last; at += 8) {
+                memcpy(&piece, at, 8);
+                heartline_mix(piece);
+            }
+            memcpy(&piece, last, 8);
+        }
+        heartline_mix(piece);
+        heartline_mix(seed);
+        return (size_t) hash;
+    #else
+        return (size_t) PyObject_Hash(text) ^ seed;
+    #endif
+    }
+    """
+    size_t heartline_hash(PyObject *text, size_t seed) noexcept
+
 # So many messages are seen ahead, each a step further than the one after it. The
 # memory gives so many bytes at once, and so many such pieces of what the reader keeps
 # of a channel are wanted.
@@ -41,8 +75,8 @@ cdef enum:
     SEATS = 3
     A_PIECE = 64
     PIECES = 2
-    ODD = 0x9E3779B1
 
+cdef size_t _secret = <size_t> hash(__name__)
 cdef PyObject *_source = <PyObject *> Source
 cdef Py_ssize_t _line = heartline_place(Source, "line")
 cdef Py_ssize_t _channel = heartline_place(Source, "channel")
@@ -61,13 +95,13 @@ cdef struct Bucket:
     PyObject *plans[SEATS]
 
 
-cdef inline Py_hash_t _hash_of(PyObject *within, object key) except? -1:
+cdef inline size_t _hash_of(PyObject *within, PyObject *key) noexcept:
     """Of a key in this dict: of the same key in another one it is another."""
-    return PyObject_Hash(key) ^ <Py_hash_t> (<size_t> within * ODD)
+    return heartline_hash(key, _secret ^ <size_t> within)
 
 
-cdef inline uint32_t _tag_of(Py_hash_t hash) noexcept:
-    return <uint32_t> (<size_t> hash >> 16) | 1
+cdef inline uint32_t _tag_of(size_t hash) noexcept:
+    return <uint32_t> (hash >> 16) | 1
 
 
 cdef inline uint32_t _differs(uint32_t one, uint32_t other) noexcept:
@@ -101,12 +135,12 @@ cdef class Plans:
             self._place(2 * (self._most + 1))
         return 0
 
-    cdef inline Bucket *at(self, Py_hash_t hash) noexcept:
-        return &self._buckets[<size_t> hash & self._most]
+    cdef inline Bucket *at(self, size_t hash) noexcept:
+        return &self._buckets[hash & self._most]
 
-    cdef inline int find(self, Py_hash_t hash, Seat *seat) noexcept:
+    cdef inline int find(self, size_t hash, Seat *seat) noexcept:
         """Fill in the seat that is that of a key, if any is."""
-        cdef size_t place = <size_t> hash & self._most
+        cdef size_t place = hash & self._most
         cdef Bucket *bucket = &self._buckets[place]
         cdef uint32_t tag = _tag_of(hash)
         cdef uint32_t first, second
@@ -125,8 +159,8 @@ cdef class Plans:
 
     cdef int _seat(self, dict within, str key, tuple plan) except -1:
         """Of two keys with one tag in a bucket only the first has a seat there."""
-        cdef Py_hash_t hash = _hash_of(<PyObject *> within, key)
-        cdef size_t place = <size_t> hash & self._most
+        cdef size_t hash = _hash_of(<PyObject *> within, <PyObject *> key)
+        cdef size_t place = hash & self._most
         cdef Bucket *bucket
         cdef uint32_t tag = _tag_of(hash)
         cdef int number
@@ -226,7 +260,7 @@ cdef struct Seen:
     # where no plan is looked for. What is in the seat is kept by others, and not counted
     # here: the count lies in what is only just asked of the memory.
     PyObject *key
-    Py_hash_t hash
+    size_t hash
     Seat seat
 
 
@@ -313,7 +347,7 @@ cdef class Readings:
         if PyUnicode_CheckExact(<object> value):
             # The frame is frozen, and kept as long as this.
             seen.key = value
-            seen.hash = _hash_of(within, <object> value)
+            seen.hash = _hash_of(within, value)
             heartline_fetch(self._last.at(seen.hash))
             return 0
         found = PyDict_GetItemWithError(<object> within, <object> value)
