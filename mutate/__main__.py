@@ -36,7 +36,7 @@ SURVIVORS = HERE / "survivors.md"
 WANTED = 0.95
 """Least share of the faults that are not equivalents, to be noticed."""
 NICE = 15
-COPIED = ("src", "tests", "mutate", "pyproject.toml", "README.md")
+COPIED = ("src", "tests", "docs", "mutate", "pyproject.toml", "README.md")
 
 Tried = tuple[Fault, Judgement, float]
 
