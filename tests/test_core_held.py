@@ -35,6 +35,8 @@ from heartline.core.rest import Rest
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
 from heartline.core.sequence import Disorder, Duplicate, Missing, Numbering, Rule
+from heartline.core.subscribing import Subscribing
+from heartline.core.subscriptions import Subscriptions
 from heartline.core.terms import Dialling, Terms
 from heartline.core.watched import Watching
 from scripted_link import BEGAN, HEARD, Scripted, feed, kernel, quiet
@@ -354,6 +356,17 @@ def test_feeds_share_the_hosts_that_they_are_given_and_no_others() -> None:
     found = [each.restoring.fetches._hosts.host("h", rates) for each in made]
     assert found[0] is found[1] is hosts.host("h", rates)
     assert len({id(host) for host in found}) == 3
+
+
+def test_the_bounds_of_channels_are_those_of_the_link_that_delivers_now() -> None:
+    contract = Freshness(every=4.0)
+    feed = Feed(FeedTerms(contract=lambda _: contract), ledger=Ledger(), now=BEGAN)
+    feed.want(["a"], now=BEGAN)
+    feed.begin(1, now=BEGAN)
+    assert feed.bounds(now=BEGAN) == {"a": 4.0 + CHANNEL_PATIENCE}
+    none = Subscriptions(Subscribing())
+    feed.adopt(2, subscriptions=none, trackers=[], counted=[], now=BEGAN)
+    assert feed.bounds(now=BEGAN) == {}
 
 
 def test_a_refused_channel_that_brings_data_is_in_no_trouble() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from heartline.core import meeting as module
 from heartline.core.meeting import Meeting, Met
+from heartline.core.words import Words
 
 OVERLAP, SETTLE, GRID = 2.0, 0.5, 0.125
 HELD, BYTES = 16, 300
@@ -293,3 +294,35 @@ def test_without_a_size_a_message_weighs_nothing() -> None:
     for n in range(4):
         meeting.new(n, n, now=0.1 * n)
     assert meeting._held_bytes == 0
+
+
+def test_a_message_that_is_forgotten_spoils_nothing_any_more() -> None:
+    words = Words(old=2, new=2, settle=1.0)
+    for at in (0.0, 1.0):
+        words.add_old(7, at)
+    assert words.spoilt_at == 1.0
+    words.add_old(8, 2.0)
+    assert words.spoilt_at is None
+
+
+def test_what_the_old_link_alone_brought_stands_in_the_order_it_came_last() -> None:
+    words = Words(old=9, new=9, settle=1.0)
+    for at, mark in enumerate((7, 8, 7)):
+        words.add_old(mark, float(at))
+    assert [*words.missing.items()] == [(8, 1.0), (7, 2.0)]
+
+
+def test_all_that_weighs_of_two_links_can_be_let_go_of_part_by_part() -> None:
+    words = Words(old=50, new=50, settle=1.0)
+    for nth in range(40):
+        words.add_old(nth % 35, 0.01 * nth)
+        words.add_new(nth % 35 + 2, 0.01 * nth)
+    assert words.spoilt_at is not None
+    assert all((words.missing, *words.both))
+    parts: list[Any] = words.parts()
+    for part in parts:
+        part.clear()
+    for link in (words.old, words.new):
+        assert not any((link.marks, link.ats, *link.words, *link.last, *link.many))
+    assert not any((words.missing, *words.both))
+    assert words.spoilt_at is None

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from heartline.core.detector import LEAST_RESEND, TIMER_SLACK, Liveness
+from heartline.core import away
+from heartline.core.detector import (
+    LEAST_RESEND,
+    REPROOF_WITHIN,
+    TIMER_SLACK,
+    Liveness,
+    PathClock,
+)
+from heartline.core.events import Paused
 from heartline.core.kept import reproof_takes
 from heartline.core.peer import PeerClock
 from heartline.core.pings import PingOut
@@ -124,3 +132,42 @@ def test_the_way_back_is_given_the_longer_of_two_timeouts_while_one_is_learned()
     path.observe(slow, now=HEARD + 0.7)
     assert not path.learning
     assert learning == path.return_takes(0.4, 2.0) > short + 0.1
+
+
+def test_who_was_heard_by_when_nobody_asked_is_given_what_is_left_of_that_time() -> (
+    None
+):
+    link = quiet(policy=Liveness(kernel_interval=10)).link
+    path, peer = link.path, link.peer
+    path.silence = 5.0
+    allowance = peer.allowance(now=HEARD)
+    heard_by = path.heard_at + 5.0 + LEAST_RESEND + path.timeout
+    for left, given in ((2.0, 2.0), (0.5, 0.5), (0.0, 0.0), (-3.0, 0.0)):
+        now = heard_by - allowance - left
+        assert away.unasked(path, peer, now=now) == pytest.approx(given)
+    # A silence that the peer's own time outlasts is no excuse at all.
+    path.silence = allowance - 0.1
+    assert away.unasked(path, peer, now=path.heard_at) == 0.0
+
+
+def test_a_peers_kernel_is_asked_so_late_that_its_proof_counts_at_the_verdict() -> None:
+    for rung in (0.08, 0.35):
+        clocks = quiet().link.clocks
+        clocks.path.timeout = rung - 0.05
+        clocks.kept.begin(5.0, since_at=HEARD)
+        before = clocks.kept.told_by - clocks.kept.asked_by
+        assert before == pytest.approx(max(rung, REPROOF_WITHIN / 2))
+
+
+def test_disorder_counts_from_the_first_segment_of_a_link_that_had_no_kernel() -> None:
+    path = PathClock(POLICY, kernel=None, now=0.0)
+    path.observe(kernel(segments_in=40, out_of_order=4), now=1.0)
+    assert path.disorder.share == pytest.approx(0.1)
+
+
+def test_a_question_is_void_as_soon_as_nothing_is_read() -> None:
+    world = quiet()
+    while world.link.peer.wait is None:
+        world.tick()
+    world.handle(Paused(3))
+    assert world.link.peer.wait is None

@@ -373,6 +373,19 @@ def test_a_fetched_snapshot_of_the_last_number_may_be_overlapped_as_well() -> No
     assert tracker.feed("a", 12, first=8) is None
 
 
+def test_a_late_message_that_was_missing_ends_a_run_of_those_that_lie_below() -> None:
+    tracker = tracker_of(Numbering(rule=Rule.STEP))
+    for number in (1, 2, *range(4, 40)):
+        tracker.feed("a", number)
+    below = range(10, 10 + RESTART_AFTER - 1)
+    found = [tracker.feed("a", number) for number in (*below, 3, below.stop)]
+    assert [type(each) for each in found] == [
+        *(Duplicate for _ in below),
+        Disorder,
+        Duplicate,
+    ]
+
+
 def test_every_message_doubled_is_no_restart() -> None:
     tracker = tracker_of(Numbering(rule=Rule.STEP))
     told = [tracker.feed("a", n // 2) for n in range(100)]

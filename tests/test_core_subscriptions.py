@@ -439,6 +439,15 @@ def test_a_refusal_for_good_is_told_at_once() -> None:
     assert machine.deadline == inf
 
 
+def test_nothing_is_due_of_a_link_that_is_gone() -> None:
+    machine = opened()
+    machine.want(["a"], now=0.0)
+    machine.refused(1, 1, None, reason="busy", now=0.1)
+    assert machine.deadline < inf
+    machine.close()
+    assert machine.deadline == inf
+
+
 def test_pauses_between_attempts_double() -> None:
     machine = opened(Subscribing(tries=4, retry_after=1.0))
     machine.want(["a"], now=0.0)

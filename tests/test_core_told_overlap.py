@@ -450,6 +450,20 @@ def test_a_numbered_channel_that_was_dropped_holds_up_no_later_change() -> None:
     assert two.overlap.complete
 
 
+def test_what_the_old_link_brought_before_the_new_one_was_asked_holds_up_nothing() -> (
+    None
+):
+    two = Two()
+    two.overlap = Overlap(two.feed, epoch=2, now=two.now)
+    two.came("b", 1, is_new=False)
+    [two.asked] = two.overlap.begin(2, now=two.now)  # type: ignore[assignment]
+    two.acks()
+    two.overlap.synced()
+    two.overlap.still()
+    assert two.overlap.complete
+    assert two.passed == [("b", 1)]
+
+
 @pytest.mark.parametrize("numbered", [True, False], ids=["numbered", "unnumbered"])
 def test_of_however_many_channels_that_nobody_asked_for_there_is_one_gap(
     numbered: bool, monkeypatch: pytest.MonkeyPatch
