@@ -183,6 +183,27 @@ async def test_openings_in_a_row_let_what_is_open_go_on() -> None:
             assert ran == list(range(number + 1))
 
 
+@both_loops
+@in_loop
+async def test_openings_at_once_have_a_pass_of_the_loop_each(loop: str) -> None:
+    running, passes, opened = asyncio.get_running_loop(), 0, list[int]()
+
+    def count() -> None:
+        nonlocal passes
+        passes += 1
+        counting.append(running.call_soon(count))
+
+    async def enter() -> None:
+        await stack.enter_async_context(heartline.connect(server.url))
+        opened.append(passes)
+
+    async with FaultyServer(rate=0) as server, contextlib.AsyncExitStack() as stack:
+        counting = [running.call_soon(count)]
+        await asyncio.gather(*(enter() for _ in range(5)))
+        counting[-1].cancel()
+    assert opened == sorted(set(opened))
+
+
 @in_loop
 async def test_an_opening_that_is_cut_short_has_opened_nothing() -> None:
     stream = heartline.connect("ws://127.0.0.1:1/")

@@ -16,6 +16,7 @@ from heartline.wire.kernel import SocketLike
 
 from .desk import Desk
 from .driver import Driver
+from .opening import turn
 
 
 class Stream:
@@ -36,8 +37,7 @@ class Stream:
         return f"<heartline.Stream {self._driver.name} {stands}>"
 
     async def __aenter__(self) -> Self:
-        # Whoever opens a thousand in a row is not to hold up those that are open.
-        await asyncio.sleep(0)
+        await turn()
         if self._driver.pump is not None:
             raise UsageError("stream", wanted="one use of `async with`", got="another")
         self._driver.open()
