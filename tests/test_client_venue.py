@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -251,6 +253,28 @@ async def test_what_the_profile_does_not_know_is_delivered_and_counted() -> None
         told = [i.data for i in w.items if isinstance(i, Message)][1:]
         assert told == ["{no json", '{"something":"else"}']
         assert w.of(Lost) == w.of(ChannelStalled) == w.of(ChannelRevived) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "is_loaded"),
+    [
+        ("binance/usdm", "btcusdt@depth@100ms", True),
+        ("binance/usdm", "btcusdt@aggTrade", False),
+        ("kucoin/spot", "/market/match:BTC-USDT", True),
+        ("deribit", BOOK, False),
+    ],
+)
+def test_what_calls_need_is_loaded_before_the_loop_could_stand_still_for_it(
+    name: str, channel: str, is_loaded: bool
+) -> None:
+    script = (
+        f"import sys, heartline; heartline.Venue(name={name!r}, channels=[{channel!r}])"
+        "; print('httpx' in sys.modules)"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(is_loaded)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from heartline.venue.profile import Endpoint, seconds
 from heartline.venue.vocabulary import Rate as VenueRate
 
 from .snapshot_call import SnapshotCall, snapshot_call
+from .trust import get_ready
 
 SETTLE = 5.0
 """Seconds that a new link waits for its subscriptions to be answered before it is OPEN
@@ -81,6 +82,8 @@ class Venue:
         if most is not None and len(self.channels) > most:
             wanted = f"at most {most} on one link of {self.name}"
             raise UsageError("channels", wanted=wanted, got=len(self.channels))
+        if self._makes_calls():
+            get_ready()
 
     @property
     def profile(self) -> Endpoint:
@@ -122,6 +125,16 @@ class Venue:
         if policy is None:
             return None
         return snapshot_call(self.contract, channel, rest=policy.rest)
+
+    def _makes_calls(self) -> bool:
+        """Whether a token or the state of a channel that is known now is fetched."""
+        bootstrap, told = self.profile.bootstrap, self.profile.sequence
+        if bootstrap is not None and bootstrap.http is not None:
+            return True
+        rules = told.rules if told else ()
+        if not any(rule.recover is not None and rule.recover.url for rule in rules):
+            return False
+        return any(self.snapshot_call(channel) for channel in self.channels)
 
     def _restored(self, channel: str) -> Restored | None:
         call = self.snapshot_call(channel)
