@@ -57,6 +57,8 @@ def in_words(news: Event | Status, *, name: str = "") -> str:
 
 def one_line(text: str) -> str:
     """Keep what can be printed on one line; cut what is too long."""
+    if len(text) <= LONGEST and text.isprintable():
+        return text
     shown = "".join(c if c.isprintable() else " " for c in text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
