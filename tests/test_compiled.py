@@ -24,9 +24,17 @@ def test_a_twin_knows_the_source_that_it_was_built_from(name: str) -> None:
     assert source_sum(HOME, name) == twin.SOURCE.decode()
 
 
-@pytest.mark.parametrize("changed", ["venue/_ahead.pyx", "venue/_members.pxd"])
+@pytest.mark.parametrize(
+    ("changed", "of", "not_of"),
+    [
+        ("venue/_ahead.pyx", "venue._ahead", "wire._plain"),
+        ("venue/_members.pxd", "venue._ahead", "wire._plain"),
+        ("core/_figures.pxd", "core._figures", "venue._ahead"),
+        ("core/_figures.pxd", "client._usual", "wire._plain"),
+    ],
+)
 def test_what_a_twin_is_compiled_from_is_its_own_text_and_what_it_shares(
-    changed: str, tmp_path: Path
+    changed: str, of: str, not_of: str, tmp_path: Path
 ) -> None:
     for source in (*HOME.glob("*/*.pyx"), *HOME.rglob("*.pxd")):
         copy = tmp_path / source.relative_to(HOME)
@@ -36,8 +44,20 @@ def test_what_a_twin_is_compiled_from_is_its_own_text_and_what_it_shares(
     with (tmp_path / changed).open("a") as file:
         file.write("# changed since\n")
     others = {name for name in TWINS if source_sum(tmp_path, name) != before[name]}
-    assert "venue._ahead" in others
-    assert "wire._plain" not in others
+    assert of in others
+    assert not_of not in others
+
+
+@pytest.mark.parametrize("error", [ImportError, TypeError, ValueError])
+def test_a_twin_that_does_not_fit_another_is_left_aside(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise error(name)
+
+    monkeypatch.delenv("HEARTLINE_PURE", raising=False)
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert compiled.__wrapped__("core._figures") is None
 
 
 @pytest.mark.skipif(not BUILT, reason="no twin was built, or all are left aside")

@@ -29,7 +29,8 @@ def compiled(name: str) -> Any | None:
         twin = importlib.import_module(f"heartline.{name}")
     except ModuleNotFoundError:
         return None
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:
+        # The latter two where it shares the layout of another that was built apart.
         logging.getLogger("heartline").warning(
             "heartline.%s was built for something else and is left aside: %s",
             name,
@@ -46,9 +47,11 @@ def source_sum(package: Path, name: str) -> str:
     """
     text = (package / f"{name.replace('.', '/')}.pyx").read_bytes()
     found = sha256(text)
-    for shared in sorted(set(_SHARED.findall(text))):
-        path = shared.decode().replace(".", "/")
-        found.update((package / f"{path}.pxd").read_bytes())
+    shared = {each.decode() for each in _SHARED.findall(text)}
+    if (package / f"{name.replace('.', '/')}.pxd").exists():
+        shared.add(name)
+    for each in sorted(shared):
+        found.update((package / f"{each.replace('.', '/')}.pxd").read_bytes())
     return found.hexdigest()
 
 

@@ -34,26 +34,13 @@ cdef enum:
 cdef enum:
     ALIKE = 5
 
-cdef struct Spoken:
-    double alert, data_at
-    long long count, all_at
-
-
 cdef class Total:
-    cdef public long long total
-    cdef public double excused_at, memory
-    cdef public object calm
-
     def __init__(self):
         self.excused_at = -INFINITY
         self.memory = INFINITY
 
 
 cdef class Pace:
-    cdef public double value
-    cdef double _began_at, _at
-    cdef long long _count
-
     def __init__(self, *, double now):
         self._began_at = self._at = now
 
@@ -78,16 +65,6 @@ cdef void _learn_pace(Pace pace, long long count, double half_life, double now):
 
 @cython.no_gc_clear
 cdef class Voice:
-    cdef Spoken _own
-    cdef Spoken *_spoken
-    cdef Line _host
-    cdef Total _heard
-    cdef public object outcome
-    cdef public Pace pace
-    cdef public double longest, needed, window_at
-    cdef public long long alike
-    cdef public bint awaits_first
-
     def __cinit__(self):
         self._spoken = &self._own
 
@@ -135,10 +112,6 @@ cdef class Voice:
 
 @cython.no_gc_clear
 cdef class Tally:
-    cdef long long _own
-    cdef long long *_received
-    cdef Line _host
-
     def __cinit__(self):
         self._received = &self._own
 
@@ -153,12 +126,6 @@ cdef class Tally:
 
 @cython.no_gc_clear
 cdef class Run:
-    cdef long long _own
-    cdef long long *_last
-    cdef Line _host
-    cdef object _large
-    cdef public object start, joining, holes, back, back_before, back_run
-
     def __cinit__(self, *_, **__):
         self._last = &self._own
 
@@ -192,31 +159,10 @@ cdef class Run:
 
 
 cdef class Runs:
-    cdef public dict _runs
-    cdef public int good
+    pass
 
 
 cdef class Line:
-    # What each message in order asks for comes first: it fills two pieces of memory.
-    cdef public double at
-    cdef Spoken _spoken
-    cdef long long _received, _last
-    cdef Voice _watched
-    cdef Runs _tracker
-    cdef Total _heard
-    cdef object _track
-    """Whose run it is that is here."""
-    cdef bint _speaks, _counts, _follows
-    """Whether the numbers of `_watched`, `account` and of a run are here."""
-    cdef public bint is_live
-    cdef readonly bint is_usual
-    cdef public bint wounded
-    cdef readonly object name
-    cdef readonly Tally account
-    cdef object _restore, _proof
-    cdef Run _run
-    cdef public bint resubscribe, reconnect
-
     def __init__(self, name, account, tracker, *, terms=None, double now):
         self.name = name
         self.account = account
@@ -355,13 +301,17 @@ cdef void _learn(Voice voice, double silence, double now):
 
 
 cdef class Taking:
-    cdef object _otherwise
-
     def __init__(self, otherwise):
         self._otherwise = otherwise
 
     def take(
         self, Line line not None, track, last, prev, first, anew, double now
+    ):
+        return self.taken(line, track, last, prev, first, anew, now)
+
+    cdef object taken(
+        self, Line line, object track, object last, object prev, object first,
+        object anew, double now
     ):
         cdef long long number = 0, other = 0
         cdef bint is_numbered = False, is_long = False
