@@ -31,7 +31,7 @@ from .resting import (
 )
 from .session import Session
 
-MOST = 6
+MOST = 12
 """So many answered pings are told together, at the latest."""
 ANSWER_WITHIN = 0.25
 """A ping without an answer for so long is told, seconds, or earlier: see `asked`."""

@@ -162,7 +162,7 @@ cdef double _CAP = PROBE_TIMEOUT_CAP
 cdef double _SHARED_OF_PING = SHARED_OF_PING
 cdef int _RESTS = 0, _WAKES = 1, _ASKS = 2
 cdef enum:
-    _ROOM = 2 * 16
+    _ROOM = 2 * 12
 cdef int _MOST = min(MOST, _ROOM // 2)
 
 
