@@ -12,6 +12,7 @@ from heartline.core.adaptive import MANY, Arrivals
 from heartline.core.calm import LULL
 from heartline.core.events import (
     DialSucceeded,
+    Lost,
     Ping,
     Pinged,
     Ponged,
@@ -35,6 +36,7 @@ from heartline.core.resting import (
 )
 from heartline.core.session import Session
 from heartline.core.terms import Terms
+from heartline.core.untold import Untold
 from scripted_link import kernel
 
 FIRST = kernel(segments_in=3, acked_bytes=200, received_bytes=300)
@@ -287,3 +289,35 @@ def test_data_puts_nothing_off_beyond_what_is_due_besides() -> None:
     earlier = flow.until_at(flow.firm_at - 2.0)
     assert earlier.firm_at == flow.firm_at - 2.0
     assert earlier.due_at(flow.firm_at - 2.5) == flow.firm_at - 2.0
+
+
+def test_an_answer_while_more_is_asked_is_left_to_the_machine() -> None:
+    session, far, (ping,) = opened(5)
+    link = link_of(session)
+    link.clocks.pinged(now=100.01)
+    far.answers(now=100.02)
+    evidence = far.evidence(now=100.02)
+    assert answered(session, ping.payload, evidence, now=100.02) is None
+    assert len(link.pings) == 2
+
+
+def test_without_a_kernel_no_byte_is_said_to_be_unconfirmed() -> None:
+    session, now = Session(Terms(host="venue"), draw=lambda: 0.5), 100.0
+    session.handle(Start(), now=now)
+    session.handle(DialSucceeded(session.epoch, "venue:443", Evidence()), now=now)
+    lost: list[Lost] = []
+    while not lost:
+        now = session.deadline
+        out = session.handle(Tick(session.epoch, Evidence()), now=now)
+        lost = [each for each in out if isinstance(each, Lost)]
+        assert now < 200.0
+    assert lost[0].unconfirmed_bytes == 0
+
+
+def test_what_is_kept_from_a_session_tells_how_data_puts_off_what_is_due() -> None:
+    session, far, (ping,) = opened(6)
+    far.answers(now=100.02)
+    answered(session, ping.payload, far.evidence(now=100.02), now=100.02)
+    session.handle(Received(session.epoch, 1, 1, 30), now=100.05)
+    untold = Untold(session)
+    assert untold.flow(now=100.06) is not None
