@@ -162,6 +162,18 @@ def test_what_waited_out_a_pause_tells_nothing_of_the_path() -> None:
     assert world.link.path.heard_at == world.now
 
 
+def test_a_pause_is_over_once_the_socket_was_seen_empty_soon_after() -> None:
+    world = quiet(policy=Liveness(kernel_interval=10))
+    world.handle(Paused(3))
+    world.run(until=HEARD + 0.5)
+    world.now = HEARD + 0.5
+    world.handle(Resumed(3))
+    world.run(until=world.now + 0.1)
+    world.now += 2.0
+    world.handle(Received(3, 1, 1, 20))
+    assert world.link.path.heard_at == world.now
+
+
 def test_the_silence_that_is_doubted_is_at_least_four_round_trips() -> None:
     for round_trip, least in ((0.02, 0.2), (0.2, 0.8)):
         world = Scripted(seen=kernel(round_trip=round_trip, min_round_trip=round_trip))

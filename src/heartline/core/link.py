@@ -412,4 +412,6 @@ class Link:
             due = min(due, self.heartbeat.next_at(now=now))
         if not self.lateness.settled:
             due = min(due, self._ask_at(), self.lateness.tell_at)
+        if self.lateness.reads_old and not self.clocks.paused:
+            due = min(due, self.lateness.read_by)
         return due if due > (least := now + LEAST_STEP) else least

@@ -28,6 +28,7 @@ class Lateness:
         "_handled_at",
         "_measured_from",
         "_previous_at",
+        "_resumed_at",
         "_told_at",
         "_untold",
         "draining",
@@ -42,6 +43,7 @@ class Lateness:
         self.stalled_for = 0.0
         self.reads_old = False
         """What waited out a pause of ours tells nothing of the path as it is now."""
+        self._resumed_at = -inf
         self._handled_at = self._previous_at = now
         self._drains = 0
         self.draining = False
@@ -87,8 +89,16 @@ class Lateness:
 
     def resume(self, *, now: float) -> None:
         """Reading goes on after a pause; what comes first has waited."""
-        self._measured_from = now
+        self._measured_from = self._resumed_at = now
         self.reads_old = True
+
+    @property
+    def read_by(self) -> float:
+        """When to look if what waited out a pause has been read; inf if it has been.
+
+        Else whatever comes until the next look, however late, would count as old.
+        """
+        return self._resumed_at + SETTLE if self.reads_old else inf
 
     def drain(self, *, unread: bool) -> bool:
         """Whether a punctual tick is to wait until the socket has been read."""
