@@ -24,7 +24,7 @@ from heartline.core.feed import Feed, FeedTerms
 from heartline.core.fetches import Fetches, Hosts, Snapshots
 from heartline.core.figures import Line
 from heartline.core.gaps import Ledger
-from heartline.core.items import Message, Where
+from heartline.core.items import Message, Verdict, Where
 from heartline.core.latency import MaxAge
 from heartline.core.lines import Lines
 from heartline.core.link import Link
@@ -465,6 +465,15 @@ def test_what_nobody_says_is_the_cautious_one() -> None:
     assert not Terms(host="a").joins
     assert ClockOffset().resolution == 1e-3
     assert (Snapshots().keep, Snapshots().keep_bytes) == (10_000, 16 << 20)
+    assert Dialling().restore == 5.0
+
+
+def test_a_link_that_was_given_up_is_held_for_dead() -> None:
+    world = quiet()
+    assert world.link.verdict is Verdict.ALIVE
+    world.run(until=HEARD + 30.0)
+    assert world.link.found is not None
+    assert world.link.verdict is Verdict.DEAD
 
 
 def test_what_waits_to_be_sent_is_known_of_a_link_without_a_kernel() -> None:

@@ -119,19 +119,20 @@ def test_a_dead_way_out_is_missed_no_sooner_than_twice_the_paths_own_time() -> N
     assert takes == pytest.approx(2 * (path.patience + climb) + path.rung + 0.05)
 
 
-def test_the_way_back_is_given_the_longer_of_two_timeouts_while_one_is_learned() -> (
-    None
-):
+def test_either_way_is_given_the_longer_of_two_timeouts_while_one_is_learned() -> None:
     path = quiet().link.path
     slow = kernel(round_trip=0.18, round_trip_deviation=0.02, min_round_trip=0.18)
     short = path.return_takes(0.4, 2.0)
+    short_out = path.resending_takes(0.4, now=HEARD)
     path.observe(slow, now=HEARD + 0.5)
     assert path.learning
     learning = path.return_takes(0.4, 2.0)
+    learning_out = path.resending_takes(0.4, now=HEARD)
     path.heard(now=HEARD + 0.6)
     path.observe(slow, now=HEARD + 0.7)
     assert not path.learning
     assert learning == path.return_takes(0.4, 2.0) > short + 0.1
+    assert learning_out == path.resending_takes(0.4, now=HEARD) > short_out + 0.1
 
 
 def test_who_was_heard_by_when_nobody_asked_is_given_what_is_left_of_that_time() -> (

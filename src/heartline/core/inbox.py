@@ -39,7 +39,8 @@ class Inbox:
     `block`: the socket is not read until half is consumed; PAUSED is told.
     `drop_oldest`: the oldest messages go, and a Gap stands in their place.
     `conflate`: beyond the limit only the latest message of each `key(message)` is
-    kept; what was replaced is counted in a Gap. Up to twice the limit may wait.
+    kept; what was replaced is counted in a Gap before the oldest that is kept, whose
+    interval reaches to the last that was replaced. Up to twice the limit may wait.
     `disconnect`: the link is given up and made anew; the messages stay, and what comes
     while the inbox is still full is dropped, with a Gap in its place.
     """
