@@ -124,11 +124,7 @@ async def dead_path(*, inbound: bool, outbound: bool, where: str) -> None:
             await server.do("drop_filter", scope="present")
         w.stream.send("are you there?")
         lost = await lost_since(w, at, promised)
-        assert lost.cause is Cause.PATH_DEAD
-        # Beside load the resends of both kernels may not have met in the promised time,
-        # and a direction that is not sure then is not told.
-        unsure = None if crowding() > 1 and not inbound else where
-        assert lost.where in (where, unsure)
+        assert (lost.cause, lost.where) == (Cause.PATH_DEAD, where)
         assert lost.bound is not None
         assert lost.evidence
         assert w.of(Doubted)[-1].at <= lost.at

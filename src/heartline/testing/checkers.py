@@ -23,7 +23,6 @@ from heartline.core.events import (
     Lost,
     Surrendered,
 )
-from heartline.core.inbox import Overflow
 from heartline.core.items import Cause, Condition, Gap, Message, Phase, Where
 
 from .sim_history import AFTERMATH, PATH_FAULTS, Episode, Reading, Told
@@ -252,11 +251,7 @@ def no_hot_loop(sim: Simulation) -> list[str]:
 
 
 def nothing_lost_in_silence(sim: Simulation) -> list[str]:
-    """Every message comes once and in order, or a gap stands in its place.
-
-    Where a full inbox conflates, the gap stands before the oldest message that is kept,
-    and its interval says that others are missing among those behind it.
-    """
+    """Every message comes once and in order, or a gap stands in its place."""
     found: list[str] = []
     buffer = sim.client.buffer
     if buffer.received != buffer.delivered + buffer.dropped + buffer.waiting:
@@ -264,9 +259,7 @@ def nothing_lost_in_silence(sim: Simulation) -> list[str]:
             f"{buffer.received} received, {buffer.delivered} delivered,"
             f" {buffer.dropped} dropped, {buffer.waiting} waiting: they do not add up"
         )
-    conflates = buffer.policy.policy is Overflow.CONFLATE
     last: int | None = None
-    last_at = told_until = -inf
     excused = True
     told_missing = 0
     rest = [] if buffer.empty else deepcopy(buffer).take(1 << 60)
@@ -275,8 +268,6 @@ def nothing_lost_in_silence(sim: Simulation) -> list[str]:
             case Gap():
                 excused = True
                 told_missing += item.missing or 0
-                if conflates and item.reason == "overflow":
-                    told_until = max(told_until, item.until_at)
             case Message():
                 number = int(item.data)
                 if last is not None and number <= last:
@@ -285,11 +276,10 @@ def nothing_lost_in_silence(sim: Simulation) -> list[str]:
                     last is not None
                     and number > last + 1
                     and not excused
-                    and last_at > told_until
                     and not _all_left_out(sim, last + 1, number)
                 ):
                     found.append(f"messages {last + 1} to {number - 1} are missing")
-                last, last_at, excused = number, item.received_at, False
+                last, excused = number, False
             case _:
                 pass
     if told_missing != buffer.dropped:
