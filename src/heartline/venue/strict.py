@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -15,6 +16,9 @@ T = TypeVar("T")
 Key = str | int
 Keys = tuple[Key, ...]
 
+_ONE_AT_A_TIME = Lock()
+"""msgspec learns a kind when it is first read, and crashes the process where another
+thread reads it meanwhile (0.22): programs have a loop in each of several threads."""
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
 _EXPECTED = re.compile(r"Expected (.*?)(?:, got `[^`]*`)?\Z", re.DOTALL)
@@ -24,7 +28,8 @@ _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 def read_as(kind: type[T], data: object, *, file: str, at: str = "") -> T:
     """Convert `data`, without guessing; raises VenueError with the key under `at`."""
     try:
-        return msgspec.convert(data, kind)
+        with _ONE_AT_A_TIME:
+            return msgspec.convert(data, kind)
     except ValidationError as error:
         keys, wanted, got = _explained(kind, data, str(error))
         raise VenueError(file, _dotted(at, keys), wanted=wanted, got=got) from None
