@@ -115,7 +115,7 @@ def check_notes(history: list[Item], read: list[Item]) -> list[Item]:
     return told
 
 
-def check_read(history: list[Item], read: list[Item], policy: Inbox) -> None:
+def check_read(history: list[Item], read: list[Item]) -> None:
     """Everything was put once and is now told: as itself, or inside a gap there."""
     put = [item for item in history if isinstance(item, Message)]
     order = {id(message): n for n, message in enumerate(put)}
@@ -134,13 +134,11 @@ def check_read(history: list[Item], read: list[Item], policy: Inbox) -> None:
             assert any(
                 gap.from_at <= message.received_at <= gap.until_at for gap in has.gaps
             )
-        check_places(order, lost, has, exact=policy.key is None)
+        check_places(order, lost, has)
 
 
-def check_places(
-    order: dict[int, int], lost: list[Message], has: Part, *, exact: bool
-) -> None:
-    """A gap stands where its messages were; when conflating, there or before."""
+def check_places(order: dict[int, int], lost: list[Message], has: Part) -> None:
+    """A gap stands where its messages were."""
     told = 0
     for item in has.items:
         if isinstance(item, Gap):
@@ -149,7 +147,7 @@ def check_places(
             told += item.missing
         else:
             due = sum(order[id(m)] < order[id(item)] for m in lost)
-            assert told == due if exact else told >= due
+            assert told == due
 
 
 def check_latest_of_each_key(history: list[Item], read: list[Item]) -> None:
@@ -255,7 +253,7 @@ class Machine(RuleBasedStateMachine):
             self.take(5)
         assert self.buffer.waiting == self.buffer.waiting_bytes == 0
         assert self.buffer.take(5) == []
-        check_read(self.history, self.read, self.policy)
+        check_read(self.history, self.read)
         if self.kind is Overflow.CONFLATE and self.policy.limit_bytes > 60:
             check_latest_of_each_key(self.history, self.read)
 
@@ -302,6 +300,8 @@ def check_merging(policy: Overflow, flaps: Sequence[str]) -> None:
     read = buffer.take(10**6)
     assert _latest_statuses(history, read) == _latest_statuses(read, read)
     assert _latest(history) == _latest(read)
+    own = [i for i in read if isinstance(i, Gap) and i.reason == "overflow"]
+    assert sum(gap.missing or 0 for gap in own) == buffer.dropped
     survived = {id(item) for item in read}
     for place, item in enumerate(history):
         lost = isinstance(item, Message) and id(item) not in survived
@@ -323,8 +323,13 @@ def check_merging(policy: Overflow, flaps: Sequence[str]) -> None:
         later = [i for i in history[place + 1 :] if id(i) in survived]
         after = next((i for i in later if isinstance(i, Message)), None)
         if after is not None:
-            assert any(at < read.index(after) for at in covers), "told too late"
+            covers = [at for at in covers if at < read.index(after)]
+            assert covers, "told too late"
         earlier = [i for i in history[:place] if id(i) in survived]
+        last = next((i for i in reversed(earlier) if isinstance(i, Message)), None)
+        if last is not None:
+            covers = [at for at in covers if at > read.index(last)]
+            assert covers, "told too early"
         told_before = next((i for i in reversed(earlier) if is_note(i)), None)
         if told_before is not None and isinstance(told_before, Status):
             assert any(at > read.index(told_before) for at in covers), "told too early"

@@ -17,7 +17,7 @@ from .demands import demand_declared, demand_prompt
 from .items import Gap, Item, Message, Status
 
 KEPT_NOTES = 64
-"""Undelivered notes with no message between them; more are merged into two."""
+"""Undelivered notes with no message between them; more are merged into three."""
 
 MANY = 64
 """Reads and notes that wait, from which on taking the first off a list costs."""
@@ -39,8 +39,8 @@ class Inbox:
     `block`: the socket is not read until half is consumed; PAUSED is told.
     `drop_oldest`: the oldest messages go, and a Gap stands in their place.
     `conflate`: beyond the limit only the latest message of each `key(message)` is
-    kept; what was replaced is counted in a Gap before the oldest that is kept, whose
-    interval reaches to the last that was replaced. Up to twice the limit may wait.
+    kept; a Gap stands wherever others were replaced, so each that is kept may have one
+    before it. Up to twice the limit may wait.
     `disconnect`: the link is given up and made anew; the messages stay, and what comes
     while the inbox is still full is dropped, with a Gap in its place.
     """
@@ -89,9 +89,12 @@ class _Hole:
 
     def add(self, other: _Hole) -> None:
         self.missing += other.missing
-        self.from_at = min(self.from_at, other.from_at)
-        self.until_at = max(self.until_at, other.until_at)
-        self.epoch = max(self.epoch, other.epoch)
+        if other.from_at < self.from_at:
+            self.from_at = other.from_at
+        if other.until_at > self.until_at:
+            self.until_at = other.until_at
+        if other.epoch > self.epoch:
+            self.epoch = other.epoch
 
     def gap(self) -> Gap:
         return Gap(
@@ -259,39 +262,63 @@ class Buffer:
             2 * self.policy.limit_bytes
         ):
             return 0
-        before = self.dropped
+        before, told = self.dropped, 0
         seen: set[Hashable] = set()
-        runs: deque[_Run | _Note] = deque()
-        hole: list[_Note] = []
+        runs: list[_Run | _Note] = []
         for run in reversed(self._runs):
-            if isinstance(run, _Hole):
-                _add(hole, run)
-                continue
-            if not isinstance(run, _Run):
-                # The gap stands before what is kept, but after what was told before.
-                runs.extendleft(hole)
-                hole = []
-                runs.appendleft(run)
-                continue
-            kept: list[Message] = []
-            gone: list[Message] = []
-            for message in reversed(run.messages):
-                name = key(message)
-                (gone if name in seen else kept).append(message)
-                seen.add(name)
-            share = run.size_bytes * len(gone) // len(run.messages)
-            if gone:
-                _add(hole, self._lose(gone[::-1], share))
-            if kept:
-                runs.appendleft(_Run(kept[::-1], run.size_bytes - share))
-        runs.extendleft(hole)
-        self._runs = _thinned(runs)
+            if isinstance(run, _Run):
+                if (
+                    len(run.messages) == 1
+                    and (name := key(run.messages[0])) not in seen
+                ):
+                    seen.add(name)
+                    runs.append(run)
+                else:
+                    self._sift(run, key, seen, runs)
+            elif isinstance(run, _Hole):
+                _add(runs, run)
+            else:
+                runs.append(run)
+                told += 1
+        runs.reverse()
+        # Holes are not counted: between two of them something is kept or told.
+        self._runs = deque(runs if told <= KEPT_NOTES else _thinned(runs))
         # More keys than the limit allows: the memory is bounded all the same.
         if self.full:
             self._drop_oldest()
         # A pass costs as much as it holds, so the next one waits for as much again.
         self._conflate_at = max(self.policy.limit, 2 * self.waiting)
         return self.dropped - before
+
+    def _sift(
+        self,
+        run: _Run,
+        key: Callable[[Message], Hashable],
+        seen: set[Hashable],
+        runs: list[_Run | _Note],
+    ) -> None:
+        """Add to `runs`, newest first, what a read keeps and where it lost the rest."""
+        messages, size_bytes = run.messages, run.size_bytes
+        at = end = count = len(messages)
+        keeps = True
+        while at:
+            name = key(messages[at - 1])
+            if (name in seen) is keeps:
+                if at < end:
+                    share = size_bytes * end // count - size_bytes * at // count
+                    if keeps:
+                        runs.append(_Run(messages[at:end], share))
+                    else:
+                        _add(runs, self._lose(messages[at:end], share))
+                end, keeps = at, not keeps
+            seen.add(name)
+            at -= 1
+        if end < count:
+            messages, size_bytes = messages[:end], size_bytes * end // count
+        if not keeps:
+            _add(runs, self._lose(messages, size_bytes))
+        else:
+            runs.append(run if end == count else _Run(messages, size_bytes))
 
     def _lose(self, messages: list[Message], size_bytes: int) -> _Hole:
         self.dropped += len(messages)
@@ -312,8 +339,8 @@ def _hole(messages: list[Message]) -> _Hole:
     return _Hole(len(messages), first.received_at, last.received_at, last.epoch)
 
 
-def _add(notes: list[_Note], hole: _Hole) -> None:
-    """Let `hole` follow `notes`; holes with nothing told between them are one."""
+def _add(notes: list[_Run | _Note] | list[_Note], hole: _Hole) -> None:
+    """Let `hole` lie beside the last of `notes`; two side by side are one."""
     last = notes[-1] if notes else None
     if isinstance(last, _Hole):
         last.add(hole)
@@ -321,14 +348,12 @@ def _add(notes: list[_Note], hole: _Hole) -> None:
         notes.append(hole)
 
 
-def _thinned(runs: deque[_Run | _Note]) -> deque[_Run | _Note]:
+def _thinned(runs: list[_Run | _Note]) -> list[_Run | _Note]:
     """Where messages went, their notes may be many: each group of them is merged.
 
     Behind the last message there are none: it is the one that was put just now.
     """
-    if sum(not isinstance(run, _Run) for run in runs) <= KEPT_NOTES:
-        return runs
-    thinned: deque[_Run | _Note] = deque()
+    thinned: list[_Run | _Note] = []
     notes: list[_Note] = []
     for run in runs:
         if not isinstance(run, _Run):
@@ -341,9 +366,11 @@ def _thinned(runs: deque[_Run | _Note]) -> deque[_Run | _Note]:
 
 
 def _merge(notes: list[_Note]) -> list[_Note]:
-    """The last Status, and one Gap that covers all gaps: nothing lost is forgotten."""
-    told = [note.gap() if isinstance(note, _Hole) else note for note in notes]
-    gaps = [note for note in told if isinstance(note, Gap)]
+    """The last Status, one Gap over all gaps, one hole: nothing lost is forgotten.
+
+    What was dropped here stays apart: how many that were is known.
+    """
+    gaps = [note for note in notes if isinstance(note, Gap)]
     statuses: list[_Note] = [note for note in notes if isinstance(note, Status)]
     merged: list[_Note] = []
     if len(gaps) == 1:
@@ -360,6 +387,9 @@ def _merge(notes: list[_Note]) -> list[_Note]:
                 missing=sum(known) if len(known) == len(counts) else None,
             )
         )
+    for note in notes:
+        if isinstance(note, _Hole):
+            _add(merged, note)
     # What was lost after the last Status must not seem to lie before it.
     if isinstance(notes[-1], Status):
         return merged + statuses[-1:]
