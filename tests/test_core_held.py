@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from heartline import UsageError
+from heartline.core import figures
 from heartline.core.adaptive import RoundTripEstimate
 from heartline.core.backoff import Backoff
 from heartline.core.budget import Rate
@@ -21,16 +22,19 @@ from heartline.core.detector import MOST_KEEPALIVE, Liveness, PathClock
 from heartline.core.events import Ping, Received, Stalled, Tick
 from heartline.core.evidence import Evidence
 from heartline.core.feed import Feed, FeedTerms
+from heartline.core.feed_terms import Numbered
 from heartline.core.fetches import Fetches, Hosts, Snapshots
 from heartline.core.figures import Line
-from heartline.core.gaps import Ledger
+from heartline.core.gaps import Account, Ledger
 from heartline.core.items import Message, Verdict, Where
 from heartline.core.latency import MaxAge
 from heartline.core.lines import Lines
 from heartline.core.link import Link
 from heartline.core.losses import was_useful
 from heartline.core.offset import ClockOffset
+from heartline.core.orderbook import Order, OrderBook, Recipe
 from heartline.core.promises import bounds, ceilings
+from heartline.core.proving import Proof
 from heartline.core.rest import Rest
 from heartline.core.restore import Joins, Kept, Numbers, Restore, Restored, Stage
 from heartline.core.rules import tracker_of
@@ -367,6 +371,47 @@ def test_the_bounds_of_channels_are_those_of_the_link_that_delivers_now() -> Non
     none = Subscriptions(Subscribing())
     feed.adopt(2, subscriptions=none, trackers=[], counted=[], now=BEGAN)
     assert feed.bounds(now=BEGAN) == {}
+
+
+def test_the_numbers_of_a_link_that_took_over_end_with_it() -> None:
+    rule = Numbered(numbering=Numbering(rule=Rule.STEP))
+    feed = Feed(FeedTerms(numbered=(rule,)), ledger=Ledger(), now=BEGAN)
+    feed.want(["a"], now=BEGAN)
+    feed.begin(1, now=BEGAN)
+    line = feed.line("a", 0, now=BEGAN)
+    feed.take(line, "a", 90, None, None, False, BEGAN)
+    its_own = tracker_of(rule.numbering)
+    none = Subscriptions(Subscribing())
+    feed.adopt(2, subscriptions=none, trackers=[its_own], counted=[], now=BEGAN)
+    feed.take(line, "a", 7, None, None, False, BEGAN)
+    feed.take(line, "a", "no number", None, None, False, BEGAN)
+    assert (its_own.last("a"), feed.malformed) == (7, 1)
+    # The next link counts as it likes: nothing is missing from 8 to 499.
+    feed.begin(3, now=BEGAN)
+    assert its_own.last("a") is None
+    feed.take(line, "a", 500, None, None, False, BEGAN)
+    assert (its_own.last("a"), its_own.holes("a")) == (500, 0)
+
+
+@pytest.mark.parametrize("kind", list(dict.fromkeys((figures.PureLine, figures.Line))))
+def test_messages_are_merely_taken_while_there_is_neither_a_state_nor_a_book(
+    kind: type[figures.PureLine],
+) -> None:
+    line = kind("a", Account("a"), None, now=BEGAN)
+    restore = Restore("a", Restored(host="h", joins=Joins.NEXT))
+    proof = Proof("a", OrderBook(Recipe(levels=1, order=Order.BID_ASK)))
+    assert line.is_usual
+    line.restore = restore
+    assert not line.is_usual
+    line.proof = proof
+    assert not line.is_usual
+    line.restore = None
+    assert not line.is_usual
+    line.restore = restore
+    line.proof = None
+    assert not line.is_usual
+    line.restore = None
+    assert line.is_usual
 
 
 def test_a_refused_channel_that_brings_data_is_in_no_trouble() -> None:

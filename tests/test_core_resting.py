@@ -13,6 +13,7 @@ from heartline.core.calm import LULL
 from heartline.core.events import (
     DialSucceeded,
     Lost,
+    Overflowed,
     Ping,
     Pinged,
     Ponged,
@@ -24,7 +25,7 @@ from heartline.core.events import (
 from heartline.core.evidence import Evidence
 from heartline.core.flow import Flow
 from heartline.core.items import Phase
-from heartline.core.link import Link
+from heartline.core.link import LEAST_STEP, Link
 from heartline.core.neighbours import Neighbours
 from heartline.core.resting import (
     answered,
@@ -321,3 +322,20 @@ def test_what_is_kept_from_a_session_tells_how_data_puts_off_what_is_due() -> No
     session.handle(Received(session.epoch, 1, 1, 30), now=100.05)
     untold = Untold(session)
     assert untold.flow(now=100.06) is not None
+
+
+def test_a_ping_that_is_asked_for_after_something_was_due_is_not_a_hot_loop() -> None:
+    session, far, out = opened(3)
+    now = 100.0 + far.took
+    far.answers(now=now)
+    assert answered(session, out[0].payload, far.evidence(now=now), now=now)
+    session.handle(Overflowed(5), now=now)
+    session.handle(Overflowed(5), now=now)
+    # What was dropped last is to be announced a second later, and nobody looked then.
+    due_at = session.slow.due_at
+    assert due_at == now + 1.0
+    now = due_at + 2.0
+    assert ask(session, now=now)
+    far.asked()
+    asked(session, far.evidence(now=now), now=now)
+    assert session.deadline == now + LEAST_STEP

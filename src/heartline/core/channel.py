@@ -126,7 +126,7 @@ class ChannelClock:
     @property
     def asked(self) -> bool:
         """Whether proof of the link was asked for in the present silence."""
-        return self._probed is not None and self._probed == self.silent_since
+        return self._probed == self.silent_since
 
     def ask(self) -> None:
         self._probed = self.silent_since

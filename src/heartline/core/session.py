@@ -401,7 +401,7 @@ class Session:
     def _to_link(self, fact: LinkFact, now: float) -> list[Output]:
         link = self.link
         if link is None or fact.epoch != link.epoch:
-            return self.handover.handle(fact, now=now)
+            return []
         begun = type(fact) is Received and fact.data and self.phase is Phase.SYNCING
         # What is missing is missing before this data: the gap stands there.
         out = self._close_gap(now) if begun else []
