@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from heartline.core.latency import Latency
 from heartline.observe import Journal, LogSink, MetricsSink, demand_place
 
 from .callables import report
+from .scraped import Scraped
 
 
 class Observers:
@@ -55,7 +57,8 @@ class Observers:
             self._journal = Journal(self._path, name=self.name)
         if self._registry is not None:
             self._metrics = MetricsSink(self.name, self._registry)
-            self._metrics.watch(status, latency)
+            scraped = Scraped.of(asyncio.get_running_loop())
+            self._metrics.watch(scraped.asking(status), scraped.asking(latency))
 
     def close(self) -> None:
         if self._journal is not None:

@@ -24,7 +24,8 @@ class Stream:
 
     Iterating yields `Message | Gap | Status` in the order they happened, beginning
     with a Status. It ends when the stream is closed, and raises `GaveUp` when the
-    stream has ended for good by itself. One consumer at a time.
+    stream has ended for good by itself. One consumer at a time. All of it belongs to
+    the thread of its loop; only the `metrics` given to `connect` are for any thread.
     """
 
     def __init__(self, driver: Driver) -> None:

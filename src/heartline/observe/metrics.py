@@ -113,8 +113,9 @@ class MetricsSink:
 
         With `latency`, the delays of the stream are read as well.
         It is called by whoever scrapes: with prometheus_client's own HTTP server that
-        is another thread. If it raises, this stream's pulled metrics are missing from
-        that scrape, `heartline_status_errors_total` counts it, and the first is logged.
+        is another thread, in which a stream must not be asked; `connect` sees to that.
+        If it raises, this stream's pulled metrics are missing from that scrape,
+        `heartline_status_errors_total` counts it, and the first is logged.
         """
         self._pull = status
         self._measured = latency
