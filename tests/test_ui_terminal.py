@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -248,6 +249,22 @@ def test_a_recovered_stream_still_tells_of_its_last_loss() -> None:
     shown = "\n".join(drawn(view))
     assert "live for 25 s" in shown
     assert "last loss 30 s ago: PATH_DEAD" in shown
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("going away", "1001, going away"), ("", "1001")]
+)
+def test_a_loss_that_was_told_to_us_is_shown_with_its_code_and_reason(
+    reason: str, shown: str
+) -> None:
+    told = replace(
+        lost(), cause=Cause.CLOSED_BY_PEER, status=1001, reason=reason, evidence=""
+    )
+    view = view_of(status(NOW - 25), told, connected())
+    view.item(status())
+    lines = drawn(view, width=100)
+    (line,) = [line for line in lines if "last loss" in line]
+    assert line.rstrip("│ ").endswith(f"last loss 30 s ago: CLOSED_BY_PEER {shown}")
 
 
 def test_silence_goes_on_between_two_statuses() -> None:

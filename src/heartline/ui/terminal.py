@@ -164,8 +164,11 @@ class _Picture:
             told.append(f"live for {_whole(self.now - since)}")
         if status.live and (loss := self.view.last_loss) is not None:
             ago = _whole(self.now - loss.at)
-            lost = one_line(f"last loss {ago} ago: {loss.cause}, {loss.evidence}")
-            told += wrap(lost, width)
+            code = "" if loss.status is None else f" {loss.status}"
+            lost = f"last loss {ago} ago: {loss.cause}{code}"
+            if because := loss.evidence or loss.reason:
+                lost += f", {because}"
+            told += wrap(one_line(lost), width)
         cut = told[:lines]
         if len(told) > lines:
             cut[-1] = cut[-1][: width - 2] + " …"
