@@ -151,6 +151,13 @@ def test_no_journal_is_bad_usage_in_one_line(tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_directory_is_refused_in_words_without_a_number(tmp_path: Path) -> None:
+    status, lines, err = told(str(tmp_path))
+    assert (status, lines) == (2, [])
+    wanted = "wanted a journal to read, got Is a directory"
+    assert err == f"heartline: {tmp_path}: {wanted}\n"
+
+
 @pytest.mark.parametrize("option", [("--at", "25:00"), ("--around", "5x")])
 def test_a_time_that_is_none_is_bad_usage(
     option: tuple[str, str], journal: Path

@@ -55,7 +55,8 @@ def journal(
     except BrokenPipeError:
         leave_stdout()
     except OSError as error:
-        fail(str(error))
+        got = error.strerror
+        fail(f"{file}: wanted a journal to read, got {got}" if got else str(error))
 
 
 def _tell_everything(file: Path, *, json: bool) -> None:
