@@ -627,7 +627,7 @@ async def test_wait_live_has_an_end() -> None:
                 await stream.wait_live(0.1)
             waiting = asyncio.create_task(stream.wait_live())
             await server.do("restore")
-        with pytest.raises(heartline.NotOpen, match="CLOSED"):
+        with pytest.raises(heartline.NotOpen, match=r"wait_live: .* CLOSED"):
             await waiting
         async with heartline.connect(server.url) as stream:
             status = await stream.wait_live()

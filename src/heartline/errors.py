@@ -65,10 +65,11 @@ class NotOpen(HeartlineError):
     """`send` was called while the stream is not OPEN: the message was not taken.
 
     Nothing is kept for later: an order that waits through an outage is a stale order.
+    `wait_live` raises it, too, where the stream has ended and will not be live again.
     """
 
-    def __init__(self, *, phase: str) -> None:
-        super().__init__(f"send: wanted an OPEN stream, got phase {phase}")
+    def __init__(self, *, phase: str, asked: str = "send") -> None:
+        super().__init__(f"{asked}: wanted an OPEN stream, got phase {phase}")
         self.phase = phase
 
 

@@ -176,7 +176,7 @@ class Stream:
             if (end := self._driver.end) is not None:
                 raise end
             if status.phase is Phase.CLOSED:
-                raise NotOpen(phase=status.phase.value)
+                raise NotOpen(phase=status.phase.value, asked="wait_live")
             if self._driver.changed is None:
                 self._driver.changed = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._driver.changed)
