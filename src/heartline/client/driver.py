@@ -60,13 +60,13 @@ from .callables import report, with_careful_key
 from .desk import Desk
 from .errands import Errands
 from .intake import Intake
+from .neighbourhood import OF_PROCESS
 from .observers import Observers
 from .resuming import is_beat
 from .route import Route
 from .said import Said
 from .sleep import Sleep
 
-_NEIGHBOURS = Neighbours()
 _NAMES = itertools.count(1)
 
 
@@ -93,7 +93,7 @@ class Driver:
         self.session = Session(
             terms,
             draw=draw,
-            neighbours=neighbours or _NEIGHBOURS,
+            neighbours=neighbours or OF_PROCESS,
             who=next(_NAMES),
         )
         self.intake = Intake(self.session, self._inbox, route.heartbeat)
