@@ -3,9 +3,6 @@
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy
 
 from asyncio import get_running_loop
@@ -61,14 +58,51 @@ cdef extern from *:
             memcpy(PyUnicode_1BYTE_DATA(made), text, size);
         return made;
     }
+
+    /* All plain messages at the head of these bytes, up to the first text that is none;
+       they are counted before they are made. */
+    static PyObject *heartline_messages(
+        const unsigned char *data, Py_ssize_t filled, Py_ssize_t *taken, int *all_plain
+    ) {
+        Py_ssize_t at = 0, start = 0, end = 0, count = 0, index;
+        PyObject *messages, *message;
+        const char *payload;
+        int found;
+        while (!(found = heartline_plain(data + at, filled - at, &start, &end))) {
+            at += end;
+            count++;
+        }
+        *all_plain = found != HEARTLINE_OTHER;
+        messages = PyList_New(count);
+        if (messages == NULL)
+            return NULL;
+        for (index = 0, at = 0; index < count; index++, at += end) {
+            heartline_plain(data + at, filled - at, &start, &end);
+            payload = (const char *) data + at + start;
+            message = data[at] == 0x82
+                ? PyBytes_FromStringAndSize(payload, end - start)
+                : heartline_text(payload, end - start);
+            if (message == NULL)
+                break;
+            PyList_SET_ITEM(messages, index, message);
+        }
+        *taken = at;
+        if (index == count)
+            return messages;
+        if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+            PyErr_Clear();
+            *all_plain = 0;
+            message = PyList_GetSlice(messages, 0, index);
+        } else {
+            message = NULL;
+        }
+        Py_DECREF(messages);
+        return message;
+    }
     """
-    enum:
-        HEARTLINE_PLAIN
-        HEARTLINE_OTHER
-    int heartline_plain(
-        const unsigned char *data, Py_ssize_t filled, Py_ssize_t *start, Py_ssize_t *end
-    ) noexcept
-    object heartline_text(const char *text, Py_ssize_t size)
+    list heartline_messages(
+        const unsigned char *data, Py_ssize_t filled, Py_ssize_t *taken, int *all_plain
+    )
 
 
 cdef class PlainReader:
@@ -178,39 +212,14 @@ cdef class PlainReader:
         return went
 
     cdef list _take(self, Py_ssize_t filled, Py_ssize_t *taken, bint *all_plain):
-        cdef const unsigned char *data
-        cdef Py_ssize_t at = 0, start = 0, end = 0, count = 0, index
-        cdef int found
-        cdef list messages
-        data = <const unsigned char *>PyByteArray_AS_STRING(self._buffer)
-        while True:
-            found = heartline_plain(data + at, filled - at, &start, &end)
-            if found != HEARTLINE_PLAIN:
-                break
-            at += end
-            count += 1
-        all_plain[0] = found != HEARTLINE_OTHER
-        messages = PyList_New(count)
-        at = 0
-        for index in range(count):
-            heartline_plain(data + at, filled - at, &start, &end)
-            payload = <const char *>data + at + start
-            if data[at] == 0x82:
-                message = PyBytes_FromStringAndSize(payload, end - start)
-            else:
-                try:
-                    message = heartline_text(payload, end - start)
-                except UnicodeDecodeError:
-                    all_plain[0] = False
-                    messages = [
-                        <object>PyList_GET_ITEM(messages, before)
-                        for before in range(index)
-                    ]
-                    break
-            Py_INCREF(message)
-            PyList_SET_ITEM(messages, index, message)
-            at += end
-        taken[0] = at
+        cdef int plain = 1
+        cdef list messages = heartline_messages(
+            <const unsigned char *>PyByteArray_AS_STRING(self._buffer),
+            filled,
+            taken,
+            &plain,
+        )
+        all_plain[0] = plain
         return messages
 
     cdef _pass_on(self, rest):
