@@ -7,8 +7,9 @@ generator and no exception object that Python code would have to make.
 
 from cpython.object cimport PyObject, PyTypeObject
 
-from asyncio import current_task
+from asyncio import current_task, tasks
 from time import monotonic
+from types import FunctionType
 
 from heartline.client.doorbell import Cancelled
 from heartline.core.adaptive import LEAST_GAP
@@ -118,6 +119,11 @@ cdef double _STOOD_STILL = STOOD_STILL
 cdef double _SLEPT = SLEPT
 cdef object _monotonic = monotonic
 cdef object _current_task = current_task
+# Up to Python 3.11 that is a function in Python, and this is what it looks into.
+cdef dict _current_tasks = (
+    getattr(tasks, "_current_tasks", None)
+    if type(current_task) is FunctionType else None
+)
 heartline_learn(Message("", 0.0))
 
 
@@ -161,7 +167,7 @@ cdef class Lane:
         at = heartline_monotonic()
         if at < 0.0:
             at = _monotonic()
-        if at >= self.until_at or _current_task(self._loop) is not None:
+        if at >= self.until_at or self._in_task():
             return False
         now = at
         if self._pulse is not None and not self._goes_on(now):
@@ -184,6 +190,11 @@ cdef class Lane:
             return False
         self._hand(messages, size_bytes)
         return True
+
+    cdef bint _in_task(self) except -1:
+        if _current_tasks is not None:
+            return _current_tasks.get(self._loop) is not None
+        return _current_task(self._loop) is not None
 
     cdef bint _goes_on(self, now) except -1:
         """`Pulse.goes_on`, of a pulse that has listeners."""
@@ -221,7 +232,7 @@ cdef class Lane:
     def ring(self, *, bint at_once=False):
         if self._wakeup is None:
             return
-        if at_once and _current_task(self._loop) is None:
+        if at_once and not self._in_task():
             self._ring_at_once()
         else:
             wakeup, self._wakeup = self._wakeup, None
