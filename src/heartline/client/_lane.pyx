@@ -5,6 +5,7 @@ Its iterators are their own awaitables. An item that is there costs no coroutine
 generator and no exception object that Python code would have to make.
 """
 
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
 
 from asyncio import current_task, tasks
@@ -34,7 +35,14 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    #include <stdint.h>
     #include <time.h>
+
+    #if defined(__GNUC__) || defined(__clang__)
+    #define HEARTLINE_PREFETCH(at) __builtin_prefetch((at), 1, 2)
+    #else
+    #define HEARTLINE_PREFETCH(at) ((void) (at))
+    #endif
 
     /* Seconds that the machine has been suspended by `now`, on the monotonic clock. */
     static double heartline_slept(double now) {
@@ -52,6 +60,38 @@ cdef extern from *:
     typedef PyObject *(*heartline_step)(PyObject *self, int *waits);
 
     static heartline_step heartline_steps[2];
+
+    /* Where the messages of a read lie, and their texts: the low bits of the latter's
+       address say how many lines of the cache it fills. */
+    enum { HEARTLINE_LINE = 64, HEARTLINE_MOST_LINES = 15 };
+    typedef struct {
+        uintptr_t message, text;
+    } heartline_place;
+
+    static inline void heartline_note(
+        heartline_place *place, PyObject *message, PyObject *text
+    ) {
+        size_t size = 0, lines;
+        if (PyUnicode_CheckExact(text) && PyUnicode_IS_COMPACT_ASCII(text))
+            size = sizeof(PyASCIIObject) + PyUnicode_GET_LENGTH(text);
+        else if (PyBytes_CheckExact(text))
+            size = sizeof(PyBytesObject) + PyBytes_GET_SIZE(text);
+        lines = (size + HEARTLINE_LINE - 1) / HEARTLINE_LINE;
+        place->message = (uintptr_t) message;
+        place->text = ((uintptr_t) text & ~(uintptr_t) HEARTLINE_MOST_LINES)
+            | (lines < HEARTLINE_MOST_LINES ? lines : HEARTLINE_MOST_LINES);
+    }
+
+    /* Nothing is read here: what lay there may long be gone. */
+    static inline void heartline_foresee(const heartline_place *place) {
+        const char *message = (const char *) place->message;
+        uintptr_t text = place->text & ~(uintptr_t) HEARTLINE_MOST_LINES;
+        uintptr_t lines = place->text & HEARTLINE_MOST_LINES, line;
+        HEARTLINE_PREFETCH(message);
+        HEARTLINE_PREFETCH(message + HEARTLINE_LINE - 1);
+        for (line = 0; line <= lines; line++)
+            HEARTLINE_PREFETCH((const char *) text + line * HEARTLINE_LINE);
+    }
 
     static PyObject *heartline_next(PyObject *self, heartline_step step) {
         int waits = 0;
@@ -107,6 +147,12 @@ cdef extern from *:
         PyType_Modified(batches);
     }
     """
+    ctypedef struct heartline_place:
+        pass
+    void heartline_note(
+        heartline_place *place, object message, PyObject *text
+    ) noexcept
+    void heartline_foresee(const heartline_place *place) noexcept
     double heartline_slept(double now)
     ctypedef object (*heartline_step)(object self, int *waits)
     void heartline_set_steps(
@@ -117,6 +163,9 @@ cdef extern from *:
 cdef double _LEAST_GAP = LEAST_GAP
 cdef double _STOOD_STILL = STOOD_STILL
 cdef double _SLEPT = SLEPT
+cdef enum:
+    _MOST_PLACES = 64
+cdef PyObject *_last = NULL
 cdef object _monotonic = monotonic
 cdef object _current_task = current_task
 # Up to Python 3.11 that is a function in Python, and this is what it looks into.
@@ -136,7 +185,11 @@ cdef class Lane:
     cdef readonly long long passed, passed_bytes
     cdef object _loop, _wakeup, _context, _waiting, _pulse, _rung
     cdef list _handed, _current
-    cdef Py_ssize_t _index
+    cdef Py_ssize_t _index, _places_known, _places_room
+    cdef heartline_place *_places
+
+    def __dealloc__(self):
+        PyMem_Free(self._places)
 
     def __init__(self, loop, waiting, pulse=None):
         self._loop = loop
@@ -173,17 +226,46 @@ cdef class Lane:
         if self._pulse is not None and not self._goes_on(now):
             return False
         epoch = self.epoch
+        self._foresee(count)
         messages = PyList_New(count)
         for index in range(count):
             message = heartline_make(
                 PyList_GET_ITEM(data, index), <PyObject *>now, <PyObject *>epoch
             )
+            if index < self._places_known:
+                heartline_note(
+                    &self._places[index], message, PyList_GET_ITEM(data, index)
+                )
             Py_INCREF(message)
             PyList_SET_ITEM(messages, index, message)
         self._add(count, size_bytes, at)
         self._hand(messages, size_bytes)
         self._ring_at_once()
         return True
+
+    cdef int _foresee(self, Py_ssize_t count) except -1:
+        """Fetch what the consumer may let go of for this read.
+
+        Its last batch lies in memory that nobody has touched since, and the next
+        messages that are made will lie there.
+        """
+        global _last
+        cdef Py_ssize_t index
+        cdef void *more
+        if _last != <PyObject *>self:
+            _last = <PyObject *>self
+            for index in range(self._places_known):
+                heartline_foresee(&self._places[index])
+        self._places_known = count if count < _MOST_PLACES else _MOST_PLACES
+        if self._places_known > self._places_room:
+            more = PyMem_Realloc(
+                self._places, self._places_known * sizeof(heartline_place)
+            )
+            if more == NULL:
+                raise MemoryError
+            self._places = <heartline_place *>more
+            self._places_room = self._places_known
+        return 0
 
     def hand(self, list messages, Py_ssize_t size_bytes):
         if not self._is_open():
