@@ -211,10 +211,17 @@ def test_a_frozen_peer_is_told_in_the_promised_time_however_seldom_its_kernel_as
 
 
 @pytest.mark.parametrize(
-    ("resends", "cause"), [(1, Cause.PEER_FROZEN), (2, Cause.PATH_DEAD)]
+    ("timeouts", "resends", "cause"),
+    [
+        (1, 1, Cause.PEER_FROZEN),
+        (2, 2, Cause.PATH_DEAD),
+        # Of each segment the first resend is no timeout.
+        (0, 1, Cause.PEER_FROZEN),
+        (1, 2, Cause.PATH_DEAD),
+    ],
 )
 def test_resends_in_vain_since_its_last_proof_do_not_accuse_the_peer(
-    resends: int, cause: Cause
+    timeouts: int, resends: int, cause: Cause
 ) -> None:
     """Its kernel is known to speak seldom, so that its silence says nothing yet."""
     world = quiet(policy=Liveness(kernel_interval=10))
@@ -228,7 +235,7 @@ def test_resends_in_vain_since_its_last_proof_do_not_accuse_the_peer(
     world.acks = False
     while len(world.times(Ping)) < asked + 2:
         world.tick()
-    world.show(retransmits=resends, total_retransmits=resends)
+    world.show(retransmits=timeouts, total_retransmits=resends)
     world.run()
     found = world.link.found
     assert found is not None

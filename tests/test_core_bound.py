@@ -18,6 +18,7 @@ from heartline.core.evidence import Kernel
 from heartline.core.items import Bounds, Where
 from heartline.core.kept import Kept
 from heartline.core.losses import lost
+from heartline.core.pings import Pings
 from heartline.core.promises import bounds, ceilings
 from scripted_link import BEGAN, Scripted
 
@@ -167,7 +168,7 @@ def test_no_silence_outlasts_the_bound_that_was_published_as_it_began(
 def test_that_is_found_out_where_nobody_keeps_the_promise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def unsure(kept: Kept, kernel: Kernel | None, *, asked: int, now: float) -> None:
+    def unsure(kept: Kept, kernel: Kernel | None, *, pings: Pings, now: float) -> None:
         return None
 
     def tried() -> None:

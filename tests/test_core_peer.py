@@ -61,8 +61,8 @@ def test_a_silence_is_told_at_the_very_instant_that_was_promised() -> None:
     clocks.peer.pinged(now=HEARD + 1.0)
     kept.begin(5.0, since_at=HEARD)
     assert kept.told_by == pytest.approx(HEARD + 5.0 - TIMER_SLACK)
-    assert kept.judge(None, asked=1, now=kept.told_by - 1e-3) is None
-    assert kept.judge(None, asked=1, now=kept.told_by) is not None
+    assert kept.judge(None, pings=clocks.pings, now=kept.told_by - 1e-3) is None
+    assert kept.judge(None, pings=clocks.pings, now=kept.told_by) is not None
 
 
 def test_bytes_of_no_whole_frame_leave_room_for_a_late_timer_as_well() -> None:

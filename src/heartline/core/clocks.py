@@ -254,7 +254,7 @@ class Clocks:
         found = self._judge_path(now) or self._judge_peer(now)
         if found is not None or self.paused:
             return found
-        return self.kept.judge(self.kernel, asked=len(self.pings), now=now)
+        return self.kept.judge(self.kernel, pings=self.pings, now=now)
 
     def find_stalled_channel(self, *, now: float) -> Finding | None:
         """Judge the contract: told stalled, and as long again without data."""

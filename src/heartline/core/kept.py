@@ -13,6 +13,7 @@ from .detector import DELAYED_ACK, POLL, REPROOF_WITHIN, TIMER_SLACK, PathClock
 from .diagnosis import Finding
 from .evidence import Kernel
 from .peer import KERNEL_TAKES, PeerClock
+from .pings import Pings
 
 
 def reproof_takes(rung: float) -> float:
@@ -81,18 +82,17 @@ class Kept:
         self.frame_at = self._peer.frame_at
         self._until_at = since_at + bound - TIMER_SLACK
 
-    def judge(self, kernel: Kernel | None, *, asked: int, now: float) -> Finding | None:
-        """Keep the promise, where what the path loses leaves the cause unsure.
-
-        `asked` pings are unanswered.
-        """
+    def judge(
+        self, kernel: Kernel | None, *, pings: Pings, now: float
+    ) -> Finding | None:
+        """Keep the promise, where what the path loses leaves the cause unsure."""
         wait, peer = self._peer.wait, self._peer
         if wait is None or now < self.told_by:
             return None
         silence = now - peer.frame_at
         if kernel is None:
-            return diagnosis.silent_without_kernel(asked, silence)
-        lost = kernel.retransmits >= self._path.resends_needed(now=now)
+            return diagnosis.silent_without_kernel(len(pings), silence)
+        lost = pings.in_vain(kernel) >= self._path.resends_needed(now=now)
         if lost or wait.proven_at is None or wait.proven_at < peer.excused_until:
             return diagnosis.path_unsure(wait, kernel, silence, now=now)
         return diagnosis.peer_frozen(wait, kernel, silence, now=now)

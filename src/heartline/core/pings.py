@@ -171,6 +171,16 @@ class Pings:
                 proven_at = max(sent.sent_at, now - kernel.heard_age)
         return proven_at
 
+    def in_vain(self, kernel: Kernel) -> int:
+        """How often our bytes were sent again that are not acknowledged.
+
+        A segment's first resend, which is no timeout yet, is seen where a ping waits.
+        """
+        waits = self.oldest_unacknowledged()
+        if waits is None or waits.position is None:
+            return kernel.retransmits
+        return max(kernel.retransmits, kernel.total_retransmits - waits.retransmits)
+
     def oldest(self) -> PingOut | None:
         if not self._out:
             return None
