@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartline.core.detector import LEAST_RESEND, REPROOF_WITHIN, Liveness
-from heartline.core.events import Ping
+from heartline.core.away import CARRIED
+from heartline.core.detector import (
+    LEAST_RESEND,
+    REPROOF_WITHIN,
+    TIMER_SLACK,
+    Liveness,
+)
+from heartline.core.events import Doubted, Ping
 from heartline.core.items import Cause, Where
 from heartline.core.pings import PingOut
 from heartline.core.promises import bounds
@@ -172,9 +180,10 @@ def test_frames_behind_a_lost_one_do_not_move_the_promised_time() -> None:
     assert world.now - silent_at <= promised.peer
 
 
-def seldom(interval: int) -> Scripted:
+def seldom(interval: int, *, carried: int = CARRIED, lost: int = 0) -> Scripted:
     """A link asked for the first time after a silence; its kernel answers at once."""
     world = quiet(policy=Liveness(kernel_interval=interval))
+    world.show(segments_in=carried, out_of_order=lost)
     while world.link.peer.wait is None:
         world.tick()
     world.hear()
@@ -196,6 +205,39 @@ def test_where_a_kernel_asks_seldom_the_path_may_have_been_away_unasked(
     alive(world, latest + REPROOF_WITHIN)
     assert world.link.found is not None
     assert world.link.found.cause is Cause.PEER_FROZEN
+
+
+@pytest.mark.parametrize(("carried", "lost"), [(CARRIED - 2, 0), (CARRIED + 50, 1)])
+@pytest.mark.parametrize(
+    ("interval", "more"), [(1, 0.0), (2, 0.0), (4, 2 * 4.07), (9, inf)]
+)
+def test_a_path_that_may_lose_may_have_lost_the_resend_that_ends_an_unasked_silence(
+    interval: int, more: float, carried: int, lost: int
+) -> None:
+    """The peer is doubted no later, and accused in time for the promised instant."""
+    trusted = seldom(interval)
+    alive(trusted, trusted.now + 100.0)
+    world = seldom(interval, carried=carried, lost=lost)
+    silent_at, promised = world.link.peer.frame_at, bounds(world.link, now=world.now)
+    alive(world, world.now + 100.0)
+    assert world.times(Doubted) == trusted.times(Doubted)
+    latest = silent_at + promised.peer - TIMER_SLACK - 2 * REPROOF_WITHIN
+    due = min(trusted.now + (more and more + 2 * LEAST_RESEND), latest)
+    assert world.now == pytest.approx(due, abs=0.06)
+    assert world.link.found is not None
+    assert world.link.found.cause is Cause.PEER_FROZEN
+
+
+def test_a_frame_ends_what_a_silence_was_spared() -> None:
+    world = seldom(9, carried=10)
+    world.tick()
+    spared_until = world.link.peer.spared_until
+    assert spared_until > world.now + 5.0
+    world.read(pong=True)
+    silent_at = world.now
+    while world.link.peer.wait is None:
+        world.tick()
+    assert world.link.peer.spared_until == silent_at < spared_until
 
 
 @pytest.mark.parametrize("interval", [1, 2, 5, 10, 30])

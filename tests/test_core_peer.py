@@ -44,6 +44,21 @@ def test_a_frame_ends_what_the_peer_was_excused_for() -> None:
     assert clock.overdue_at(None, now=2.5) == 2.5 + POLICY.peer_idle
 
 
+def test_what_is_spared_puts_off_the_verdict_and_not_the_doubt() -> None:
+    clock = PeerClock(POLICY, now=0.0)
+    clock.pinged(now=1.0)
+    clock.excuse(2.0, now=1.0)
+    doubted_at = clock.suspect_at(now=1.0)
+    clock.spare(4.0, latest=9.0, now=1.0)
+    assert clock.overdue_at(None, now=1.0) == 9.0 < 1.0 + 2.0 + POLICY.peer_idle + 4.0
+    clock.spare(0.5, latest=9.0, now=1.0)
+    assert clock.overdue_at(None, now=1.0) == 9.0
+    assert clock.suspect_at(now=1.0) == doubted_at
+    clock.framed(now=1.1)
+    clock.pinged(now=2.5)
+    assert clock.overdue_at(None, now=2.5) == 2.5 + POLICY.peer_idle
+
+
 def test_what_came_behind_a_lost_segment_puts_the_verdict_off_once() -> None:
     clock = PeerClock(POLICY, now=0.0)
     clock.pinged(now=1.0)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from .detector import LEAST_RESEND, Ladder, PathClock
 from .peer import PeerClock
 
+CARRIED = 100
+"""A path that lost none of so many segments is not expected to lose the next one."""
+
 
 def doubted(path: PathClock, ladder: Ladder | None, *, rung: float) -> float:
     """What ended a doubt was no late look at a prompt answer: it was really away."""
@@ -43,3 +46,17 @@ def unasked(path: PathClock, peer: PeerClock, *, now: float) -> float:
         return 0.0
     heard_by = path.heard_at + silence + LEAST_RESEND + path.timeout
     return max(0.0, heard_by - allowance - now)
+
+
+def resent_again(path: PathClock) -> float:
+    """The resend that would have ended an unasked silence may be lost as well.
+
+    The next one comes twice as late. Not expected of a path that carried much and lost
+    next to nothing of it.
+    """
+    kernel = path.kernel
+    if kernel is not None:
+        lost = kernel.total_retransmits + kernel.out_of_order
+        if kernel.segments_in >= CARRIED * (1 + lost):
+            return 0.0
+    return 2 * (min(path.silence, path.patience) + LEAST_RESEND)

@@ -135,7 +135,12 @@ class Clocks:
             # With a shut window the path was not away: its probes are answered at
             # doubling intervals.
             peer.excuse(away.doubted(path, ladder, rung=rung), now=now)
-            peer.excuse(away.unasked(path, peer, now=now), now=now)
+            held = away.unasked(path, peer, now=now)
+            peer.excuse(held, now=now)
+            if held and peer.wait is not None:
+                # As long as the silence can still be judged when it has to be told.
+                latest = self.kept.told_by - 2 * REPROOF_WITHIN
+                peer.spare(away.resent_again(path), latest=latest, now=now)
         peer.observe(kernel, now=now)
         if self.pings.oldest() is None:
             return

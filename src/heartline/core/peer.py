@@ -42,6 +42,7 @@ class PeerClock:
         "frame_at",
         "healed",
         "policy",
+        "spared_until",
         "wait",
     )
 
@@ -64,6 +65,8 @@ class PeerClock:
         """When bytes of no whole frame last moved in a silence."""
         self.excused_until = now
         """Till then the peer's kernel may hold its frames back."""
+        self.spared_until = now
+        """Doubted, but not accused before: what it sent again may be lost once more."""
 
     def observe(self, kernel: Kernel, *, now: float) -> None:
         """Note progress: moving bytes are no frames yet, but they are not silence."""
@@ -98,6 +101,8 @@ class PeerClock:
         if self.excused_until > now:
             # Whoever sends it knows that the path is back.
             self.excused_until = now
+        if self.spared_until > now:
+            self.spared_until = now
         if self.wait:
             self.healed.heal(now - self.wait.began_at, now=now)
             self.wait = None
@@ -120,6 +125,14 @@ class PeerClock:
         """
         if silence:
             self.excused_until = max(self.excused_until, now + silence)
+
+    def spare(self, seconds: float, *, latest: float, now: float) -> None:
+        """Accuse it so much later than its excuse allows, but no later than `latest`.
+
+        It is doubted as if nothing were spared: a doubt is not an accusation.
+        """
+        accused_at = self.excused_until + self.allowance(now=now)
+        self.spared_until = max(self.spared_until, min(accused_at + seconds, latest))
 
     def extend(self, lag: float, *, now: float) -> None:
         """A stall of our own lies behind us: it prolongs what was begun before it."""
@@ -193,9 +206,12 @@ class PeerClock:
             began_at = self.excused_until
         if kernel and wait.proven_at is None and kernel.outstanding_bytes > 0:
             moved_at = max(moved_at, self._acked_at)
+        due = began_at + allowance
+        if self.spared_until > due:
+            due = self.spared_until
         if moved_at <= began_at:
-            return began_at + allowance
-        return max(min(moved_at + allowance, self.complete_by), began_at + allowance)
+            return due
+        return max(min(moved_at + allowance, self.complete_by), due)
 
     @property
     def complete_by(self) -> float:
