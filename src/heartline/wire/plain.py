@@ -37,6 +37,9 @@ _BUFFERS: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[bytearray, memoryvi
     WeakKeyDictionary()
 )
 
+_LONE_PONG: Final = 0x8A
+"""A final pong without extension bits."""
+
 _SPARE_BYTES: Final = 4
 """Lets the last header be looked at before it is whole."""
 
@@ -125,14 +128,39 @@ class PurePlainReader(asyncio.BufferedProtocol):
         return self._view[len(rest) :]
 
     def buffer_updated(self, nbytes: int) -> None:
+        # A read of a few messages costs what is called for it, not what they hold:
+        # hence all of the usual way is here.
         collector = self._collector
         if self._passing:
             collector.at_boundary = False
             self._picows.buffer_updated(nbytes)
             self._passing = not collector.at_boundary
             collector.end_read()
-        elif not collector.ended:
-            self._read(len(self._rest) + nbytes)
+            return
+        if collector.ended:
+            return
+        filled = len(self._rest) + nbytes
+        if self._buffer[0] == _LONE_PONG and self._is_lone_pong(filled):
+            if self._took_pong(bytes(self._view[2:filled])):
+                return
+            if collector.ended:
+                return
+        messages: list[str | bytes] = []
+        taken, all_plain = self._take(filled, messages)
+        self._size_bytes += taken
+        if all_plain:
+            self._rest = b"" if taken == filled else bytes(self._view[taken:filled])
+            if not messages:
+                return
+            if self._fast is not None:
+                try:
+                    if self._fast(messages, self._size_bytes):
+                        self._size_bytes = 0
+                        return
+                except Exception as error:
+                    collector.fail(error)
+                    return
+        self._end_read(messages, taken, filled, all_plain)
 
     def hear(self, answered: Callable[[bytes], bool] | None) -> None:
         """Offer a read that is one pong to `answered` first; False passes it on."""
@@ -142,20 +170,11 @@ class PurePlainReader(asyncio.BufferedProtocol):
         """Offer nothing to `fast` any more, nor to who hears pongs."""
         self._fast = self._answered = None
 
-    def _read(self, filled: int) -> None:
+    def _end_read(
+        self, messages: list[str | bytes], taken: int, filled: int, all_plain: bool
+    ) -> None:
+        """Go the ordinary way: by picows, from the first message that is not plain."""
         collector = self._collector
-        if self._is_lone_pong(filled):
-            if self._took_pong(bytes(self._view[2:filled])):
-                return
-            if collector.ended:
-                return
-        messages: list[str | bytes] = []
-        taken, all_plain = self._take(filled, messages)
-        self._size_bytes += taken
-        if all_plain:
-            self._rest = bytes(self._view[taken:filled])
-            if not messages or self._went_ahead(messages):
-                return
         collector.messages = messages
         collector.size_bytes += self._size_bytes
         self._size_bytes = 0
@@ -168,8 +187,8 @@ class PurePlainReader(asyncio.BufferedProtocol):
 
     def _is_lone_pong(self, filled: int) -> bool:
         """Whether this read is one unmasked pong, and no message has begun."""
-        buffer = self._buffer
-        whole = filled >= 2 and buffer[0] == 0x8A and buffer[1] == filled - 2 < 126
+        head, length = self._buffer[:2]
+        whole = head == _LONE_PONG and length == filled - 2 < 126
         return whole and not self._rest and not self._size_bytes
 
     def _took_pong(self, payload: bytes) -> bool:
