@@ -7,7 +7,7 @@ clock; durations are seconds.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -22,6 +22,11 @@ class Phase(StrEnum):
     BACKOFF = "BACKOFF"
     DRAINING = "DRAINING"
     CLOSED = "CLOSED"
+
+
+OPEN: Final = Phase.OPEN
+SYNCING: Final = Phase.SYNCING
+"""Read once: before Python 3.12 a member of an enum costs as much as a call."""
 
 
 class Verdict(StrEnum):

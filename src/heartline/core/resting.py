@@ -14,7 +14,7 @@ from . import calm
 from .events import Output, RoundTripMeasured, Tick
 from .evidence import Evidence
 from .flow import Flow
-from .items import Phase
+from .items import OPEN
 from .link import LEAST_STEP, Link
 from .rest import Rest
 from .session import Session
@@ -23,7 +23,7 @@ from .session import Session
 def rest_of(session: Session) -> Rest | None:
     """How the stream rests; None where there is more to look at than its one link."""
     link, handover = session.link, session.handover
-    if link is None or link.rest is None or session.phase is not Phase.OPEN:
+    if link is None or link.rest is None or session.phase is not OPEN:
         return None
     if handover.successor is not None:
         return None
@@ -33,7 +33,7 @@ def rest_of(session: Session) -> Rest | None:
 def flow_of(session: Session, *, now: float) -> Flow | None:
     """How data on the one link of the stream puts off all that is due."""
     link = session.link
-    if link is None or session.phase is not Phase.OPEN:
+    if link is None or session.phase is not OPEN:
         return None
     if session.handover.successor is not None:
         return None
@@ -51,7 +51,8 @@ def steady_lull(session: Session) -> float:
 
 def due_besides(session: Session) -> float:
     """When something is due that is not the delivering link's."""
-    return min(session.handover.deadline, session.slow.due_at)
+    due, slow_at = session.handover.deadline, session.slow.due_at
+    return due if due < slow_at else slow_at
 
 
 def rested(session: Session, *, until: float, at: float) -> None:
@@ -92,7 +93,7 @@ def answered(
     None, and nothing done, if there is more to it. `evidence` is read after it.
     """
     link = session.link
-    if link is None or session.phase is not Phase.OPEN or now > link.deadline:
+    if link is None or session.phase is not OPEN or now > link.deadline:
         return None
     oldest = link.pings.oldest()
     if oldest is None or payload not in link.pings or not _is_well(session, link):

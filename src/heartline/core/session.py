@@ -43,7 +43,7 @@ from .events import (
 from .evidence import Evidence
 from .gaps import Ledger
 from .handover import Handover
-from .items import Cause, Phase, Where
+from .items import OPEN, SYNCING, Cause, Phase, Where
 from .link import LEAST_STEP, Link
 from .losses import complete_until, connected, dial_lost, lost, surrendered, was_useful
 from .neighbour import Neighbour
@@ -100,7 +100,7 @@ class Session:
 
     def lull(self, *, now: float) -> float:
         """Seconds for which the next frames change nothing that anybody waits for."""
-        opened = self.phase is Phase.OPEN and self.handover.successor is None
+        opened = self.phase is OPEN and self.handover.successor is None
         return self.link.lull(now=now) if opened and self.link is not None else 0.0
 
     @property
@@ -383,17 +383,18 @@ class Session:
         return [] if overdue is None else [overdue]
 
     def _next_deadline(self) -> float:
-        match self.phase:
-            case Phase.OPEN | Phase.SYNCING:
-                assert self.link is not None
-                due = min(self.link.deadline, self._step_by, self.handover.deadline)
-            case Phase.CONNECTING:
-                assert self._attempt is not None
-                due = self._attempt.due_at
-            case Phase.BACKOFF | Phase.DRAINING:
-                due = self._step_by
-            case Phase.IDLE | Phase.CLOSED:
-                return inf
+        if (phase := self.phase) is OPEN or phase is SYNCING:
+            assert self.link is not None
+            due = min(self.link.deadline, self._step_by, self.handover.deadline)
+        else:
+            match phase:
+                case Phase.CONNECTING:
+                    assert self._attempt is not None
+                    due = self._attempt.due_at
+                case Phase.BACKOFF | Phase.DRAINING:
+                    due = self._step_by
+                case Phase.IDLE | Phase.CLOSED:
+                    return inf
         return due if due < (slow_at := self.slow.due_at) else slow_at
 
     # --- the link's facts, and what the stream knows beside it ---------------------
@@ -402,7 +403,7 @@ class Session:
         link = self.link
         if link is None or fact.epoch != link.epoch:
             return []
-        begun = type(fact) is Received and fact.data and self.phase is Phase.SYNCING
+        begun = type(fact) is Received and fact.data and self.phase is SYNCING
         # What is missing is missing before this data: the gap stands there.
         out = self._close_gap(now) if begun else []
         if type(fact) is Paused:
