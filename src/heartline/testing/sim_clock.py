@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf, nextafter
@@ -12,18 +13,21 @@ STARTED_AT = 1000.0
 MOST_AT_ONCE = 20_000
 """More events without a step of time are a machine that never lets go."""
 
-_Event: TypeAlias = tuple[float, int, Callable[[Any], None], Any, "Host | None", float]
+Event: TypeAlias = tuple[float, int, Callable[[Any], None], Any, "Host | None", float]
 
 
 class Clock:
     """True time, and what is going to happen in it, in order."""
 
-    __slots__ = ("_events", "_number", "now")
+    __slots__ = ("_events", "now", "number", "push")
 
     def __init__(self) -> None:
         self.now = STARTED_AT
-        self._events: list[_Event] = []
-        self._number = count().__next__
+        self._events: list[Event] = []
+        self.number = count().__next__
+        """What is asked for at one instant happens in this order."""
+        self.push: Callable[[Event], None] = partial(heappush, self._events)
+        """`at`, for those who ask most often: without a call of Python in between."""
 
     def at(
         self,
@@ -37,7 +41,7 @@ class Clock:
         What is asked for at one instant happens in the order it was asked for.
         """
         slept = 0.0 if host is None else host.slept
-        heappush(self._events, (when, self._number(), act, argument, host, slept))
+        self.push((when, self.number(), act, argument, host, slept))
 
     def run(self, until: float) -> None:
         """Let everything happen that is due up to `until`, inclusive."""
@@ -135,8 +139,9 @@ class Timer:
         if due < self._armed_at:
             self._armed_at = due
             host = self._host
-            when = host.true_time(due) if host.slept else due
-            host.clock.at(when, self._fire, due, host)
+            clock, slept = host.clock, host.slept
+            when = host.true_time(due) if slept else due
+            clock.push((when, clock.number(), self._fire, due, host, slept))
 
     def stop(self) -> None:
         self.due = inf

@@ -64,10 +64,11 @@ class Loop:
         host = self.host
         clock, slept = host.clock, host.slept
         act = partial(callback, *args) if args else callback
-        handle = Handle(act, clock.now - slept + delay)
-        due = host.true_time(handle.due) if slept else handle.due
-        clock.at(due, self._fire, handle, host)
-        return cast(asyncio.TimerHandle, handle)
+        due = clock.now - slept + delay
+        handle = Handle(act, due)
+        when = host.true_time(due) if slept else due
+        clock.push((when, clock.number(), self._fire, handle, host, slept))
+        return cast("asyncio.TimerHandle", handle)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, **_: Any

@@ -41,6 +41,7 @@ class Rests:
         self._untold = Untold(session)
         self._told = told
         self._end_of = end_of
+        self._eyes: _Eyes | None = None
 
     @property
     def late_after(self) -> float:
@@ -55,7 +56,10 @@ class Rests:
         end = None if rest is None else self._end_of(self._session.epoch)
         if rest is None or end is None:
             return None
-        return rest, cast("KernelEyes", _Eyes(end))
+        eyes = self._eyes
+        if eyes is None or eyes.end is not end:
+            self._eyes = eyes = _Eyes(end)
+        return rest, cast("KernelEyes", eyes)
 
     def flow(self, *, now: float) -> Flow | None:
         return self._untold.flow(now=now)
@@ -104,4 +108,5 @@ class Rests:
 
 class _Eyes:
     def __init__(self, end: End) -> None:
+        self.end = end
         self.read = end.evidence

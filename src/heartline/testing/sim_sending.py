@@ -188,7 +188,7 @@ class Sender:
         hole = bool(self._early)
         received = self.received_bytes
         packet = Packet(kind, seq, size_bytes, frames, received, window, hole)
-        clock.at(at, peer.arrive, packet)
+        clock.push((at, clock.number(), peer.arrive, packet, None, 0.0))
 
     def _send_ack(self) -> None:
         self._send(_DATA)
