@@ -12,12 +12,13 @@
 #   make clean    away with everything that was made
 #
 # PYTHON=python3.12 chooses the interpreter of a new environment, VENV=dir its place,
-# TESTS=tests/test_x.py what is tested, QUALITY='--days 90' and MUTATE='--sample 400' the
-# options of those two.
+# TESTS=tests/test_x.py what is tested; QUALITY='--days 90', MUTATE='--sample 400' and
+# SIMULATE='--histories 1000 --seed 7' are the options of those three.
 
 VENV = .venv
 TESTS = tests
 QUALITY =
+SIMULATE =
 MUTATE =
 PYTHON =
 BIN = $(VENV)/bin
@@ -54,7 +55,7 @@ quality: $(VENV)/.quality
 	@$(BIN)/python -m quality $(QUALITY)
 
 simulate: $(VENV)/.dev
-	@$(BIN)/python -m heartline.testing.simulation --histories 100000
+	@$(BIN)/python -m simulate --histories 100000 $(SIMULATE)
 
 mutate: $(VENV)/.dev
 	@$(BIN)/python -m mutate $(MUTATE)
