@@ -154,10 +154,9 @@ def read(history: list[Entry]) -> Reading:
             case Mark():
                 running.pop(value.name).until_at = at
             case Settled():
-                for episode in reading.episodes:
-                    if episode.name == value.name:
-                        episode.settled = value.bounds
-                        episode.misses_soon = value.missed_soon
+                latest = [e for e in reading.episodes if e.name == value.name][-1]
+                latest.settled = value.bounds
+                latest.misses_soon = value.missed_soon
             case Truth():
                 truth = value
             case Lost():
