@@ -49,9 +49,9 @@ def test_what_is_spared_puts_off_the_verdict_and_not_the_doubt() -> None:
     clock.pinged(now=1.0)
     clock.excuse(2.0, now=1.0)
     doubted_at = clock.suspect_at(now=1.0)
-    clock.spare(4.0, latest=9.0, now=1.0)
-    assert clock.overdue_at(None, now=1.0) == 9.0 < 1.0 + 2.0 + POLICY.peer_idle + 4.0
-    clock.spare(0.5, latest=9.0, now=1.0)
+    clock.spare(9.0)
+    assert clock.overdue_at(None, now=1.0) == 9.0 > 1.0 + 2.0 + POLICY.peer_idle
+    clock.spare(8.5)
     assert clock.overdue_at(None, now=1.0) == 9.0
     assert clock.suspect_at(now=1.0) == doubted_at
     clock.framed(now=1.1)
@@ -153,17 +153,36 @@ def test_either_way_is_given_the_longer_of_two_timeouts_while_one_is_learned() -
 def test_who_was_heard_by_when_nobody_asked_is_given_what_is_left_of_that_time() -> (
     None
 ):
-    link = quiet(policy=Liveness(kernel_interval=10)).link
-    path, peer = link.path, link.peer
-    path.silence = 5.0
-    allowance = peer.allowance(now=HEARD)
-    heard_by = path.heard_at + 5.0 + LEAST_RESEND + path.timeout
     for left, given in ((2.0, 2.0), (0.5, 0.5), (0.0, 0.0), (-3.0, 0.0)):
-        now = heard_by - allowance - left
-        assert away.unasked(path, peer, now=now) == pytest.approx(given)
-    # A silence that the peer's own time outlasts is no excuse at all.
-    path.silence = allowance - 0.1
-    assert away.unasked(path, peer, now=path.heard_at) == 0.0
+        clocks = quiet(policy=Liveness(kernel_interval=10)).link.clocks
+        path, peer = clocks.path, clocks.peer
+        path.silence = 5.0
+        heard_by = path.heard_at + 5.0 + LEAST_RESEND + path.timeout
+        now = heard_by - peer.allowance(now=HEARD) - left
+        assert away.unasked(path, peer, now=now) == pytest.approx(heard_by)
+        before = peer.excused_until
+        clocks._expect(heard_by, now=now)
+        after = now + given if given else before
+        assert peer.excused_until == pytest.approx(after)
+
+
+@pytest.mark.parametrize("silence", [0.5, 2.9, 9.0])
+def test_what_answers_a_silence_may_be_lost_once_where_little_was_carried(
+    silence: float,
+) -> None:
+    for carried, again in ((10, 2 * (silence + LEAST_RESEND)), (1000, 0.0)):
+        clocks = quiet(policy=Liveness(kernel_interval=10)).link.clocks
+        path, peer = clocks.path, clocks.peer
+        path.silence = silence
+        path.kernel = kernel(segments_in=carried)
+        heard_by = away.unasked(path, peer, now=HEARD)
+        assert heard_by is not None
+        clocks.kept.begin(60.0, since_at=HEARD)
+        peer.pinged(now=HEARD)
+        clocks._expect(heard_by, now=HEARD)
+        accused_at = HEARD + peer.allowance(now=HEARD)
+        due = peer.overdue_at(path.kernel, now=HEARD)
+        assert due == pytest.approx(max(accused_at, heard_by + again))
 
 
 def test_a_peers_kernel_is_asked_so_late_that_its_proof_counts_at_the_verdict() -> None:

@@ -73,6 +73,15 @@ def overdue_while_bytes_move(self: PeerClock, kernel: Any, *, now: float) -> flo
 find = Clocks.find
 
 
+overdue_at = PeerClock.overdue_at
+
+
+def overdue_whatever_the_path_did(self: PeerClock, kernel: Any, *, now: float) -> float:
+    """The judge with neither an excuse nor anything spared."""
+    self.excused_until = self.spared_until = -inf
+    return overdue_at(self, kernel, now=now)
+
+
 def find_path_only_when_peer_is_not_waited_for(self: Clocks, *, now: float) -> Any:
     return self._judge_peer(now) if self.peer.wait else find(self, now=now)
 
@@ -250,8 +259,8 @@ PLANTED: tuple[Planted, ...] = (
     (
         simulated.a_ping_that_was_long_on_its_way_accuses_nobody,
         PeerClock,
-        "excuse",
-        returns(None),
+        "overdue_at",
+        overdue_whatever_the_path_did,
     ),
     (
         simulated.a_dead_way_out_is_told_in_time_though_segments_come_in,

@@ -30,22 +30,21 @@ def asked(path: PathClock, *, took: float, allowance: float) -> float:
     return min(took, path.ceiling) if 2 * took > allowance else 0.0
 
 
-def unasked(path: PathClock, peer: PeerClock, *, now: float) -> float:
-    """Nobody asked in a silence that outlasts the peer's time, and none was missed.
+def unasked(path: PathClock, peer: PeerClock, *, now: float) -> float | None:
+    """By when the peer is heard after a silence that nobody asked in, if there was one.
 
-    Only a kernel that asks seldom can be silent for so long by itself. It is that time
-    which ends when the peer must have been heard, and no further one begins.
+    Only a kernel that asks seldom can be silent for so long by itself. What the peer
+    sent into that silence is sent again by then, and no further time begins.
     """
     wait = peer.wait
     if path.spoken_within <= path.policy.peer_busy:
-        return 0.0
+        return None
     if wait is not None and wait.proven_at is not None:
-        return 0.0
-    allowance, silence = peer.allowance(now=now), min(path.silence, path.patience)
-    if path.spoken_within <= allowance or silence <= allowance:
-        return 0.0
-    heard_by = path.heard_at + silence + LEAST_RESEND + path.timeout
-    return max(0.0, heard_by - allowance - now)
+        return None
+    if path.spoken_within <= peer.allowance(now=now):
+        return None
+    silence = min(path.silence, path.patience)
+    return path.heard_at + silence + LEAST_RESEND + path.timeout
 
 
 def resent_again(path: PathClock) -> float:

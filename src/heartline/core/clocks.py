@@ -135,12 +135,9 @@ class Clocks:
             # With a shut window the path was not away: its probes are answered at
             # doubling intervals.
             peer.excuse(away.doubted(path, ladder, rung=rung), now=now)
-            held = away.unasked(path, peer, now=now)
-            peer.excuse(held, now=now)
-            if held and peer.wait is not None:
-                # As long as the silence can still be judged when it has to be told.
-                latest = self.kept.told_by - 2 * REPROOF_WITHIN
-                peer.spare(away.resent_again(path), latest=latest, now=now)
+            heard_by = away.unasked(path, peer, now=now)
+            if heard_by is not None:
+                self._expect(heard_by, now=now)
         peer.observe(kernel, now=now)
         if self.pings.oldest() is None:
             return
@@ -155,6 +152,15 @@ class Clocks:
             held = away.asked(path, took=took, allowance=allowance)
             peer.excuse(held, now=now)
         peer.proven(at=proven_at)
+
+    def _expect(self, heard_by: float, *, now: float) -> None:
+        """What the peer sent in a silence is here by then, or one resend later."""
+        path, peer = self.path, self.peer
+        peer.excuse(heard_by - peer.allowance(now=now) - now, now=now)
+        if peer.wait is not None and (again := away.resent_again(path)):
+            # As long as the silence can still be judged when it has to be told.
+            latest = self.kept.told_by - 2 * REPROOF_WITHIN
+            peer.spare(min(heard_by + again, latest))
 
     def learn_rhythm(self, *, now: float) -> None:
         """Find out which silence of data is rare, once for each silence.

@@ -120,19 +120,18 @@ class PeerClock:
     def excuse(self, silence: float, *, now: float) -> None:
         """The path is back after `silence`; the peer's kernel may not know it yet.
 
-        It resends at doubling intervals, so for as long again nothing may come. 0.0
-        excuses nothing.
+        It resends at doubling intervals, so for as long again nothing may come. Nothing
+        is excused by 0.0 or less.
         """
-        if silence:
+        if silence > 0.0:
             self.excused_until = max(self.excused_until, now + silence)
 
-    def spare(self, seconds: float, *, latest: float, now: float) -> None:
-        """Accuse it so much later than its excuse allows, but no later than `latest`.
+    def spare(self, until: float) -> None:
+        """Accuse it no earlier than that.
 
         It is doubted as if nothing were spared: a doubt is not an accusation.
         """
-        accused_at = self.excused_until + self.allowance(now=now)
-        self.spared_until = max(self.spared_until, min(accused_at + seconds, latest))
+        self.spared_until = max(self.spared_until, until)
 
     def extend(self, lag: float, *, now: float) -> None:
         """A stall of our own lies behind us: it prolongs what was begun before it."""
