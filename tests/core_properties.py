@@ -401,6 +401,18 @@ def a_ping_that_was_long_on_its_way_accuses_nobody(dice: random.Random) -> None:
     assert not [lost for lost in told(sim, Lost) if lost.cause is Cause.PEER_FROZEN]
 
 
+def a_suspend_of_ours_accuses_no_peer_that_lives(dice: random.Random) -> None:
+    """What was sent to a machine that slept is resent at doubling intervals."""
+    seldom = Liveness(kernel_interval=dice.choice((1, 3, 10)))
+    traffic = dice.choice((Traffic.MARKET, Traffic.POISSON, Traffic.STEADY))
+    sim = stream(dice, traffic=traffic, rate=2.0, venue_watches=False, liveness=seldom)
+    sim.run(dice.uniform(10.0, 40.0))
+    sim.fault("suspend", seconds=dice.uniform(0.5, 20.0))
+    sim.run(60.0)
+    assert not [lost for lost in told(sim, Lost) if lost.cause is Cause.PEER_FROZEN]
+    no_complaints(sim)
+
+
 def a_pause_holds_the_peers_clock_and_not_the_paths(dice: random.Random) -> None:
     inbox = Inbox(limit=10, policy="block")
     sim = stream(dice, traffic=Traffic.STEADY, inbox=inbox, venue_watches=False)
@@ -520,6 +532,7 @@ SIMULATED: tuple[Property, ...] = (
     a_stall_of_ours_kills_no_healthy_link,
     a_path_that_came_back_is_no_frozen_peer,
     a_ping_that_was_long_on_its_way_accuses_nobody,
+    a_suspend_of_ours_accuses_no_peer_that_lives,
     a_pause_holds_the_peers_clock_and_not_the_paths,
     heartbeats_stay_in_their_budget,
     a_tick_always_moves_the_deadline,

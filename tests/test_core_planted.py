@@ -263,6 +263,12 @@ PLANTED: tuple[Planted, ...] = (
         overdue_whatever_the_path_did,
     ),
     (
+        simulated.a_suspend_of_ours_accuses_no_peer_that_lives,
+        PeerClock,
+        "excuse",
+        returns(None),
+    ),
+    (
         simulated.a_dead_way_out_is_told_in_time_though_segments_come_in,
         losses,
         "bound_of",

@@ -47,8 +47,8 @@ def unasked(path: PathClock, peer: PeerClock, *, now: float) -> float | None:
     return path.heard_at + silence + LEAST_RESEND + path.timeout
 
 
-def resent_again(path: PathClock) -> float:
-    """The resend that would have ended an unasked silence may be lost as well.
+def resent_again(path: PathClock, silence: float) -> float:
+    """The resend that would have ended such a silence may be lost as well.
 
     The next one comes twice as late. Not expected of a path that carried much and lost
     next to nothing of it.
@@ -58,4 +58,4 @@ def resent_again(path: PathClock) -> float:
         lost = kernel.total_retransmits + kernel.out_of_order
         if kernel.segments_in >= CARRIED * (1 + lost):
             return 0.0
-    return 2 * (min(path.silence, path.patience) + LEAST_RESEND)
+    return 2 * (silence + LEAST_RESEND)

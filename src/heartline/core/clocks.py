@@ -157,10 +157,13 @@ class Clocks:
         """What the peer sent in a silence is here by then, or one resend later."""
         path, peer = self.path, self.peer
         peer.excuse(heard_by - peer.allowance(now=now) - now, now=now)
-        if peer.wait is not None and (again := away.resent_again(path)):
-            # As long as the silence can still be judged when it has to be told.
-            latest = self.kept.told_by - 2 * REPROOF_WITHIN
-            peer.spare(min(heard_by + again, latest))
+        silence = min(path.silence, path.patience)
+        if peer.wait is not None and (again := away.resent_again(path, silence)):
+            self._spare(heard_by + again)
+
+    def _spare(self, until: float) -> None:
+        """As long as the silence can still be judged when it has to be told."""
+        self.peer.spare(min(until, self.kept.told_by - 2 * REPROOF_WITHIN))
 
     def learn_rhythm(self, *, now: float) -> None:
         """Find out which silence of data is rare, once for each silence.
@@ -204,10 +207,14 @@ class Clocks:
         self.kept.extend(lag)
         self.channel.extend(lag, now=now)
 
-    def forgive(self, *, now: float) -> None:
-        """This machine was suspended: what was asked before it is void."""
+    def forgive(self, suspended: float, *, now: float) -> None:
+        """This machine was suspended for so long: what was asked before it is void."""
         self.path.forgive(now=now)
         self.resume(now=now)
+        # What was sent to us meanwhile is lost, and resent at doubling intervals.
+        self.peer.excuse(suspended, now=now)
+        if again := away.resent_again(self.path, suspended):
+            self._spare(self.peer.excused_until + again)
 
     def resume(self, *, now: float) -> None:
         """The silence of peer and channel up to here was of our own making."""

@@ -332,7 +332,7 @@ class Link:
         """Our own loop was late: what ran out meanwhile ran out for us, not them."""
         self.lateness.stall(lag + suspended, now=now)
         if suspended:
-            self.clocks.forgive(now=now)
+            self.clocks.forgive(suspended, now=now)
             self.heartbeat.forgive()
         else:
             self.clocks.extend(lag, now=now)

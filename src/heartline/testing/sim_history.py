@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from heartline.core.events import ConditionBegan, ConditionEnded, Lost
+from heartline.core.events import ConditionBegan, ConditionEnded, Lost, Stalled
 from heartline.core.items import Bounds, Cause, Condition, Phase
 
 AFTERMATH = 40.0
@@ -16,8 +16,7 @@ kernel may stay silent for twice as long as the fault lasted."""
 PATH_FAULTS = {"blackhole", "inbound", "outbound", "link_down", "suspend"}
 BLAMES = {
     Cause.PATH_DEAD: PATH_FAULTS | {"vanish"},
-    # After a suspend the program at the other end may have closed and be gone.
-    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong", "suspend"},
+    Cause.PEER_FROZEN: {"freeze", "trickle", "no_pong", "late_pong"},
     Cause.CHANNEL_STALLED: {"mute", "left_out", "freeze", "trickle", *PATH_FAULTS},
     Cause.RESET: {"restart", "vanish", "stall", "freeze", *PATH_FAULTS},
     Cause.CLOSED_BY_PEER: {"close", "restart", "flap", "hang", "vanish", "freeze"},
@@ -117,6 +116,8 @@ class Reading:
     losses: list[Told] = field(default_factory=list[Told])
     paused: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """When the inbox held the reading back, from and until."""
+    woken: list[Stalled] = field(default_factory=list[Stalled])
+    """When the client knew that its machine had been suspended."""
 
     def explain(self, cause: Cause, *, at: float) -> list[Episode]:
         """The faults that may be the reason of what is told.
@@ -162,6 +163,8 @@ def read(history: list[Entry]) -> Reading:
             case Lost():
                 assert truth is not None
                 reading.losses.append(Told(at, value, truth))
+            case Stalled(suspended=suspended) if suspended:
+                reading.woken.append(value)
             case ConditionBegan(condition=Condition.PAUSED):
                 paused_at = at
             case ConditionEnded(condition=Condition.PAUSED) if paused_at is not None:
