@@ -407,7 +407,12 @@ def a_suspend_of_ours_accuses_no_peer_that_lives(dice: random.Random) -> None:
     traffic = dice.choice((Traffic.MARKET, Traffic.POISSON, Traffic.STEADY))
     sim = stream(dice, traffic=traffic, rate=2.0, venue_watches=False, liveness=seldom)
     sim.run(dice.uniform(10.0, 40.0))
-    sim.fault("suspend", seconds=dice.uniform(0.5, 20.0))
+    slept = dice.uniform(0.5, 20.0)
+    sim.fault("suspend", seconds=slept)
+    if dice.random() < 0.5:
+        # It woke only to fall asleep again.
+        after = slept + dice.uniform(0.1, 5.0)
+        sim.fault("suspend", after=after, seconds=dice.uniform(0.5, 20.0))
     sim.run(60.0)
     assert not [lost for lost in told(sim, Lost) if lost.cause is Cause.PEER_FROZEN]
     no_complaints(sim)

@@ -36,6 +36,8 @@ class Clocks:
         "_asked_of",
         "_asking",
         "_rhythm_of",
+        "_slept",
+        "_slept_of",
         "busy_silence",
         "channel",
         "doubted_at",
@@ -77,6 +79,10 @@ class Clocks:
         self.busy_silence: float | None = None
         """A silence that is rare on this link; None while its data has no rhythm."""
         self._rhythm_of: float | None = None
+        self._slept = 0.0
+        """Seconds that this machine was suspended since a frame came."""
+        self._slept_of = now
+        """That frame, by when it came."""
         self._asked_of: float | None = None
         """The silence of data, by its beginning, that has been asked about."""
         self._asking: tuple[Ladder | None, Wait | None] | None = None
@@ -211,9 +217,12 @@ class Clocks:
         """This machine was suspended for so long: what was asked before it is void."""
         self.path.forgive(now=now)
         self.resume(now=now)
+        if self._slept_of != self.peer.frame_at:
+            self._slept_of, self._slept = self.peer.frame_at, 0.0
+        self._slept += suspended
         # What was sent to us meanwhile is lost, and resent at doubling intervals.
-        self.peer.excuse(suspended, now=now)
-        if again := away.resent_again(self.path, suspended):
+        self.peer.excuse(self._slept, now=now)
+        if again := away.resent_again(self.path, self._slept):
             self._spare(self.peer.excused_until + again)
 
     def resume(self, *, now: float) -> None:

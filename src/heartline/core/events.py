@@ -294,7 +294,7 @@ class Lost(Told, frozen=True, kw_only=True, tag=True):
     since_at: float
     bound: float | None
     """The promised bound of this kind of silence, of missing frames as it was when the
-    last one came; None for told ends."""
+    last one came; None for told ends. A stall or suspend of our own prolongs it."""
     unsent: int
     unconfirmed_bytes: int
 
