@@ -30,7 +30,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(VENV)/.runtime
-	@$(BIN)/python -m heartline demo
+	@$(BIN)/heartline demo
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2 $(TESTS)

@@ -1,5 +1,5 @@
 """`python -m heartline` is the command `heartline`."""
 
-from heartline.cli import main
+from heartline_command import main
 
 main()
