@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from heartline.cli.replay import contents
+from heartline.cli.replay import _serve, contents
 from heartline.testing import SAMPLE, Capture, CapturedFrame, read_capture
+from heartline.testing.process import ChildProcess
+from loopback import crowding, until
+from server_kit import in_loop
 
 COMMAND = (sys.executable, "-m", "heartline")
 DEADLINE = 20.0
@@ -101,3 +107,26 @@ def test_the_contents_of_a_recording_keep_its_secrets() -> None:
     assert "venue.example" in told
     assert "s3cret" not in told
     assert contents("a.jsonl", Capture(capture.frames[1:])).endswith("2.5 s")
+
+
+@in_loop
+async def test_a_replay_whose_serving_process_is_gone_tells_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[ChildProcess] = []
+    start = ChildProcess.start
+
+    async def noted(child: ChildProcess, *args: Any, **options: Any) -> Any:
+        ready = await start(child, *args, **options)
+        started.append(child)
+        return ready
+
+    monkeypatch.setattr(ChildProcess, "start", noted)
+    made = _serve(SAMPLE, speed=1.0, port=0, host="127.0.0.1", loop=False)
+    serving = asyncio.ensure_future(made)
+    await until(lambda: bool(started), "started", DEADLINE)
+    started[0].kill()
+    killed_at = time.monotonic()
+    with pytest.raises(ConnectionError, match=r"replay sample\.jsonl\.gz: its serving"):
+        await serving
+    assert time.monotonic() - killed_at < 1.0 * crowding()

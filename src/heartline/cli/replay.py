@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,6 @@ from heartline.cli.running import run
 from heartline.observe.redact import redact_url
 from heartline.observe.words import duration
 from heartline.testing import SAMPLE, Capture, serve_capture
-
-ASK_EVERY = 5.0
-"""Seconds between two questions to the serving process whether it is still there."""
 
 
 def replay(
@@ -66,9 +62,8 @@ async def _serve(path: Path, *, speed: float, port: int, host: str, loop: bool) 
         path, port=port, speed=speed, loop=loop, host=host
     ) as server:
         print(f"{server.url}  {contents(path.name, server.capture)}", flush=True)
-        while True:  # until cancelled; raises if the serving process has died
-            await server.counts()
-            await asyncio.sleep(ASK_EVERY)
+        await server.ended()  # or until cancelled
+    raise ConnectionError(f"replay {path.name}: its serving process has ended")
 
 
 def contents(name: str, capture: Capture) -> str:

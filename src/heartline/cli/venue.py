@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +19,6 @@ OTHERS = {
     "left out": "others are left out of what it says it took",
     "acknowledged": "others are acknowledged, but have no data, as this venue does it",
 }
-ASK_EVERY = 5.0
-"""Seconds between two questions to the serving process whether it is still there."""
 
 _Name = Annotated[
     str,
@@ -120,15 +117,8 @@ async def _serve(
     async with server:
         plays = pace if capture is None else f"plays {capture.name}"
         print(f"{server.url}  {told(server, plays)}", flush=True)
-        while True:  # until cancelled
-            try:
-                await server.counts()
-            except TimeoutError:
-                pass  # a frozen one lives, and may be thawed
-            except ConnectionError as gone:
-                ended = f"venue {name}: its serving process has ended"
-                raise ConnectionError(ended) from gone
-            await asyncio.sleep(ASK_EVERY)
+        await server.ended()  # or until cancelled
+    raise ConnectionError(f"venue {name}: its serving process has ended")
 
 
 def told(server: VenueServer, plays: str) -> str:

@@ -94,7 +94,7 @@ class ChildProcess:
         Raises `ConnectionError` if the process is gone, `TimeoutError` if it does
         not answer within 10 s (it may be frozen), `OSError` if the system refused.
         """
-        if self._orders is None or self._answers is None or self._answers.gone:
+        if self._orders is None or self._answers is None or self._answers.gone.is_set():
             raise ConnectionError(f"{self._what}: wanted a running process, got none")
         self._last_id += 1
         answer = self._answers.expect(self._last_id)
@@ -108,6 +108,11 @@ class ChildProcess:
                 f"{self._what}: no answer to {order!r} within {ANSWER_TIMEOUT:g} s; "
                 "a frozen process takes no orders"
             ) from None
+
+    async def ended(self) -> None:
+        """Return as soon as the process has ended, whoever ended it."""
+        if self._answers is not None:
+            await self._answers.gone.wait()
 
     def freeze(self) -> None:
         """SIGSTOP: its kernel still acknowledges, it does nothing any more."""
@@ -154,7 +159,7 @@ class _Answers(asyncio.Protocol):
     """Match the lines of the child's standard output to the orders they answer."""
 
     def __init__(self, what: str) -> None:
-        self.gone = False
+        self.gone = asyncio.Event()
         self._what = what
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._partial = bytearray()
@@ -194,7 +199,7 @@ class _Answers(asyncio.Protocol):
             future.set_result(answer["ok"])
 
     def _abandon(self) -> None:
-        self.gone = True
+        self.gone.set()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionError(f"{self._what}: it is gone"))

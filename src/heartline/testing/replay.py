@@ -67,6 +67,10 @@ class Replay:
         """Ask what it has done."""
         return ReplayCounts(**await self._child.ask("counts", {}))
 
+    async def ended(self) -> None:
+        """Return as soon as its process has ended; a frozen one has not."""
+        await self._child.ended()
+
 
 @asynccontextmanager
 async def serve_capture(

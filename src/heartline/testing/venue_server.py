@@ -75,6 +75,7 @@ class VenueServer:
     | `await refuse(status=503)`             | refuse upgrades; None ends it         |
     | `await refuse_calls(status=503)`       | the same for tokens and whole books   |
     | `freeze()`, `thaw()`, `kill()`         | SIGSTOP, SIGCONT, SIGKILL             |
+    | `await ended()`                        | returns when its process has ended    |
 
     Orders raise `ConnectionError` if the process is gone, `TimeoutError` if it is
     frozen, `UsageError` for what cannot be. On exit the process is gone and reaped,
@@ -302,6 +303,10 @@ class VenueServer:
     def kill(self) -> None:
         """SIGKILL: the kernel ends its connections; dialling is refused."""
         self._running().kill()
+
+    async def ended(self) -> None:
+        """Return as soon as its process has ended; a frozen one has not."""
+        await self._running().ended()
 
     async def _ask(self, order: str, **options: object) -> Any:
         return await self._running().ask(order, options)
