@@ -140,6 +140,9 @@ def test_serve_refuses_what_is_of_another_kind(name: str) -> None:
     assert refused.value.field == name
 
 
+ONE_WORD = "a URL without blanks, line ends or control characters"
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
@@ -149,6 +152,16 @@ def test_serve_refuses_what_is_of_another_kind(name: str) -> None:
         ("ws://a:b", "url: wanted a port of 0 to 65535, got 'another'"),
         ("ws:///x", "url: wanted a host, as in a URL with ws:// or wss://, got 'none'"),
         ("http://a", "url: wanted a URL with ws:// or wss://, got 'http scheme'"),
+        ("ws://a b/", f"url: wanted {ONE_WORD}, got 'one with'"),
+        ("ws://a/hunter2 hunter2", f"url: wanted {ONE_WORD}, got 'one with'"),
+        ("ws://a/?token=hunter2\n", f"url: wanted {ONE_WORD}, got 'one with'"),
+        (" ws://a/", f"url: wanted {ONE_WORD}, got 'one with'"),
+        ("ws://a/\x7f", f"url: wanted {ONE_WORD}, got 'one with'"),
+        ("ws://a/#x", "url: wanted a URL without a fragment, got 'one with'"),
+        (
+            "ws://a,b/",
+            "url: wanted a host, as in a ws:// or wss:// URL, got 'none of use'",
+        ),
     ],
 )
 def test_an_address_is_refused_for_what_is_wrong_with_it(url: Any, told: str) -> None:
@@ -162,6 +175,13 @@ def test_an_address_is_refused_for_what_is_wrong_with_it(url: Any, told: str) ->
     [
         ({"headers": {"a": 1}}, "headers: wanted names and values of str, got 'int'"),
         ({"headers": {1: "a"}}, "headers: wanted names and values of str, got 'int'"),
+        ({"headers": {"A": "x\ny: z"}}, "headers: wanted a value of one line for A"),
+        ({"headers": {"A b": "x"}}, "headers: wanted names that are tokens, got"),
+        ({"headers": {"Upgrade": "x"}}, "headers: wanted none of the handshake's own"),
+        ({"proxy": "http://a:1\n"}, f"proxy: wanted {ONE_WORD}, got 'one with'"),
+        ({"proxy": "http://a,b:1"}, "proxy: wanted a host, as in an http://,"),
+        ({"name": "x\ny"}, "name: wanted a text of one line, without control"),
+        ({"name": "x\x1b[2J"}, "name: wanted a text of one line, without control"),
         ({"on_open": [{"op": "x"}]}, "on_open: wanted messages of str or bytes"),
         ({"on_open": "x"}, "on_open: wanted a sequence of messages, got 'one'"),
         ({"channels": [1]}, "channels: wanted names of 1 to"),
@@ -183,8 +203,13 @@ def test_what_is_said_on_a_link_is_checked_before_any(
         ({"headers": lambda: ["a"]}, "headers: wanted a mapping, got 'list'"),
         ({"headers": lambda: {"a": 1}}, "headers: wanted names and values of str"),
         ({"url": lambda: 5}, "url: wanted str, got 'int'"),
+        ({"url": lambda: "ws://127.0.0.1:1/\n"}, f"url: wanted {ONE_WORD}, got"),
+        (
+            {"headers": lambda: {"a": "x\n"}},
+            "headers: wanted a value of one line for a",
+        ),
     ],
-    ids=["a list", "a number", "no URL"],
+    ids=["a list", "a number", "no URL", "two lines", "two lines of a header"],
 )
 def test_what_a_callable_answers_is_checked_too(
     say: dict[str, Callable[[], Any]], told: str
@@ -192,7 +217,8 @@ def test_what_a_callable_answers_is_checked_too(
     async def dialled() -> None:
         url = say.get("url", "ws://127.0.0.1:1")
         headers: Any = say.get("headers")
-        async with connect(url, headers=headers) as stream:  # type: ignore[arg-type]
+        made = connect(url, headers=headers)  # type: ignore[arg-type]
+        async with asyncio.timeout(15.0), made as stream:
             async for _ in stream:
                 pass
 

@@ -24,6 +24,11 @@ from heartline.core.rollover import Lifetime
 from heartline.core.subscriptions import Freshness
 from heartline.core.terms import Dialling, Terms
 from heartline.errors import UsageError
+from heartline.wire.address import (
+    demand_one_word,
+    read_proxy_url,
+    read_stream_url,
+)
 from heartline.wire.resolve import Resolver, SystemResolver
 
 from .account import Restore, routes_of
@@ -136,7 +141,7 @@ def _terms(
     lifetime: Lifetime | None,
 ) -> Terms:
     proxy = route.proxy
-    via = host if proxy is None else _authority("proxy", proxy, PROXY_SCHEMES)
+    via = host if proxy is None else _via(proxy)
     terms = Terms(
         host=via,
         liveness=liveness or _LIVENESS,
@@ -205,10 +210,20 @@ def _venue_of(url: Url) -> str:
     if callable(url):
         # Known only when it is asked; streams of one callable share one budget.
         return f"{getattr(url, '__module__', '')}.{getattr(url, '__qualname__', '')}"
+    demand_one_word("url", url)
     if "${" in url.partition("?")[0]:
         # A venue tells the host only when it is asked.
         return url.partition("?")[0]
-    return _authority("url", url, ("ws", "wss"))
+    authority = _authority("url", url, ("ws", "wss"))
+    read_stream_url(url)  # what no dial could use is refused here
+    return authority
+
+
+def _via(proxy: str) -> str:
+    demand_one_word("proxy", proxy)
+    authority = _authority("proxy", proxy, PROXY_SCHEMES)
+    read_proxy_url(proxy)
+    return authority
 
 
 def _authority(field: str, url: str, schemes: tuple[str, ...]) -> str:

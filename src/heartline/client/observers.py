@@ -12,6 +12,7 @@ from heartline.core.demands import demand_prompt
 from heartline.core.events import Event
 from heartline.core.items import Status
 from heartline.core.latency import Latency
+from heartline.errors import UsageError
 from heartline.observe import Journal, LogSink, MetricsSink, demand_place
 
 from .callables import report
@@ -40,6 +41,9 @@ class Observers:
         metrics: CollectorRegistry | None,
     ) -> None:
         demand_prompt("on_event", on_event)
+        if not name.isprintable():  # it stands in lines of logs
+            wanted = "a text of one line, without control characters"
+            raise UsageError("name", wanted=wanted, got="another")
         if journal is not None:
             demand_place(journal)
         self.name = name

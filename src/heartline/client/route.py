@@ -13,6 +13,7 @@ from heartline.core.demands import demand_whole
 from heartline.core.items import Cause
 from heartline.core.latency import MaxAge
 from heartline.errors import HeartlineError, UsageError, WireError
+from heartline.wire.address import demand_headers, demand_one_word
 from heartline.wire.dial import Target
 from heartline.wire.resolve import Resolver
 
@@ -89,6 +90,7 @@ class Route:
         url, told = await _fresh("url", self.url), dict[str, object]()
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError("url", wanted="str", got=type(url).__name__)
+        demand_one_word("url", url)
         if self.venue is not None:
             url, told = await addressed(
                 url, self.venue, proxy=self.proxy, ssl_context=self.ssl_context
@@ -123,6 +125,7 @@ def _check_headers(headers: object) -> None:
         if not isinstance(part, str):
             got = type(part).__name__
             raise UsageError("headers", wanted="names and values of str", got=got)
+    demand_headers(cast("Mapping[str, str]", headers))
 
 
 def _check_opening(messages: object) -> None:

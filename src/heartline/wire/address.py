@@ -105,12 +105,19 @@ def may_be_header(name: object, value: object) -> bool:
     return bool(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
 
 
-def request_headers(given: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
-    """Check the caller's headers, and add the credentials of the URL to them.
+def demand_one_word(name: str, url: str) -> None:
+    """Raise `UsageError` over blanks, line ends and other control characters.
 
-    Raises `UsageError`, which names a header but never repeats its value.
+    Some would be dropped in silence, some escaped: what came from a file with its line
+    end would go where nobody meant to.
     """
-    headers: dict[str, str] = {}
+    if any(sign.isspace() or not sign.isprintable() for sign in url):
+        wanted = "a URL without blanks, line ends or control characters"
+        raise UsageError(name, wanted=wanted, got="one with")
+
+
+def demand_headers(given: Mapping[str, str]) -> None:
+    """Raise `UsageError`, which names a header but never repeats its value."""
     for name, value in given.items():
         if not _TOKEN.fullmatch(name):
             # A whole line was given, perhaps, and it is not to be repeated.
@@ -123,7 +130,12 @@ def request_headers(given: Mapping[str, str], endpoint: Endpoint) -> dict[str, s
             raise UsageError(
                 "headers", wanted=f"a value of one line for {name}", got="more"
             )
-        headers[name] = value
+
+
+def request_headers(given: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
+    """Check the caller's headers, and add the credentials of the URL to them."""
+    demand_headers(given)
+    headers = dict(given)
     if endpoint.user is not None and "authorization" not in map(str.lower, headers):
         login = f"{endpoint.user}:{endpoint.password}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
