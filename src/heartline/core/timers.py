@@ -13,42 +13,43 @@ K = TypeVar("K", bound=Hashable)
 class Timers(Generic[K]):
     """At most one timer for each key. Setting one costs the same however many stand."""
 
-    __slots__ = ("_due", "_heap", "_turn")
+    __slots__ = ("_heap", "_turn", "_turns")
 
     def __init__(self) -> None:
-        self._due: dict[K, tuple[float, int, K]] = {}
+        self._turns: dict[K, int] = {}
+        """Of the timers that stand; in the heap those are too that were moved."""
         self._heap: list[tuple[float, int, K]] = []
         self._turn = 0
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._turns)
 
     def set(self, key: K, due_at: float) -> None:
         """Let `key` be due then, and at no other time."""
-        heap, due = self._heap, self._due
+        heap, turns = self._heap, self._turns
         self._turn += 1
-        due[key] = timer = (due_at, self._turn, key)
-        heappush(heap, timer)
-        if len(heap) > 64 and len(heap) > 2 * len(due) + 64:
+        turns[key] = turn = self._turn
+        heappush(heap, (due_at, turn, key))
+        if len(heap) > 64 and len(heap) > 2 * len(turns) + 64:
             # Timers that were moved or cancelled are still in it.
-            self._heap = list(due.values())
+            self._heap = [timer for timer in heap if turns.get(timer[2]) == timer[1]]
             heapify(self._heap)
 
     def cancel(self, key: K) -> None:
-        self._due.pop(key, None)
+        self._turns.pop(key, None)
 
     def clear(self) -> None:
-        self._due.clear()
+        self._turns.clear()
         self._heap.clear()
 
     @property
     def next_at(self) -> float:
         """When the first of them is due; inf if none is set."""
-        heap, due = self._heap, self._due
+        heap, turns = self._heap, self._turns
         while heap:
-            first = heap[0]
-            if due.get(first[2]) is first:
-                return first[0]
+            due_at, turn, key = heap[0]
+            if turns.get(key) == turn:
+                return due_at
             heappop(heap)
         return inf
 
@@ -57,17 +58,16 @@ class Timers(Generic[K]):
         if self.next_at > now:
             return None
         key = heappop(self._heap)[2]
-        del self._due[key]
+        del self._turns[key]
         return key
 
     def pop_all(self, *, now: float) -> list[K]:
         """All that are due by `now`, the first of them first; they thereby end."""
-        heap, due = self._heap, self._due
+        heap, turns = self._heap, self._turns
         popped: list[K] = []
         while heap and heap[0][0] <= now:
-            timer = heappop(heap)
-            key = timer[2]
-            if due.get(key) is timer:
-                del due[key]
+            _, turn, key = heappop(heap)
+            if turns.get(key) == turn:
+                del turns[key]
                 popped.append(key)
         return popped
