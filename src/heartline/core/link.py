@@ -116,7 +116,7 @@ class Link:
         match fact:
             case Tick():
                 out = self._on_tick(fact, now)
-                holds = self.rest is not None
+                holds = self.at_rest
             case Received():
                 clocks, silence = self.clocks, self.clocks.busy_silence
                 still = self.peer.wait is None and not clocks.asked
@@ -152,6 +152,11 @@ class Link:
         if self.flow is None and self.lateness.over and not self.heartbeat.declared:
             self.flow = calm.flow(self.clocks, now=now)
         return self.flow
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last fact was a tick that had nothing to judge."""
+        return self.rest is not None
 
     @property
     def kernel(self) -> Kernel | None:
@@ -292,8 +297,7 @@ class Link:
             rest = self.clocks.rest(now=now)
             if rest is not None and self.rests(rest, fact, now):
                 return []
-        out += self._judge(now)
-        return out
+        return out + self._judge(now)
 
     def rests(self, rest: Rest, fact: Tick, now: float) -> bool:
         """Whether the link rests on, and was looked at in time."""
@@ -376,8 +380,7 @@ class Link:
             return self._ping(now)
         if not self.path.wants_ping(now=now):
             return []
-        doubted = self._doubt("path", now - self.path.heard_at, now)
-        return doubted + self._ping(now)
+        return self._doubt("path", now - self.path.heard_at, now) + self._ping(now)
 
     def _ping(self, now: float) -> list[Output]:
         return [Ping(self.epoch, self.clocks.pinged(now=now))]
