@@ -21,12 +21,29 @@ HERE = Path(__file__).resolve().parent
 COMPILING, HISTORIES = HERE / "compiling.py", HERE / "histories.py"
 MODULES = (
     "heartline/core/adaptive.py",
+    "heartline/core/away.py",
+    "heartline/core/beats.py",
+    "heartline/core/calm.py",
+    "heartline/core/channel.py",
     "heartline/core/clocks.py",
+    "heartline/core/conditions.py",
     "heartline/core/detector.py",
+    "heartline/core/flow.py",
+    "heartline/core/handover.py",
     "heartline/core/kept.py",
+    "heartline/core/link.py",
+    "heartline/core/neighbour.py",
     "heartline/core/peer.py",
     "heartline/core/pings.py",
+    "heartline/core/promises.py",
     "heartline/core/rest.py",
+    "heartline/core/resting.py",
+    "heartline/core/session.py",
+    "heartline/core/snapshot.py",
+    "heartline/core/stall.py",
+    "heartline/core/timers.py",
+    "heartline/core/unanswered.py",
+    "heartline/core/untold.py",
     "heartline/testing/sim_client.py",
     "heartline/testing/sim_clock.py",
     "heartline/testing/sim_consumer.py",
@@ -40,11 +57,16 @@ MODULES = (
     "heartline/testing/sim_sending.py",
     "heartline/testing/sim_told.py",
     "heartline/testing/sim_venue.py",
+    "heartline/wire/heard.py",
+    "heartline/wire/pump.py",
 )
-"""Where the time goes: the world around a stream, and the clocks that watch it. Not
-every module may be here. Compiled, a tuple is made anew where it is read, so that none
-is known again by `is` (`core/timers.py`), and what mypy takes for None, since it
-forgets that a call may change it, raises if it is none (`core/link.py`).
+"""Where the time goes: the world around a stream, its machine, and what drives that.
+
+Not every module may be here. Compiled, a class can be neither held by a weak reference
+(`wire/alarms.py`, `wire/resting.py`) nor copied (`core/inbox.py`), a tuple is made anew
+where it is read, so that none is known again by `is`, and what mypy takes for None,
+since it forgets that a call may change it, raises if it is none. Those that judge
+(`testing/checkers.py`) are to run as they were written.
 """
 COMPILED = str(sysconfig.get_config_var("EXT_SUFFIX"))
 BYTECODE = "__pycache__"
