@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -502,6 +503,19 @@ def test_the_closing_words_name_what_was_broken() -> None:
         "Promises were broken in 1 of 2: frozen."
     )
     assert closing_words([KEPT], 3.2).startswith("Every promise was kept: 1 fault,")
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (0, "no false alarm, no message lost. 3 s."),
+        (1, "no false alarm, 1 message lost and reported. 3 s."),
+        (1234, "no false alarm, 1,234 messages lost and every one reported. 3 s."),
+    ],
+)
+def test_the_closing_words_count_what_was_lost(lost: int, said: str) -> None:
+    outcome = msgspec.structs.replace(KEPT, lost=lost, reported_lost=lost)
+    assert closing_words([outcome], 3.2).endswith(said)
 
 
 def test_json_has_every_figure_and_no_story() -> None:

@@ -209,8 +209,18 @@ def closing_words(outcomes: Sequence[Outcome], took: float) -> str:
         plural = "" if tried == 1 else "s"
         words = (
             f"Every promise was kept: {tried} fault{plural}, no false alarm, "
-            f"{lost:,} messages lost and every one reported."
+            f"{_lost_words(lost)}."
         )
     if skipped:
         words += f" Not tried here: {', '.join(skipped)}."
     return f"{words} {took:.0f} s."
+
+
+def _lost_words(lost: int) -> str:
+    match lost:
+        case 0:
+            return "no message lost"
+        case 1:
+            return "1 message lost and reported"
+        case _:
+            return f"{lost:,} messages lost and every one reported"
