@@ -258,6 +258,27 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "arguments", ["venues", "replay missing.jsonl", "demo --only refuse"]
+)
+def test_closed_standard_streams_change_nothing_else(
+    arguments: str, closed: str
+) -> None:
+    command = f"{sys.executable} -m heartline {arguments}"
+    plain, ended = (
+        subprocess.run(
+            ["sh", "-c", f"{command} {redirected}"],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        for redirected in ("", closed)
+    )
+    assert ended.returncode == plain.returncode
+    assert ended.stderr == (b"" if "2>" in closed else plain.stderr)
+
+
 @pytest.mark.parametrize("command", ["watch", "relay", "venue"])
 def test_a_profile_that_is_wrong_is_bad_usage_of_every_command(
     command: str, tmp_path: Path
