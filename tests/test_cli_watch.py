@@ -34,7 +34,15 @@ from heartline.cli.aside import Aside, write_all
 from heartline.cli.lines import encode
 from heartline.cli.running import Exit, run
 from heartline.cli.watch import split_header, tell_lines
-from heartline.core.items import Bounds, Gap, Message, Phase, Status, Verdict
+from heartline.core.items import (
+    Bounds,
+    Gap,
+    Message,
+    Phase,
+    RoundTrips,
+    Status,
+    Verdict,
+)
 from heartline.testing import SAMPLE, Replay, read_capture, serve_capture
 from heartline.ui.letters import big
 from loopback import crowding
@@ -457,6 +465,35 @@ def test_items_as_lines() -> None:
     assert {**binary, "text": text["text"], "channel": "trades", "age": 0.0} == text
     assert (gap["type"], gap["first"], gap["last"]) == ("gap", 7, 9)
     assert gap["utc"] == "2001-09-09T01:46:52Z"
+
+
+def test_lines_round_to_microseconds_and_tell_every_instant_in_utc() -> None:
+    bounds = Bounds(path=2.4399999999999995, peer=1.0, channels={None: 0.1 + 0.2})
+    lines = encode(
+        [
+            a_status(
+                at=10.0000001,
+                since_at=9.5,
+                retry_at=11.25,
+                bounds=bounds,
+                round_trip=RoundTrips(last=0.0010339780001231702),
+            ),
+            Message("x", 11.50000049, epoch=2, age=0.12345678),
+            Gap(reason="sequence", from_at=11.5, until_at=12.00000049, epoch=2),
+            a_status(),
+        ],
+        utc_offset=1_000_000_000.0,
+    )
+    status, message, gap, well = map(json.loads, lines.splitlines())
+    assert status["at"] == 10.0
+    assert (status["bounds"]["path"], status["bounds"]["channels"]) == (2.44, {"": 0.3})
+    assert status["round_trip"]["last"] == 0.001034
+    assert (message["received_at"], message["age"]) == (11.5, 0.123457)
+    assert (gap["from_at"], gap["until_at"]) == (11.5, 12.0)
+    assert gap["from_utc"] == "2001-09-09T01:46:51.500000Z"
+    assert status["since_utc"] == "2001-09-09T01:46:49.500000Z"
+    assert status["retry_utc"] == "2001-09-09T01:46:51.250000Z"
+    assert (well["since_utc"], well["retry_utc"]) == (None, None)
 
 
 def test_a_slow_reader_blocks_neither_the_loop_nor_the_end() -> None:
