@@ -279,6 +279,16 @@ def test_closed_standard_streams_change_nothing_else(
     assert ended.stderr == (b"" if "2>" in closed else plain.stderr)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [each.callback.__name__ for each in app.registered_commands if each.callback],
+)
+def test_help_names_no_type_of_python(command: str) -> None:
+    told = CliRunner().invoke(app, [command, "--help"]).output
+    assert "--help" in told
+    assert not re.search(r"<[a-z]|\b(bool|str|int range|list\[|TEXT|INTEGER)\b", told)
+
+
 @pytest.mark.parametrize("command", ["watch", "relay", "venue"])
 def test_a_profile_that_is_wrong_is_bad_usage_of_every_command(
     command: str, tmp_path: Path

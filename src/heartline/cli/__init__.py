@@ -11,6 +11,7 @@ import typer
 
 from heartline.cli.audit import audit
 from heartline.cli.demo import demo
+from heartline.cli.helping import Command
 from heartline.cli.journal import journal
 from heartline.cli.lab import lab
 from heartline.cli.relay import relay
@@ -30,15 +31,15 @@ app = typer.Typer(
     # A traceback with the values of variables would show headers and URLs.
     pretty_exceptions_enable=False,
 )
-app.command(epilog=EXIT_STATUSES)(demo)
-app.command(epilog=EXIT_STATUSES)(watch)
-app.command(epilog=EXIT_STATUSES)(replay)
-app.command(epilog=EXIT_STATUSES)(relay)
-app.command(epilog=EXIT_STATUSES)(journal)
-app.command(epilog=EXIT_STATUSES)(venues)
-app.command(epilog=EXIT_STATUSES)(audit)
-app.command(epilog=EXIT_STATUSES)(venue)
-app.command(epilog=EXIT_STATUSES)(lab)
+app.command(cls=Command, epilog=EXIT_STATUSES)(demo)
+app.command(cls=Command, epilog=EXIT_STATUSES)(watch)
+app.command(cls=Command, epilog=EXIT_STATUSES)(replay)
+app.command(cls=Command, epilog=EXIT_STATUSES)(relay)
+app.command(cls=Command, epilog=EXIT_STATUSES)(journal)
+app.command(cls=Command, epilog=EXIT_STATUSES)(venues)
+app.command(cls=Command, epilog=EXIT_STATUSES)(audit)
+app.command(cls=Command, epilog=EXIT_STATUSES)(venue)
+app.command(cls=Command, epilog=EXIT_STATUSES)(lab)
 
 
 def _version(wanted: bool) -> None:

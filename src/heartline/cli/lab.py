@@ -36,13 +36,20 @@ def lab(
         typer.Argument(metavar="[FAULT]...", help="Only these; all of them if none."),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, max=MOST_REPEATS, help="Trials of each fault.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=MOST_REPEATS, help="Trials of each fault."
+        ),
     ] = 3,
     side_by_side: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Trials at once; by default 6 a core."),
+        typer.Option(
+            metavar="N", min=1, max=256, help="Trials at once; by default 6 a core."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the instants of the faults.")] = SEED,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Draws the instants of the faults.")
+    ] = SEED,
     json: Annotated[
         bool, typer.Option("--json", help="Write JSON, one object a trial.")
     ] = False,
