@@ -72,7 +72,7 @@ class End:
         self.peer: End
         self.dead = False
         """Whether nothing that this end sends arrives any more."""
-        self.heard_at = clock.now
+        self.heard_at = self._data_sent_at = clock.now
         self.segments_in = 1
         self.probes_sent = 0
         self._take = take
@@ -97,12 +97,14 @@ class End:
     def write(self, size_bytes: int, words: Any) -> None:
         segment = Segment(self._sent, size_bytes, words, self.clock.now)
         self._sent += size_bytes
+        self._data_sent_at = self.clock.now
         self._flight.append(segment)
         self._carry(segment)
         self._arm()
 
     def evidence(self, unread_bytes: int) -> Evidence:
         age = self.clock.now - self.heard_at
+        sent_age = self.clock.now - self._data_sent_at
         kernel = Kernel(
             segments_in=self.segments_in,
             heard_age=age - age % AGE_STEP,
@@ -118,6 +120,7 @@ class End:
             round_trip_deviation=self._deviation,
             min_round_trip=self._least,
             send_window_bytes=WINDOW_BYTES,
+            sent_age=sent_age - sent_age % AGE_STEP,
         )
         return Evidence(kernel, unread_bytes)
 
@@ -168,6 +171,7 @@ class End:
 
     def _resend(self, segment: Segment) -> None:
         segment.resent, segment.sent_at = True, self.clock.now
+        self._data_sent_at = self.clock.now
         self._total_retransmits += 1
         self._carry(segment)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from heartline.core.evidence import Evidence, Kernel
+from heartline.testing.halfopen import available, drop_inbound
 from heartline.wire.kernel import KEEPALIVE_COUNT, KernelEyes, harden
 from heartline.wire.kernel_darwin import INFO, DarwinReader
 from loopback import (
@@ -86,6 +87,43 @@ def test_silence_ages_and_a_segment_makes_it_young(pair: Pair) -> None:
     eventually(lambda: kernel_of(eyes).heard_age >= 0.1, "an age of 0.1 s")
     ours.send(b"y")  # its acknowledgement is a sign of life as well
     eventually(lambda: kernel_of(eyes).heard_age < 0.1, "the acknowledgement")
+    eyes.close()
+
+
+def sent_age_of(eyes: KernelEyes) -> float:
+    age = kernel_of(eyes).sent_age
+    assert age is not None
+    return age
+
+
+@linux_only
+def test_what_comes_makes_what_we_sent_no_younger(pair: Pair) -> None:
+    ours, theirs = pair
+    eyes = KernelEyes(ours, lambda: 0)
+    ours.send(b"y" * 100)
+    eventually(lambda: sent_age_of(eyes) >= 0.1, "an age of 0.1 s")
+    theirs.send(b"x" * 7)
+    eventually(lambda: eyes.read().unread_bytes == 7, "it arrives")
+    kernel = kernel_of(eyes)
+    eyes.close()
+    assert kernel.sent_age is not None
+    assert kernel.heard_age < kernel.sent_age >= 0.1
+
+
+@linux_only
+@pytest.mark.skipif(available() is not None, reason=str(available()))
+def test_what_is_sent_again_is_as_young_as_that(pair: Pair) -> None:
+    ours, theirs = pair
+    eyes = KernelEyes(ours, lambda: 0)
+    drop_inbound(theirs)
+    began = time.monotonic()
+    ours.send(b"y" * 100)
+    # It is sent again after 0.2 s, and at doubling intervals: however late the look.
+    for many, after in ((1, 0.2), (2, 0.4)):
+        eventually(
+            lambda many=many: kernel_of(eyes).total_retransmits >= many, "a resend"
+        )
+        assert sent_age_of(eyes) < time.monotonic() - began - after + 0.02
     eyes.close()
 
 

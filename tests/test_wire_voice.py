@@ -137,13 +137,14 @@ def test_a_ping_and_its_answer_wake_nobody_and_are_kept(line: Line) -> None:
     assert ours is not None
     assert theirs is not None
     assert [*as_told(ours)] == [*as_told(theirs)]
+    assert 0.0 <= ours.sent_age <= theirs.sent_age <= ours.sent_age + 0.5
     assert speaker.resting.answers(speaker.number) is None
 
 
 def as_told(kernel: Any) -> Iterator[object]:
-    """All but how long ago it was heard, which goes on."""
+    """All but how long ago it was heard and we sent, which goes on."""
     fields = kernel.__struct_fields__
-    return (getattr(kernel, name) for name in fields if name != "heard_age")
+    return (getattr(kernel, name) for name in fields if not name.endswith("_age"))
 
 
 @needs_twin

@@ -32,6 +32,9 @@ class Kernel(Struct, frozen=True, gc=False):
     """The peer's advertised window; None where the system hides it (Linux < 5.4)."""
     out_of_order: int = 0
     """Segments ever received behind one that was missing; 0 where it is hidden."""
+    sent_age: float | None = None
+    """Age of the last segment with data that we sent, first sendings and resends alike;
+    None where it is hidden."""
 
 
 class Evidence(Struct, frozen=True, gc=False):

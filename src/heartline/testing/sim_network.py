@@ -184,7 +184,8 @@ class End(Sender):
         now = host.clock.now
         if line is not None and line.due_at <= now:
             line.settle()
-        age = now - host.slept - self._heard_at
+        here = now - host.slept
+        age, sent_age = here - self._heard_at, here - self._data_sent_at
         kernel = Kernel(
             self.segments_in,
             age - age % AGE_STEP,
@@ -201,6 +202,7 @@ class End(Sender):
             self._least,
             self._window,
             self._out_of_order,
+            sent_age - sent_age % AGE_STEP,
         )
         return Evidence(None if self.closed else kernel, self.unread_bytes)
 

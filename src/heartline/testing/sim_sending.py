@@ -53,6 +53,7 @@ class Sender:
     __slots__ = (
         "_acked",
         "_acknowledge",
+        "_data_sent_at",
         "_deviation",
         "_early",
         "_flight",
@@ -100,7 +101,7 @@ class Sender:
         self.ack_at = inf
         """When a calm line sends an acknowledgement; true time."""
         self._room = receive_bytes
-        self._heard_at = host.now
+        self._heard_at = self._data_sent_at = host.now
         self._written: int = 0
         self._sent: int = 0
         self._acked: int = 0
@@ -156,6 +157,7 @@ class Sender:
         flying = _Flying(seq, size_bytes, frames, here_at)
         self._flight.append(flying)
         self._window_probes = 0
+        self._data_sent_at = here_at
         self._sent = seq + size_bytes
         self._send(_DATA, flying)
 
@@ -218,6 +220,7 @@ class Sender:
             head.resent, head.sent_at = True, now
             if not self.host.down:
                 self._total_retransmits += 1
+                self._data_sent_at = now
                 self._send(Kind.DATA, head)
         elif self._sent - self._acked >= self._window or self.host.down:
             # Answered or not, each probe of a shut window waits twice as long.
@@ -273,6 +276,7 @@ class Sender:
             if flying.seq in early or now - flying.sent_at < 0.9 * self._round_trip:
                 continue
             flying.resent, flying.sent_at = True, now
+            self._data_sent_at = now
             self._total_retransmits += 1
             self._send(Kind.DATA, flying)
         self._resend.set(now + self._timeout())

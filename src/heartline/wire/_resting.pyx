@@ -49,7 +49,7 @@ cdef extern from *:
     typedef struct {
         uint64_t acked, received;
         uint32_t segments, age_ms, unacked, unsent, retransmits, all_retransmits;
-        uint32_t probes, rtt, rttvar, min_rtt, window, out_of_order;
+        uint32_t probes, rtt, rttvar, min_rtt, window, out_of_order, sent_ms;
         int told, unread, outstanding, has_window;
     } heartline_kernel;
 
@@ -117,6 +117,7 @@ cdef extern from *:
         found->retransmits = (unsigned char)info[2];
         found->probes = (unsigned char)info[3];
         found->unacked = heartline_u32(info + 24);
+        found->sent_ms = heartline_u32(info + 44);
         found->rtt = heartline_u32(info + 68);
         found->rttvar = heartline_u32(info + 72);
         found->all_retransmits = heartline_u32(info + 100);
@@ -139,7 +140,7 @@ cdef extern from *:
     ctypedef struct heartline_kernel:
         uint64_t acked, received
         uint32_t segments, age_ms, unacked, unsent, retransmits, all_retransmits
-        uint32_t probes, rtt, rttvar, min_rtt, window, out_of_order
+        uint32_t probes, rtt, rttvar, min_rtt, window, out_of_order, sent_ms
         int told, unread, outstanding, has_window
     ctypedef struct heartline_sleep:
         int fd
@@ -192,6 +193,7 @@ cdef object _evidence(const heartline_kernel *seen):
             seen.min_rtt / 1e6,
             seen.window if seen.has_window else None,
             seen.out_of_order,
+            seen.sent_ms / 1e3,
         ),
         seen.unread,
     )

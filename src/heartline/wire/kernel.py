@@ -29,10 +29,10 @@ USER_TIMEOUT: Final = 30.0
 """Seconds the kernel keeps trying to deliver. A backstop only: with it near the
 keepalive interval, one lost probe kills an idle link."""
 
-_TCP_INFO: Final = struct.Struct("=BxBB20xI24xII8xII24xI16xQQ4xIII72xII")
+_TCP_INFO: Final = struct.Struct("=BxBB20xI16xI4xII8xII24xI16xQQ4xIII72xII")
 """The fields we use of struct tcp_info (linux/tcp.h), which only ever grows:
-0 state, 2 retransmits, 3 probes, 24 unacked, 52 last_data_recv and 56 last_ack_recv
-(ms), 68 rtt and 72 rttvar (us), 100 total_retrans, 120 bytes_acked,
+0 state, 2 retransmits, 3 probes, 24 unacked, 44 last_data_sent, 52 last_data_recv and
+56 last_ack_recv (ms), 68 rtt and 72 rttvar (us), 100 total_retrans, 120 bytes_acked,
 128 bytes_received, 140 segs_in, 144 notsent_bytes, 148 min_rtt (us), 224 rcv_ooopack,
 228 snd_wnd."""
 
@@ -209,6 +209,7 @@ if sys.platform == "linux":
             retransmits,
             probes,
             unacked,
+            sent_age,
             data_age,
             ack_age,
             rtt,
@@ -245,4 +246,5 @@ if sys.platform == "linux":
             (rtt if min_rtt == _UNKNOWN_RTT else min_rtt) / 1e6,
             window if size >= _TCP_INFO.size else None,
             out_of_order,
+            sent_age / 1e3,
         )
