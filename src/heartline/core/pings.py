@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from .detector import LEAST_RESEND, OUTBOUND_RETRANSMITS, Liveness, window_shut
+from .detector import (
+    DELAYED_ACK,
+    LEAST_RESEND,
+    OUTBOUND_RETRANSMITS,
+    Liveness,
+    window_shut,
+)
 from .evidence import Kernel
 
 MOST_OUT = 16
 """Older unanswered pings are forgotten; a peer may answer only the latest one."""
+AGE_TICK = 0.010
+"""Ages are in ticks of the kernel, of 10 ms at most: Linux' HZ is 100 at least."""
 SHARED_OF_PING = 50
 """Pings go out in instants this share of `ping_every` apart, up to that earlier."""
 
@@ -44,6 +52,17 @@ class PingOut:
     """When enough retransmissions were noticed, the last of them after that."""
     resent_twice_at: float | None = None
     """When the second retransmission was noticed since that segment came."""
+    resent_with_it: bool = False
+    """Whether a resend left as that segment came, for all that ticks can tell: it
+    hardly went while the path was away, and of two in vain it is one. Kernels whose
+    timers began together resend together, each time."""
+    last_resent_at: float = -inf
+    """When the last of our retransmissions left that could be dated."""
+    left_at: float = inf
+    """The same of what was noticed at `resent_at`; inf where that was not dated."""
+    looked_sent: int = -1
+    """How many bytes had ever left us when it was looked at last; -1 before that."""
+    looked_retransmits: int = 0
 
     def watch(
         self, kernel: Kernel, *, answer_takes: float, needed: int, now: float
@@ -54,19 +73,40 @@ class PingOut:
         come back must have had a chance to carry the ping again.
         """
         self.needed = max(self.needed, needed)
+        dated = self._date(kernel, now)
         if self.heard_retransmits is None:
             heard_at, least_at = now - kernel.heard_age, self.sent_at + answer_takes
-            if heard_at >= least_at:
-                self.heard_retransmits = kernel.total_retransmits
-                # A peer that hears no answer of ours sends its data again by then.
-                self.heard_late = heard_at > least_at + LEAST_RESEND
-            return
+            if heard_at < least_at:
+                return
+            # One look may see both that segment and a resend that came after it.
+            since_resend = heard_at - self.last_resent_at
+            after = since_resend < -AGE_TICK
+            self.heard_retransmits = kernel.total_retransmits - after
+            self.resent_with_it = abs(since_resend) <= AGE_TICK
+            # A peer that hears no answer of ours sends its data again by then.
+            self.heard_late = heard_at > least_at + LEAST_RESEND
         enough = max(self.heard_retransmits, self.retransmits + self.needed - 1)
         if self.resent_at is None and kernel.total_retransmits > enough:
             self.resent_at = now
-        twice = max(enough + 1, self.heard_retransmits + OUTBOUND_RETRANSMITS)
+            self.left_at = self.last_resent_at if dated else inf
+        twice = self.heard_retransmits + OUTBOUND_RETRANSMITS - self.resent_with_it
+        twice = max(enough + 1, twice)
         if self.resent_twice_at is None and kernel.total_retransmits >= twice:
             self.resent_twice_at = now
+
+    def _date(self, kernel: Kernel, now: float) -> bool:
+        """Note when the last retransmission left, and whether that can be told.
+
+        What left last was sent again only if nothing has left for the first time.
+        """
+        sent = kernel.acked_bytes + kernel.outstanding_bytes - kernel.unsent_bytes
+        resent = kernel.total_retransmits > self.looked_retransmits
+        only = sent == self.looked_sent
+        self.looked_sent, self.looked_retransmits = sent, kernel.total_retransmits
+        if not resent or not only or kernel.sent_age is None:
+            return False
+        self.last_resent_at = now - kernel.sent_age
+        return True
 
     def is_lost_outbound(
         self, kernel: Kernel, *, answer_takes: float, now: float
@@ -82,7 +122,10 @@ class PingOut:
         proven_at = self.resent_at
         if self.heard_late:
             twice_at = inf if self.resent_twice_at is None else self.resent_twice_at
-            came_later = now - kernel.heard_age - proven_at >= answer_takes
+            heard_at = now - kernel.heard_age
+            came_later = heard_at - proven_at >= answer_takes
+            # What is sent anyway acknowledges without delay.
+            came_later |= heard_at - self.left_at >= answer_takes - DELAYED_ACK
             proven_at = proven_at if came_later else twice_at
         return (
             self.position is not None
