@@ -252,7 +252,7 @@ class Sender:
             self._push()
 
     def _acknowledged(self, acked: int, now: float) -> bool:
-        """Forget what has arrived; whether it had been sent again and again."""
+        """Forget what has arrived; whether more of what was lost is to be sent again."""
         self._acked = acked
         flight, resent = self._flight, False
         while flight and flight[0].seq + flight[0].size_bytes <= acked:
@@ -263,7 +263,7 @@ class Sender:
                 self._time(now - flying.sent_at)
         recovering, self._retransmits = self._retransmits > 0, 0
         self._silent_since = now
-        return recovering
+        return recovering or resent
 
     def _resend_holes(self, now: float) -> None:
         """Send again what the peer lacks, as its selective acknowledgements tell."""
