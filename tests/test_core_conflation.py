@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartline import Gap, Inbox, Item, Message, Phase, Status, Verdict
+from heartline import Gap, Inbox, Item, Message, Phase, Status
 from heartline.core import inbox
 from heartline.core.inbox import Buffer
-from heartline.core.items import Bounds
+from inbox_kit import status
 
 Step = tuple[str, Any]
 
@@ -35,20 +35,6 @@ steps = st.lists(
 
 def key_of(message: Message) -> int:
     return int(str(message.data).split(":", maxsplit=1)[0])
-
-
-def status(phase: Phase, at: float) -> Status:
-    bounds = Bounds(path=1.0, peer=1.0)
-    return Status(
-        at=at,
-        phase=phase,
-        verdict=Verdict.ALIVE,
-        live=phase is Phase.OPEN,
-        cause=None,
-        bounds=bounds,
-        ceilings=bounds,
-        detection_bound=1.0,
-    )
 
 
 def play(history: Sequence[Step], policy: Inbox) -> tuple[list[Item], list[Item]]:

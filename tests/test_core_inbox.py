@@ -24,26 +24,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from heartline import Gap, Inbox, Item, Message, Phase, Status, UsageError, Verdict
+from heartline import Gap, Inbox, Item, Message, Phase, Status, UsageError
 from heartline.core import inbox
 from heartline.core.inbox import KEPT_NOTES, Buffer, Overflow
-from heartline.core.items import Bounds
+from inbox_kit import status
 
 KEYS = 3
-RELAXED = Bounds(path=1.0, peer=1.0)
-
-
-def status(phase: Phase, at: float) -> Status:
-    return Status(
-        at=at,
-        phase=phase,
-        verdict=Verdict.ALIVE,
-        live=phase is Phase.OPEN,
-        cause=None,
-        bounds=RELAXED,
-        ceilings=RELAXED,
-        detection_bound=1.0,
-    )
 
 
 def key_of(message: Message) -> int:
