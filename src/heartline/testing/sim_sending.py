@@ -252,7 +252,7 @@ class Sender:
             self._push()
 
     def _acknowledged(self, acked: int, now: float) -> bool:
-        """Forget what has arrived; whether more of what was lost is to be sent again."""
+        """Forget what has arrived; whether more that was lost is to be sent again."""
         self._acked = acked
         flight, resent = self._flight, False
         while flight and flight[0].seq + flight[0].size_bytes <= acked:
