@@ -66,9 +66,6 @@ def bound_kept(sim: Simulation) -> list[str]:
         heard_at = truth.heard_at
         if lost.cause is Cause.PEER_FROZEN or lost.where is Where.OUTBOUND:
             heard_at = truth.frame_at
-        # Nothing is judged on what was asked before a suspend: it is asked anew.
-        woken = [woke.at for woke in reading.woken if woke.epoch == lost.epoch]
-        heard_at = max([heard_at, *woken])
         allowed = _allowed(sim, reading, told)
         if reading.was_paused(heard_at + sim.client_host.slept, told.at):
             # The peer's clock is held while the inbox holds the reading back.

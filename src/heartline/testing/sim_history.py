@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from heartline.core.events import ConditionBegan, ConditionEnded, Lost, Stalled
+from heartline.core.events import ConditionBegan, ConditionEnded, Lost
 from heartline.core.items import Bounds, Cause, Condition, Phase
 
 AFTERMATH = 40.0
@@ -116,8 +116,6 @@ class Reading:
     losses: list[Told] = field(default_factory=list[Told])
     paused: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """When the inbox held the reading back, from and until."""
-    woken: list[Stalled] = field(default_factory=list[Stalled])
-    """When the client knew that its machine had been suspended."""
 
     def explain(self, cause: Cause, *, at: float) -> list[Episode]:
         """The faults that may be the reason of what is told.
@@ -163,8 +161,6 @@ def read(history: list[Entry]) -> Reading:
             case Lost():
                 assert truth is not None
                 reading.losses.append(Told(at, value, truth))
-            case Stalled(suspended=suspended) if suspended:
-                reading.woken.append(value)
             case ConditionBegan(condition=Condition.PAUSED):
                 paused_at = at
             case ConditionEnded(condition=Condition.PAUSED) if paused_at is not None:
