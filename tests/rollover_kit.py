@@ -38,7 +38,7 @@ class Still(Pulse):
     def listen(self, who: object, stalled: Callable[[float], None]) -> None:
         pass
 
-    def feel(self) -> None:
+    def feel(self, who: object) -> None:
         pass
 
 

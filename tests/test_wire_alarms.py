@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from heartline.wire.alarms import Alarms
+from heartline.wire.alarms import WAKING, Alarms
 from heartline.wire.resting import PureResting, resting_of
 
 
@@ -80,6 +80,25 @@ def test_all_share_one_timer_and_each_is_woken_at_its_time(
         loop.fire()
     woken = [sleeper.woken for sleeper in sleepers]
     assert woken == [[103.0], [101.0], [102.0], [101.0], [105.0], [100.0]]
+
+
+def test_whom_a_pass_has_no_time_for_is_woken_in_the_next_ones() -> None:
+    loop = Loop()
+    alarms = Alarms(cast(asyncio.AbstractEventLoop, loop), lambda: loop.now)
+
+    def spend() -> None:
+        loop.now += WAKING * 0.6
+
+    crowd = [Sleeper(loop, spend) for _ in range(5)]
+    for who in crowd:
+        alarms.set(who, 101.0)
+    passes: list[int] = []
+    while len(passes) < 3:
+        loop.fire()
+        passes.append(sum(len(who.woken) for who in crowd))
+    assert passes == [2, 4, 5]
+    assert loop.armed == []
+    assert [len(who.woken) for who in crowd] == [1] * 5
 
 
 def test_a_late_timer_wakes_all_that_fell_due(loop: Loop, alarms: Alarms) -> None:

@@ -49,6 +49,9 @@ class World:
         self.timers.append(Timer(self.now + delay, call))
         return self.timers[-1]
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Nothing here waits for the next pass."""
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.reported.append(context)
 
@@ -500,6 +503,19 @@ def test_a_read_after_the_loop_stood_still_is_told_after_it(rig: Rig) -> None:
     assert isinstance(tick, Tick)
     assert tick.stalled == pytest.approx(STOOD_STILL + 0.01)
     assert isinstance(last, Received)
+
+
+def test_what_is_due_after_the_loop_stood_still_is_judged_knowing_of_it(
+    rig: Rig,
+) -> None:
+    """Due shortly before the loop went on, it is not late; what it reads is old."""
+    pump = feeling(rig)
+    rig.machine.next_deadline = lambda now: now + 0.5
+    pump.heard(1, 1, 1, 10, now=100.0)
+    rig.world.now += 0.5
+    pump.wake()
+    (tick,) = [fact for fact in rig.machine.facts if isinstance(fact, Tick)]
+    assert tick.stalled == pytest.approx(0.5)
 
 
 def test_a_read_while_obeying_is_told_afterwards(rig: Rig) -> None:

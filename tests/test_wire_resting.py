@@ -14,7 +14,7 @@ import pytest
 from heartline.compiled import compiled
 from heartline.core.flow import Flow
 from heartline.core.rest import SHARED_EVERY, Rest
-from heartline.wire.alarms import Alarms
+from heartline.wire.alarms import WAKING, Alarms
 from heartline.wire.heard import Counted, add
 from heartline.wire.kernel import KernelEyes
 from heartline.wire.resting import PureResting, slept_through
@@ -331,6 +331,40 @@ def test_a_fault_of_one_forgets_nobody_else(
         with contextlib.suppress(ZeroDivisionError):
             resting.wake()
     assert [sleeper.woken for sleeper in sleepers] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_whom_a_pass_has_no_time_for_is_looked_at_in_the_next(
+    resting: PureResting, line: Line, bell: Bell, asks: bool
+) -> None:
+    """A thousand woken in one pass would be a stall of our own."""
+
+    class Slow(Sleeper):
+        def _spend(self) -> None:
+            until = time.monotonic() + WAKING * 1.1
+            while time.monotonic() < until:
+                pass
+
+        def wake(self) -> None:
+            super().wake()
+            self._spend()
+
+        def ask(self) -> None:
+            super().ask()
+            self.resting.wait(self.number, FAR)
+            self._spend()
+
+    due_at = time.monotonic() - 0.01
+    crowd = [Slow(resting) for _ in range(3)]
+    for who in crowd:
+        rest = line.rest(ask_at=due_at) if asks else line.rest(patience=-0.001)
+        who.number = resting.add(who, rest, line.eyes, late_after=30.0, due_at=due_at)
+    for done in (1, 2, 3):
+        bell.due.clear()
+        resting.wake()
+        assert sum(who.asked if asks else who.woken for who in crowd) == done
+        if done < 3:
+            assert bell.due[resting] <= time.monotonic()
 
 
 def test_very_many_rest_and_are_found_again(resting: PureResting, line: Line) -> None:

@@ -119,7 +119,7 @@ class Loop:
         sockets_first = self._dice.random() < 0.5
         if sockets_first:
             self.on_readable()
-        self.pulse.feel()
+        self.pulse.feel(self)
         for handle in late:
             if handle.act is not None:
                 handle.act()
@@ -146,7 +146,7 @@ class StillPulse(Pulse):
     def leave(self, who: object) -> None:
         self._listening.pop(who, None)
 
-    def feel(self) -> None:
+    def feel(self, who: object) -> None:
         """Tell the listeners of the last stall, if they have not been told."""
         if self._felt_at >= self._ours.stalled_from or self._ours.stands_still:
             return

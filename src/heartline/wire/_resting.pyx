@@ -18,6 +18,7 @@ from heartline.core.flow import LOOK_EVERY
 from heartline.core.pings import SHARED_OF_PING
 from heartline.core.rest import SHARED_EVERY
 from heartline.core.untold import MOST
+from heartline.wire.alarms import WAKING
 from heartline.wire.resting import LEAST_STEP, SLEPT
 
 from heartline._source cimport HEARTLINE_SOURCE
@@ -156,6 +157,7 @@ cdef extern from *:
 
 cdef double _SHARED_EVERY = SHARED_EVERY
 cdef double _LEAST_STEP = LEAST_STEP
+cdef double _WAKING = WAKING
 cdef double _SLEPT = SLEPT
 cdef double _LOOK_EVERY = LOOK_EVERY
 cdef double _FLOOR = ROUND_TRIP_FLOOR
@@ -397,13 +399,18 @@ cdef class Resting:
             elif found == _ASKS:
                 asking.append((self._who[number], self._voices[number]))
         try:
+            # Who is not woken by then is looked at again in the next pass.
             for who in woken:
                 who.wake()
+                if heartline_now() - now > _WAKING:
+                    return
             for who, voice in asking:
                 if voice is None:
                     who.ask()
                 else:
                     self._ask(voice)
+                if heartline_now() - now > _WAKING:
+                    return
         finally:
             for number in range(len(self._who)):
                 if self._sleeps[number].due_at < next_at:

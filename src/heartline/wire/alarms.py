@@ -14,6 +14,10 @@ from weakref import WeakValueDictionary
 
 from heartline.core.timers import Timers
 
+WAKING = 0.01
+"""Seconds of waking in one pass of the loop. Whoever is due and not woken by then waits
+for the next, so that sockets are read in between and nothing comes late for all."""
+
 
 class Sleeper(Hashable, Protocol):
     """Who can be woken."""
@@ -78,6 +82,8 @@ class Alarms:
         try:
             for sleeper in waking:
                 sleeper.wake()
+                if self._clock() - now > WAKING:
+                    break
         finally:
             for sleeper in waking:
                 self._timers.set(sleeper, now)

@@ -22,6 +22,9 @@ LATE = 0.1
 """A beat later than this means that the loop stood still."""
 STOOD_STILL = EVERY + LATE
 """So does this time without any look at the loop."""
+TELLING = 0.01
+"""Seconds of telling in one pass of the loop: a thousand streams that look at their
+sockets in one go would be a stall of their own, and what comes due meanwhile late."""
 
 Stalled = Callable[[float], None]
 
@@ -41,7 +44,12 @@ class Pulse:
         self.slept = asleep()
         """Seconds that the machine had been suspended when that was last told."""
         self.felt_at = inf
-        """When the loop was last seen to go on; inf while nobody listens."""
+        """When the loop was last seen to go on; inf while nobody listens, -inf while
+        somebody is still to be told that it did not."""
+        self._seen_at = inf
+        """The same, whoever is still to be told."""
+        self._untold: dict[object, float] = {}
+        """How long the loop stood still for those who do not know of it yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[object, Stalled] = {}
         self._due_at = 0.0
@@ -59,33 +67,28 @@ class Pulse:
     def listen(self, who: object, stalled: Stalled) -> None:
         """Call `stalled` with the seconds the loop stood still, whenever it did.
 
-        After a suspend too; who listens finds out by itself how long that was.
+        After a suspend too; who listens finds out by itself how long that was. Where
+        many listen, the last are told some passes of the loop later, or as they `feel`.
         """
         if not self._listeners:
-            self.felt_at, self.slept = self._clock(), self._asleep()
+            self.felt_at = self._seen_at = self._clock()
+            self.slept = self._asleep()
             self._arm()
         self._listeners[who] = stalled
 
     def leave(self, who: object) -> None:
         self._listeners.pop(who, None)
-        if not self._listeners:
-            self.felt_at = inf
+        self._untold.pop(who, None)
+        self._all_told()
         if not self._listeners and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def feel(self) -> None:
-        """Look now: for whoever is about to read what may have waited."""
-        now = self._clock()
-        if self.goes_on(now):
-            return
-        stood, self.felt_at, self.slept = now - self.felt_at, now, self._asleep()
-        stood = stood if stood > STOOD_STILL else 0.0
-        for stalled in list(self._listeners.values()):
-            stalled(stood)
-        if self._listeners:
-            # Telling many takes its time, and that is no stall to be told of again.
-            self.felt_at = self._clock()
+    def feel(self, who: object) -> None:
+        """Look now: for `who` is about to read, or to judge, what may have waited."""
+        self._look(self._clock())
+        if who in self._untold:
+            self._tell(who)
 
     def goes_on(self, now: float) -> bool:
         """Whether the loop did not stand still up to `now`; else `feel` is called for.
@@ -98,6 +101,50 @@ class Pulse:
             self.felt_at = now
         return True
 
+    def _look(self, now: float) -> None:
+        """Find out whether the loop stood still; then all are to be told."""
+        if self.goes_on(now):
+            return
+        seen_at = self._seen_at if self._untold else self.felt_at
+        asleep = self._asleep()
+        stood = now - seen_at if now - seen_at > STOOD_STILL else 0.0
+        self._seen_at = now
+        if not stood and asleep - self.slept <= SLEPT:
+            return
+        self.slept = asleep
+        if not self._untold:
+            self._loop.call_soon(self._tell_on)
+        self.felt_at = -inf
+        for who in self._listeners:
+            self._untold[who] = self._untold.get(who, 0.0) + stood
+
+    def _tell(self, who: object) -> None:
+        stood = self._untold.pop(who)
+        try:
+            self._listeners[who](stood)
+        finally:
+            # Telling takes its time, and that is no stall to be told of again.
+            self._seen_at = self._clock()
+            self._all_told()
+
+    def _all_told(self) -> None:
+        """See whether they are, or have left: then the loop goes on."""
+        if not self._listeners:
+            self.felt_at = inf
+        elif self.felt_at == -inf and not self._untold:
+            self.felt_at = self._seen_at
+
+    def _tell_on(self) -> None:
+        """Tell those who had no reason to look, some in each pass of the loop."""
+        self._look(self._clock())
+        ends_at = self._clock() + TELLING
+        try:
+            while self._untold and self._clock() < ends_at:
+                self._tell(next(iter(self._untold)))
+        finally:
+            if self._untold:
+                self._loop.call_soon(self._tell_on)
+
     def _arm(self) -> None:
         self._due_at = self._clock() + EVERY
         self._timer = self._loop.call_later(EVERY, self._beat)
@@ -105,7 +152,7 @@ class Pulse:
     def _beat(self) -> None:
         self.late.add(max(0.0, self._clock() - self._due_at))
         self._arm()
-        self.feel()
+        self._look(self._clock())
 
 
 _PULSES: WeakValueDictionary[int, Pulse] = WeakValueDictionary()

@@ -141,7 +141,7 @@ class Pump:
         """Tell the machine of a read at `now`, and of those counted before it."""
         self._rouse()
         if self._pulse is not None:
-            self._pulse.feel()
+            self._pulse.feel(self)
         if self.is_late(now):
             self.tick()
         self.flush()
@@ -159,7 +159,7 @@ class Pump:
         """
         self._rouse()
         if self._pulse is not None:
-            self._pulse.feel()
+            self._pulse.feel(self)
         if self.is_late(self.clock()):
             self.tick()
         self.feed(fact)
@@ -271,6 +271,8 @@ class Pump:
 
     def wake(self) -> None:
         """The alarm rings."""
+        if self._pulse is not None:
+            self._pulse.feel(self)
         if self._armed_at == inf and self._rests_as is None:
             return
         self._rouse()

@@ -28,7 +28,7 @@ from heartline.core.rest import Rest, shared
 from heartline.core.timers import Timers
 from heartline.core.untold import Asking
 
-from .alarms import Alarms, Sleeper
+from .alarms import WAKING, Alarms, Sleeper
 from .heard import Heard
 from .kernel import KernelEyes
 from .plain import Hear
@@ -201,8 +201,11 @@ class PureResting:
                 woken.append(todo)
             self._timers.set(number, max(sleep.due_at, now + LEAST_STEP))
         try:
+            # Who is not woken by then is looked at again in the next pass.
             for todo in woken:
                 todo()
+                if self._clock() - now > WAKING:
+                    break
         finally:
             self._armed_at = inf
             self._arm(self._timers.next_at)
