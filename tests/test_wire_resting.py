@@ -32,6 +32,7 @@ class Bell:
     """Stands for the loop's alarms: remembers when it is to ring, and for whom."""
 
     due: dict[object, float] = field(default_factory=dict[object, float])
+    wakes_until: float = FAR
 
     def set(self, sleeper: object, due_at: float) -> None:
         self.due[sleeper] = due_at
@@ -361,6 +362,7 @@ def test_whom_a_pass_has_no_time_for_is_looked_at_in_the_next(
         who.number = resting.add(who, rest, line.eyes, late_after=30.0, due_at=due_at)
     for done in (1, 2, 3):
         bell.due.clear()
+        bell.wakes_until = time.monotonic() + WAKING
         resting.wake()
         assert sum(who.asked if asks else who.woken for who in crowd) == done
         if done < 3:

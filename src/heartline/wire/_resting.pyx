@@ -18,7 +18,6 @@ from heartline.core.flow import LOOK_EVERY
 from heartline.core.pings import SHARED_OF_PING
 from heartline.core.rest import SHARED_EVERY
 from heartline.core.untold import MOST
-from heartline.wire.alarms import WAKING
 from heartline.wire.resting import LEAST_STEP, SLEPT
 
 from heartline._source cimport HEARTLINE_SOURCE
@@ -157,7 +156,6 @@ cdef extern from *:
 
 cdef double _SHARED_EVERY = SHARED_EVERY
 cdef double _LEAST_STEP = LEAST_STEP
-cdef double _WAKING = WAKING
 cdef double _SLEPT = SLEPT
 cdef double _LOOK_EVERY = LOOK_EVERY
 cdef double _FLOOR = ROUND_TRIP_FLOOR
@@ -383,6 +381,7 @@ cdef class Resting:
         cdef double now = heartline_now()
         cdef double asleep = heartline_asleep()
         cdef double next_at = INFINITY
+        cdef double wakes_until = self._alarms.wakes_until
         cdef list woken = [], asking = []
         cdef int found
         self._armed_at = -INFINITY
@@ -402,21 +401,21 @@ cdef class Resting:
             # Who is not woken by then is looked at again in the next pass.
             for who in woken:
                 who.wake()
-                if heartline_now() - now > _WAKING:
+                if heartline_now() > wakes_until:
                     return
             for who, voice in asking:
                 if voice is None:
                     who.ask()
                 else:
                     self._ask(voice)
-                if heartline_now() - now > _WAKING:
+                if heartline_now() > wakes_until:
                     return
         finally:
             for number in range(len(self._who)):
                 if self._sleeps[number].due_at < next_at:
                     next_at = self._sleeps[number].due_at
             self._armed_at = INFINITY
-            self._arm(max(next_at, now + _LEAST_STEP))
+            self._arm(max(next_at, max(now + _LEAST_STEP, heartline_now())))
 
     cdef int _look(self, Py_ssize_t number, double now, double asleep) except -1:
         cdef heartline_sleep *sleep = &self._sleeps[number]

@@ -17,6 +17,8 @@ from heartline.core.timers import Timers
 WAKING = 0.01
 """Seconds of waking in one pass of the loop. Whoever is due and not woken by then waits
 for the next, so that sockets are read in between and nothing comes late for all."""
+MOST_WAKING = 0.02
+"""Where the loop has much else to do, waking takes as long as that did, up to this."""
 
 
 class Sleeper(Hashable, Protocol):
@@ -41,6 +43,8 @@ class Alarms:
         self._timers: Timers[Sleeper] = Timers()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = inf
+        self.wakes_until = inf
+        """When to leave who is due to the next pass; also for a sleeper of many."""
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> Alarms:
@@ -77,14 +81,17 @@ class Alarms:
     def _ring(self) -> None:
         """Wake all who are due by now; who falls due meanwhile waits for its pass."""
         now = self._clock()
+        late = now - self._armed_at
+        self.wakes_until = now + min(max(late, WAKING), MOST_WAKING)
         self._timer, self._armed_at = None, -inf
         waking = iter(self._timers.pop_all(now=now))
         try:
             for sleeper in waking:
                 sleeper.wake()
-                if self._clock() - now > WAKING:
+                if self._clock() > self.wakes_until:
                     break
         finally:
+            now = self._clock()
             for sleeper in waking:
                 self._timers.set(sleeper, now)
             self._arm(self._timers.next_at)

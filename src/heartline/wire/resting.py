@@ -28,7 +28,7 @@ from heartline.core.rest import Rest, shared
 from heartline.core.timers import Timers
 from heartline.core.untold import Asking
 
-from .alarms import WAKING, Alarms, Sleeper
+from .alarms import Alarms, Sleeper
 from .heard import Heard
 from .kernel import KernelEyes
 from .plain import Hear
@@ -204,11 +204,11 @@ class PureResting:
             # Who is not woken by then is looked at again in the next pass.
             for todo in woken:
                 todo()
-                if self._clock() - now > WAKING:
+                if self._clock() > self._alarms.wakes_until:
                     break
         finally:
             self._armed_at = inf
-            self._arm(self._timers.next_at)
+            self._arm(max(self._timers.next_at, self._clock()))
 
     def _look(
         self, sleep: _Sleep, now: float, asleep: float
