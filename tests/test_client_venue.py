@@ -32,7 +32,9 @@ SECONDS = 10.0
 class Deribit:
     """One connection at a time; `say` numbers the updates of a book."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent = silent
+        """It takes subscriptions, and sends no data for them by itself."""
         self.link: ServerConnection | None = None
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.tests = 0
@@ -57,7 +59,7 @@ class Deribit:
                 self.asked.append((method.split("/")[1], tuple(channels)))
                 there = [channel for channel in channels if channel != ABSENT]
                 await self.answer(said, there)
-                if method == "public/subscribe":
+                if method == "public/subscribe" and not self.silent:
                     for channel in there:
                         await self.snapshot(channel)
 
@@ -152,6 +154,30 @@ async def test_channels_are_live_with_their_first_data_and_named_in_each_message
         assert w.stream.is_fresh(BOOK, max_age=SECONDS)
         assert not [item for item in w.items if isinstance(item, Gap)]
         assert isinstance(w.items[0], Status)
+
+
+@in_loop
+async def test_what_a_venue_answers_or_asks_by_itself_is_no_fresh_data() -> None:
+    venue = Deribit(silent=True)
+    async with watching([BOOK], venue=venue) as (_, w):
+        await w.stream.wait_live(SECONDS)
+        # Its acknowledgements came within the last seconds, and no data.
+        assert not w.stream.is_fresh(max_age=SECONDS)
+        await venue.snapshot(BOOK)
+        await w.until(lambda: w.data(BOOK))
+        assert w.stream.is_fresh(max_age=SECONDS)
+        await asyncio.sleep(0.2)
+        for asked in range(1, 3):
+            question = {"type": "test_request"}
+            await venue.send({"method": "heartbeat", "params": question})
+            await w.until(lambda asked=asked: venue.tests == asked)
+        assert not w.stream.is_fresh(max_age=0.15)
+        assert w.stream.is_fresh(max_age=SECONDS)
+        assert venue.link is not None
+        venue.link.transport.abort()
+        await w.until(lambda: venue.links == 2 and w.stream.status.live)
+        # What the link before it brought is not of this one.
+        assert not w.stream.is_fresh(max_age=SECONDS)
 
 
 @in_loop

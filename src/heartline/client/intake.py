@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import repeat
+from math import inf
 from typing import cast
 
 from heartline.core.channel_events import TookOver
@@ -45,6 +46,7 @@ class Intake:
     __slots__ = (
         "abreast",
         "carrier",
+        "data_at",
         "desk",
         "early",
         "inbox",
@@ -65,6 +67,9 @@ class Intake:
         self.pump: Pump | None = None
         self.carrier: Carrier | None = None
         self.desk: Desk | None = None
+        self.data_at = -inf
+        """When the desk last passed on a message that had not waited out a stall of
+        ours, since the last loss. The core counts a venue's answers and beats, too."""
         self.paused = False
         self.abreast: Abreast | None = None
         """While two links of a plain URL are there, or may bring the same."""
@@ -176,6 +181,7 @@ class Intake:
         abreast = self.abreast
         if isinstance(event, Lost):
             self.early.clear()
+            self.data_at = -inf
         if abreast is None:
             return None
         match event:
@@ -225,7 +231,7 @@ class Intake:
         """Put what the desk made of a read; a gap stands between two parts of it."""
         if Gap not in map(type, items):
             if items:
-                self._put(cast("list[Message]", items), size_bytes)
+                self._passed(cast("list[Message]", items), size_bytes)
             return
         messages: list[Message] = []
         for item in items:
@@ -233,14 +239,20 @@ class Intake:
                 messages.append(item)
                 continue
             if messages:
-                self._put(messages, 0)
+                self._passed(messages, 0)
                 messages = []
             if self.session.phase is Phase.SYNCING:
                 self.early.note(item)
             else:
                 self.reader.note(item)
         if messages:
-            self._put(messages, size_bytes)
+            self._passed(messages, size_bytes)
+
+    def _passed(self, messages: list[Message], size_bytes: int) -> None:
+        last = messages[-1]
+        if not last.age and last.received_at > self.data_at:
+            self.data_at = last.received_at
+        self._put(messages, size_bytes)
 
     def _without_answers(
         self, carrier: Carrier, data: list[str | bytes]

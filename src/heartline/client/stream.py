@@ -132,7 +132,8 @@ class Stream:
     def is_fresh(self, channel: str | None = None, *, max_age: float) -> bool:
         """Whether data arrived within the last `max_age` seconds, and the link lives.
 
-        With `channel` (of a venue) its own data is meant.
+        With `channel` (of a venue) its own data is meant. What a venue says beside its
+        channels, such as an acknowledgement or a beat, is no data.
 
         False while not OPEN, once the link is DEAD, and after a stall or a suspend of
         our own until data arrives that did not wait it out; and while the channel, or
@@ -149,6 +150,9 @@ class Stream:
         late = self._driver.ages.late
         if late and (channel is None or channel in late):
             return False
+        if self._driver.desk is not None:
+            # Answers and beats of a venue are frames like its data, and are not data.
+            fresh_at = min(fresh_at, self._driver.intake.data_at)
         if channel is not None:
             now = pump.clock() + pump.suspended
             if not self._desk.feed.is_fresh(channel, max_age=max_age, now=now):
