@@ -214,6 +214,36 @@ def test_a_listener_that_fails_keeps_nobody_from_being_told() -> None:
     assert pulse.goes_on(loop.now)
 
 
+def test_a_suspend_that_nobody_listens_for_keeps_no_loop_busy() -> None:
+    """Who has left may look once more, woken in the pass in which it did."""
+    loop = Loop()
+    pulse = Pulse(
+        cast(asyncio.AbstractEventLoop, loop),
+        clock=lambda: loop.now,
+        asleep=lambda: loop.slept,
+    )
+    pulse.listen(1, lambda stood: None)
+    pulse.leave(1)
+    loop.slept += 60.0
+    pulse.feel(1)
+    assert not loop.soon
+
+
+def test_a_look_while_the_last_is_told_finds_no_stall_of_its_own() -> None:
+    loop, told = Loop(), list[float]()
+    pulse = pulse_of(loop)
+
+    def look_again(stood: float) -> None:
+        told.append(stood)
+        if len(told) == 1:
+            pulse.feel(1)
+
+    pulse.listen(1, look_again)
+    loop.fire(late=0.5)
+    assert told == [pytest.approx(EVERY + 0.5)]
+    assert pulse.goes_on(loop.now)
+
+
 def test_a_loop_that_was_left_with_listeners_ends_with_its_pulse() -> None:
     def left() -> tuple[weakref.ref[Loop], weakref.ref[Pulse]]:
         owner = Loop()

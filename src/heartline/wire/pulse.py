@@ -103,9 +103,9 @@ class Pulse:
 
     def _look(self, now: float) -> None:
         """Find out whether the loop stood still; then all are to be told."""
-        if self.goes_on(now):
+        if not self._listeners or self.goes_on(now):
             return
-        seen_at = self._seen_at if self._untold else self.felt_at
+        seen_at = self._seen_at if self.felt_at == -inf else self.felt_at
         asleep = self._asleep()
         stood = now - seen_at if now - seen_at > STOOD_STILL else 0.0
         self._seen_at = now
