@@ -518,6 +518,22 @@ def test_what_is_due_after_the_loop_stood_still_is_judged_knowing_of_it(
     assert tick.stalled == pytest.approx(0.5)
 
 
+def test_a_machine_that_fails_at_a_stall_is_looked_at_again(rig: Rig) -> None:
+    pump = feeling(rig)
+    (beat,) = rig.world.timers
+    beat.cancel()
+    rig.machine.next_deadline = lambda now: now + 0.5
+    pump.heard(1, 1, 1, 10, now=100.0)
+    rig.world.now += 0.5
+    rig.machine.fails_on = Tick
+    with pytest.raises(ZeroDivisionError):
+        rig.world.fire()
+    rig.machine.fails_on = None
+    rig.world.fire()
+    assert isinstance(rig.machine.facts[-1], Tick)
+    assert rig.machine.deadline > rig.world.now
+
+
 def test_a_read_while_obeying_is_told_afterwards(rig: Rig) -> None:
     rig.machine.answers[Answered] = [Stopped(at=0.0, epoch=1)]
 

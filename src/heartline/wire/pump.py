@@ -271,12 +271,13 @@ class Pump:
 
     def wake(self) -> None:
         """The alarm rings."""
-        if self._pulse is not None:
-            self._pulse.feel(self)
         if self._armed_at == inf and self._rests_as is None:
             return
         self._rouse()
         self._armed_at = inf
+        if self._pulse is not None:
+            self._pulse.feel(self)
+            self._rouse()
         now, machine = self.clock(), self.machine
         if now >= machine.deadline and now < self._tell_by:
             self._put_off(now)
