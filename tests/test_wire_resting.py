@@ -369,6 +369,65 @@ def test_whom_a_pass_has_no_time_for_is_looked_at_in_the_next(
             assert bell.due[resting] <= time.monotonic()
 
 
+class Costly:
+    """What takes its time, and is counted."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.times = seconds, 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            pass
+        return 0
+
+
+def test_looks_that_take_long_leave_the_time_to_wake_whom_they_found(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    """Else each of ten thousand looks would be taken again for every one woken."""
+    rest = line.rest(patience=-0.001)
+    look = Costly(0.04)
+    slow = KernelEyes(line.ours, look)
+    crowd = [Sleeper(resting) for _ in range(8)]
+    due_at = time.monotonic() - 0.01
+    for who in crowd:
+        who.number = resting.add(who, rest, slow, late_after=30.0, due_at=due_at)
+    bell.wakes_until = time.monotonic() + 0.25
+    resting.wake()
+    slow.close()
+    assert look.times == 8
+    assert [who.woken for who in crowd] == [1] * 8
+
+
+def test_who_is_due_again_and_again_keeps_nobody_from_being_woken(
+    resting: PureResting, line: Line, bell: Bell
+) -> None:
+    rest = line.rest(patience=-0.001)
+    spend = Costly(WAKING * 1.1)
+
+    class Busy(Sleeper):
+        def rest(self) -> None:
+            due_at = time.monotonic()
+            self.number = self.resting.add(
+                self, rest, line.eyes, late_after=30.0, due_at=due_at
+            )
+
+        def wake(self) -> None:
+            super().wake()
+            spend()
+            self.rest()
+
+    crowd = [Busy(resting) for _ in range(3)]
+    for who in crowd:
+        who.rest()
+    for _ in range(6):
+        bell.wakes_until = time.monotonic() + WAKING
+        resting.wake()
+    assert [who.woken for who in crowd] == [2, 2, 2]
+
+
 def test_very_many_rest_and_are_found_again(resting: PureResting, line: Line) -> None:
     rest = line.rest()
     sleepers = [lie_down(resting, line, rest) for _ in range(200)]

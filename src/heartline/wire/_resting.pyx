@@ -252,6 +252,7 @@ cdef class Resting:
     cdef Py_ssize_t _room
     cdef list _who, _buffered, _heard, _voices, _free
     cdef double _armed_at, _went_on_at
+    cdef Py_ssize_t _first
     cdef bint _looking
 
     def __init__(self, alarms, clock=None, asleep=None):
@@ -377,7 +378,7 @@ cdef class Resting:
         return found
 
     def wake(self):
-        cdef Py_ssize_t number
+        cdef Py_ssize_t nth, number, count = len(self._who)
         cdef double now = heartline_now()
         cdef double asleep = heartline_asleep()
         cdef double next_at = INFINITY
@@ -385,7 +386,8 @@ cdef class Resting:
         cdef list woken = [], asking = []
         cdef int found
         self._armed_at = -INFINITY
-        for number in range(len(self._who)):
+        for nth in range(count):
+            number = (self._first + nth) % count
             if self._sleeps[number].due_at > now:
                 continue
             try:
@@ -394,16 +396,20 @@ cdef class Resting:
                 # Its own tick meets the same, and reports it; the others rest on.
                 found = _WAKES
             if found == _WAKES:
-                woken.append(self._who[number])
+                woken.append((number, self._who[number]))
             elif found == _ASKS:
-                asking.append((self._who[number], self._voices[number]))
+                asking.append((number, self._who[number], self._voices[number]))
+        # Else, where looks alone take that long, each pass would wake but one.
+        wakes_until += heartline_now() - now
         try:
-            # Who is not woken by then is looked at again in the next pass.
-            for who in woken:
+            # Who is not woken by then is looked at again in the next pass, and first.
+            for number, who in woken:
+                self._first = number + 1
                 who.wake()
                 if heartline_now() > wakes_until:
                     return
-            for who, voice in asking:
+            for number, who, voice in asking:
+                self._first = number + 1
                 if voice is None:
                     who.ask()
                 else:

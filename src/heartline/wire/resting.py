@@ -200,11 +200,13 @@ class PureResting:
             if todo is not None:
                 woken.append(todo)
             self._timers.set(number, max(sleep.due_at, now + LEAST_STEP))
+        # Else, where looks alone take that long, each pass would wake but one.
+        wakes_until = self._alarms.wakes_until + self._clock() - now
         try:
             # Who is not woken by then is looked at again in the next pass.
             for todo in woken:
                 todo()
-                if self._clock() > self._alarms.wakes_until:
+                if self._clock() > wakes_until:
                     break
         finally:
             self._armed_at = inf
