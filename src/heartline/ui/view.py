@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from dataclasses import dataclass, field
+from math import floor
 from typing import Literal, NamedTuple
 
 from heartline.core.channel_events import (
@@ -63,6 +64,8 @@ class News(NamedTuple):
     at: float
     words: str
     tone: Tone
+    link: int = 0
+    """The epoch of the link that brought it, where that is good news of the link."""
 
 
 class Sample(NamedTuple):
@@ -127,9 +130,34 @@ class WatchView:
                 self.last_loss = event
             case Surrendered():
                 self.surrendered = True
+            case Connected():
+                self._connected(event)
+                return
+            case ChannelLive() | GapClosed():
+                words, tone = in_words(event), tone_of(event)
+                self.news.append(News(event.at, words, tone, event.epoch))
+                return
             case _:
                 pass
         self.news.append(News(event.at, in_words(event), tone_of(event)))
+
+    def _connected(self, event: Connected) -> None:
+        """Tell it above what the link brought in the same second.
+
+        The first data may come some milliseconds before the link counts as OPEN. Lines
+        are shown to the second, and within one they may stand as a reader expects them.
+        """
+        second, brought = self._second(event.at), list[News]()
+        above = list[News]()
+        while self.news and self._second(self.news[-1].at) == second:
+            news = self.news.pop()
+            (brought if news.link == event.epoch else above).append(news)
+        self.news.extend(reversed(above))
+        self.news.append(News(event.at, in_words(event), tone_of(event)))
+        self.news.extend(reversed(brought))
+
+    def _second(self, at: float) -> int:
+        return floor(at + self.utc_offset)
 
     def note(self, words: str) -> None:
         """Show a line that is no event, such as a warning that was logged."""
