@@ -310,6 +310,14 @@ def test_the_newest_news_stand_below_and_long_ones_hang() -> None:
     assert "│" + " " * 11 in told
 
 
+@pytest.mark.parametrize("height", range(17, 26))
+def test_no_line_of_the_news_is_shown_without_its_beginning(height: int) -> None:
+    view = view_of(status(), *[lost(), connected()] * 8)
+    lines = drawn(view, width=60, height=height)
+    start = next(at for at, line in enumerate(lines) if "what happened" in line)
+    assert lines[start + 1][2:4].isdigit(), lines[start:]
+
+
 def test_how_an_attempt_ended_is_news_and_that_it_began_is_not() -> None:
     view = view_of(None, Connecting(at=NOW, epoch=1, attempt=1), connected())
     assert [news.words.split()[0] for news in view.news] == ["connected"]

@@ -294,10 +294,10 @@ class _Picture:
             style = _STYLES[news.tone]
             block = [Text.assemble((clock, "dim"), "  ", (first, style))]
             block += [Text(" " * 10 + part, style=style) for part in rest]
+            if lines and len(block) + len(lines) > height:
+                break  # the rest of a line whose start is away says nothing
             lines = block + lines
-            if len(lines) >= height:
-                break
-        text = Text("\n").join(lines[-height:])
+        text = Text("\n").join(lines[:height])
         text.no_wrap, text.overflow = True, "ellipsis"
         return text
 
