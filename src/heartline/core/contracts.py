@@ -16,6 +16,8 @@ class Freshness:
     `every`: at least one message each so many seconds, counted from OPEN. Past it the
     channel is told stalled within 0.2 s. After a second such time without data the
     link is made anew: declare only what the feed keeps even in a quiet market.
+
+    Of a venue, all that it says on the link counts, its answers and heartbeats too.
     """
 
     every: float
