@@ -17,6 +17,7 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 import picows
@@ -39,7 +40,7 @@ class Silent(picows.WSListener):
             transport.disconnect()
 
 
-def _hosts(streams: int) -> list[str]:
+def addresses(streams: int) -> list[str]:
     count = -(-streams // STREAMS_A_HOST)
     return [f"127.0.{n // 250}.{n % 250 + 1}" for n in range(count)]
 
@@ -63,6 +64,30 @@ def serve(hosts: list[str], pipe: Connection) -> None:
         asyncio.run(_serve(hosts, pipe))
 
 
+@contextlib.contextmanager
+def served(hosts: list[str]) -> Iterator[int]:
+    """The port on which a process of its own answers at all `hosts`."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    server = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(hosts, theirs), daemon=True
+    )
+    server.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send(None)
+        server.join(10)
+        server.kill()
+
+
+def more_files(streams: int) -> None:
+    """Let this process open as many sockets, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * streams + 200
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+
+
 def memory_bytes() -> int:
     gc.collect()
     with open("/proc/self/statm", encoding="ascii") as statm:
@@ -75,13 +100,7 @@ def cpu() -> float:
 
 
 async def measure(streams: int, interval: int, seconds: float) -> dict[str, object]:
-    hosts = _hosts(streams)
-    ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(hosts, theirs), daemon=True
-    )
-    server.start()
-    port = ours.recv()
+    hosts = addresses(streams)
     policy = heartline.Liveness(kernel_interval=interval)
     lost = 0
 
@@ -90,6 +109,7 @@ async def measure(streams: int, interval: int, seconds: float) -> dict[str, obje
         lost += type(event).__name__ == "Lost"
 
     async with contextlib.AsyncExitStack() as stack:
+        port = stack.enter_context(served(hosts))
 
         async def dial(nth: int) -> heartline.Stream:
             url = f"ws://{hosts[nth // STREAMS_A_HOST]}:{port}/"
@@ -108,9 +128,6 @@ async def measure(streams: int, interval: int, seconds: float) -> dict[str, obje
         await asyncio.sleep(seconds)
         share = (cpu() - used) / (time.monotonic() - began)
         live = sum(stream.status.live for stream in first + more)
-    ours.send(None)
-    server.join(10)
-    server.kill()
     return {
         "streams": streams,
         "kernel_interval": interval,
@@ -128,10 +145,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--interval", type=int, action="append", help="default: 1, 10")
     asked = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * asked.streams + 200
-    if soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+    more_files(asked.streams)
     print(json.dumps(machine()))
     broken = False
     for interval in asked.interval or [1, 10]:

@@ -98,7 +98,7 @@ def test_an_outage_alone_makes_a_recording_lack_something(tmp_path: Path) -> Non
     frames = (dial(0), book(1, NAME, None, 1), dial(5), book(6, NAME, None, 9))
     result = ask(written(Capture(frames), tmp_path / "two.jsonl"))
     assert result.exit_code == 1
-    assert "no connection for 5 s" in result.stdout
+    assert "nothing received for 5 s, over a reconnect" in result.stdout
     assert "over 2 connections" in result.stdout
 
 

@@ -221,7 +221,9 @@ def _tell_losses(console: Console, audit: Audit) -> None:
     for outage in audit.outages:
         took = duration(outage.until_at - outage.from_at)
         when = moment(outage.from_at)
-        console.print(f"{when}  no connection for {took}", style="red")
+        console.print(
+            f"{when}  nothing received for {took}, over a reconnect", style="red"
+        )
     for dropped in audit.dropped:
         console.print(dropped_words(dropped), style="red")
     found = [
