@@ -14,7 +14,7 @@ import pytest
 from heartline.compiled import compiled
 from heartline.core.flow import Flow
 from heartline.core.rest import SHARED_EVERY, Rest
-from heartline.wire.alarms import WAKING, Alarms
+from heartline.wire.alarms import Alarms
 from heartline.wire.heard import Counted, add
 from heartline.wire.kernel import KernelEyes
 from heartline.wire.resting import PureResting, slept_through
@@ -24,6 +24,8 @@ KINDS = [pytest.param(PureResting, id="pure")]
 if _compiled is not None:
     KINDS.append(pytest.param(_compiled.Resting, id="compiled"))
 
+SHORT = 0.01
+"""Seconds of waking in one pass."""
 FAR = 1e9
 
 
@@ -342,7 +344,7 @@ def test_whom_a_pass_has_no_time_for_is_looked_at_in_the_next(
 
     class Slow(Sleeper):
         def _spend(self) -> None:
-            until = time.monotonic() + WAKING * 1.1
+            until = time.monotonic() + SHORT * 1.1
             while time.monotonic() < until:
                 pass
 
@@ -362,7 +364,7 @@ def test_whom_a_pass_has_no_time_for_is_looked_at_in_the_next(
         who.number = resting.add(who, rest, line.eyes, late_after=30.0, due_at=due_at)
     for done in (1, 2, 3):
         bell.due.clear()
-        bell.wakes_until = time.monotonic() + WAKING
+        bell.wakes_until = time.monotonic() + SHORT
         resting.wake()
         assert sum(who.asked if asks else who.woken for who in crowd) == done
         if done < 3:
@@ -405,7 +407,7 @@ def test_who_is_due_again_and_again_keeps_nobody_from_being_woken(
     resting: PureResting, line: Line, bell: Bell
 ) -> None:
     rest = line.rest(patience=-0.001)
-    spend = Costly(WAKING * 1.1)
+    spend = Costly(SHORT * 1.1)
 
     class Busy(Sleeper):
         def rest(self) -> None:
@@ -423,7 +425,7 @@ def test_who_is_due_again_and_again_keeps_nobody_from_being_woken(
     for who in crowd:
         who.rest()
     for _ in range(6):
-        bell.wakes_until = time.monotonic() + WAKING
+        bell.wakes_until = time.monotonic() + SHORT
         resting.wake()
     assert [who.woken for who in crowd] == [2, 2, 2]
 

@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 
 from heartline.core.timers import Timers
 
-WAKING = 0.01
+WAKING = 0.1
 """Seconds of waking in one pass of the loop. Whoever is due and not woken by then waits
-for the next, so that sockets are read in between and nothing comes late for all."""
-MOST_WAKING = 0.02
-"""Where the loop has much else to do, waking takes as long as that did, up to this."""
+for the next, so that sockets are read in between. Less would put what else the loop has
+to do, as the dials of those who lost their link, before the looks of those who have not
+been told yet; more would be a stall that all are told of."""
 
 
 class Sleeper(Hashable, Protocol):
@@ -81,8 +81,7 @@ class Alarms:
     def _ring(self) -> None:
         """Wake all who are due by now; who falls due meanwhile waits for its pass."""
         now = self._clock()
-        late = now - self._armed_at
-        self.wakes_until = now + min(max(late, WAKING), MOST_WAKING)
+        self.wakes_until = now + WAKING
         self._timer, self._armed_at = None, -inf
         waking = iter(self._timers.pop_all(now=now))
         try:
