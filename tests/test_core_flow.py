@@ -53,6 +53,9 @@ class Flows:
     def rested(self, *, until: float, at: float) -> None:
         self._link.deadline = until
 
+    def hold(self, until: float) -> None:
+        self._link.deadline = max(self._link.deadline, until)
+
     def tell(self) -> None:
         """There are no pings at rest."""
 

@@ -60,6 +60,9 @@ class Sleep:
     def rested(self, *, until: float, at: float) -> None:
         self._untold.rested(until=until, at=at)
 
+    def hold(self, until: float) -> None:
+        self._untold.hold(until)
+
     def voice(self, goes_on: Callable[[float], bool] | None) -> Said | None:
         carrier, terms = self._intake.carrier, self._untold.asking()
         if terms is None or carrier is None or carrier.epoch != terms.epoch:

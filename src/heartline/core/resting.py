@@ -63,6 +63,18 @@ def rested(session: Session, *, until: float, at: float) -> None:
     link.deadline = session.deadline = until
 
 
+def hold(session: Session, until: float) -> None:
+    """What it was told late makes nothing due before `until`.
+
+    Else what had to be known to be due would pass for lateness of our own.
+    """
+    link = session.link
+    if link is not None and link.deadline < until:
+        link.deadline = until
+    if session.deadline < until:
+        session.deadline = until
+
+
 def ask(session: Session, *, now: float) -> bytes:
     """The payload of the ping that a look at `now` found due; it is to be sent.
 

@@ -25,6 +25,7 @@ from .resting import (
     asked,
     due_besides,
     flow_of,
+    hold,
     rest_of,
     rested,
     told,
@@ -205,6 +206,10 @@ class Untold:
         if self._answers:
             told(self._session, self._answers, self._seen)
             del self._answers[:]
+
+    def hold(self, until: float) -> None:
+        """What the session was told late makes nothing due before `until`."""
+        hold(self._session, until)
 
     def rested(self, *, until: float, at: float) -> None:
         """The rest ends: let the session know of all that it was spared.

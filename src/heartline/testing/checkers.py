@@ -21,6 +21,7 @@ from heartline.core.events import (
     DialLost,
     Doubted,
     Lost,
+    Stalled,
     Surrendered,
 )
 from heartline.core.items import Cause, Condition, Gap, Message, Phase, Where
@@ -38,6 +39,9 @@ DOUBT_AGAIN = 0.5
 LOST_TWICE = 1.2
 """What is lost, and lost again when the kernel resends it, comes this much later:
 round trips of 0.2 s, resent after 0.4 and 0.8 s."""
+STALL_UNTOLD = 5.0
+SUSPEND_UNTOLD = 60.0
+"""Seconds; a stream at rest learns of a suspend at one of its next looks."""
 TICKS_A_SECOND = 130
 """At most: drains are 10 ms apart, evidence is polled each 50 ms."""
 DIALS_A_MINUTE = 75
@@ -350,6 +354,20 @@ def phases_legal(sim: Simulation) -> list[str]:
     return found
 
 
+def stalls_true(sim: Simulation) -> list[str]:
+    """No stall of our own is told where there was none."""
+    found: list[str] = []
+    ours = [e for e in sim.reading.episodes if e.name in ("stall", "suspend")]
+    for at, kind, value in sim.history:
+        if kind != "event" or not isinstance(value, Stalled):
+            continue
+        untold = SUSPEND_UNTOLD if value.suspended else STALL_UNTOLD
+        began_at = at - value.lag - untold
+        if not any(e.from_at <= at and e.until_at >= began_at for e in ours):
+            found.append(f"{at:.3f}: a stall of {value.lag:.3f} s that was none")
+    return found
+
+
 CHECKERS: tuple[Checker, ...] = (
     bound_kept,
     cause_right,
@@ -358,6 +376,7 @@ CHECKERS: tuple[Checker, ...] = (
     nothing_lost_in_silence,
     old_epochs_are_void,
     phases_legal,
+    stalls_true,
 )
 
 

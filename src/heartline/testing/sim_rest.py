@@ -72,6 +72,10 @@ class Rests:
         self._untold.rested(until=until, at=at)
         self._told.deadline = self._session.deadline
 
+    def hold(self, until: float) -> None:
+        self._untold.hold(until)
+        self._told.deadline = self._session.deadline
+
     def tell(self) -> None:
         self._untold.tell()
 

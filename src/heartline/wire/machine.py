@@ -70,6 +70,10 @@ class Sleepy(Protocol):
         """Let the machine know of all that it was spared, before any fact."""
         ...
 
+    def hold(self, until: float) -> None:
+        """What the machine was told late makes nothing due before `until`."""
+        ...
+
     def voice(self, goes_on: Callable[[float], bool] | None) -> Said | None:
         """How pings are sent and answered past it; None where they cannot be."""
         ...

@@ -181,10 +181,14 @@ class Pump:
         told, least_delay = False, LATE
         try:
             while facts or heard.frames:
+                untold, due = heard.frames, machine.deadline
                 fact, now = self._next()
                 for output in machine.handle(fact, now=now):
                     told = True
                     self._carry_out(output)
+                if untold and machine.deadline < due and self._sleepy is not None:
+                    # Nobody is late for what nobody knew of before.
+                    self._sleepy.hold(min(due, self.clock()))
             least_delay = 0.0
         finally:
             # Whatever the machine raised goes to the caller; it is looked at again,
