@@ -15,9 +15,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from heartline.core.channel import CHANNEL_PATIENCE, RESENT
 from heartline.core.detector import Liveness
 from heartline.core.events import (
     Abort,
+    ChannelStalled,
     ConditionBegan,
     Dial,
     DialSucceeded,
@@ -418,6 +420,22 @@ def a_suspend_of_ours_accuses_no_peer_that_lives(dice: random.Random) -> None:
     no_complaints(sim)
 
 
+def a_suspend_of_ours_prolongs_a_contract_by_what_it_took(dice: random.Random) -> None:
+    """It is found out with the next look only: data may have come since."""
+    every = dice.choice((5.0, 20.0))
+    sim = stream(
+        dice, traffic=Traffic.STEADY, rate=2 / every, freshness=Freshness(every=every)
+    )
+    sim.run(dice.uniform(10.0, 40.0))
+    slept = dice.uniform(0.2, 2.0)
+    sim.fault("suspend", seconds=slept)
+    sim.fault("mute", after=slept + dice.uniform(0.0, 20.0), seconds=60.0)
+    sim.run(80.0)
+    [stalled, *_] = told(sim, ChannelStalled)
+    assert stalled.silence <= every + slept + RESENT + CHANNEL_PATIENCE + SLACK
+    no_complaints(sim)
+
+
 def a_pause_holds_the_peers_clock_and_not_the_paths(dice: random.Random) -> None:
     inbox = Inbox(limit=10, policy="block")
     sim = stream(dice, traffic=Traffic.STEADY, inbox=inbox, venue_watches=False)
@@ -538,6 +556,7 @@ SIMULATED: tuple[Property, ...] = (
     a_path_that_came_back_is_no_frozen_peer,
     a_ping_that_was_long_on_its_way_accuses_nobody,
     a_suspend_of_ours_accuses_no_peer_that_lives,
+    a_suspend_of_ours_prolongs_a_contract_by_what_it_took,
     a_pause_holds_the_peers_clock_and_not_the_paths,
     heartbeats_stay_in_their_budget,
     a_tick_always_moves_the_deadline,

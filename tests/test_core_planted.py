@@ -18,6 +18,7 @@ from heartline.core import inbox as inboxes
 from heartline.core import session as sessions
 from heartline.core.backoff import Backoff
 from heartline.core.beats import BeatClock
+from heartline.core.channel import ChannelClock
 from heartline.core.clocks import Clocks
 from heartline.core.detector import PathClock
 from heartline.core.events import Tick
@@ -267,6 +268,12 @@ PLANTED: tuple[Planted, ...] = (
         PeerClock,
         "excuse",
         returns(None),
+    ),
+    (
+        simulated.a_suspend_of_ours_prolongs_a_contract_by_what_it_took,
+        ChannelClock,
+        "slept",
+        lambda self, suspended, *, now: self.resume(now=now),
     ),
     (
         simulated.a_dead_way_out_is_told_in_time_though_segments_come_in,

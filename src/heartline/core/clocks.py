@@ -216,12 +216,14 @@ class Clocks:
     def forgive(self, suspended: float, *, now: float) -> None:
         """This machine was suspended for so long: what was asked before it is void."""
         self.path.forgive(now=now)
-        self.resume(now=now)
+        self.peer.resume(now=now)
+        self.ask_anew(since_at=now)
         if self._slept_of != self.peer.frame_at:
             self._slept_of, self._slept = self.peer.frame_at, 0.0
         self._slept += suspended
         # What was sent to us meanwhile is lost, and resent at doubling intervals.
         self.peer.excuse(self._slept, now=now)
+        self.channel.slept(self._slept, now=now)
         if again := away.resent_again(self.path, self._slept):
             self._spare(self.peer.excused_until + again)
 
