@@ -238,7 +238,7 @@ def test_a_loss_is_shown_with_cause_place_evidence_and_what_comes_next() -> None
     assert "PATH_DEAD (outbound)" in shown
     assert "3 retransmissions unanswered; 512 bytes outstanding" in shown
     assert "attempt 2 in 2.4 s" in shown
-    assert "kernel evidence no" in shown
+    assert "kernel evidence -" in shown
     assert "2 outages" in shown
     assert "no link, 3 s since life" in shown
 
@@ -405,3 +405,9 @@ def test_number(value: float, words: str) -> None:
 )
 def test_size(size_bytes: float, words: str) -> None:
     assert size(size_bytes) == words
+
+
+def test_one_of_a_kind_is_counted_as_one() -> None:
+    counts = Counts(messages=1, size_bytes=20, pings=1, pongs=2, beats=1)
+    shown = "\n".join(drawn(view_of(status(counts=counts)), width=120))
+    assert "1 ping · 2 pongs · 1 beat" in shown

@@ -21,8 +21,7 @@ class Finding:
 
 
 def path_dead(where: Where, ladder: Ladder, kernel: Kernel, *, now: float) -> Finding:
-    pings = f"{ladder.pings} ping{'' if ladder.pings == 1 else 's'}"
-    tried = f"{pings} in {now - ladder.began_at:.2f} s"
+    tried = f"{_counted(ladder.pings, 'ping')} in {now - ladder.began_at:.2f} s"
     heard = f"the kernel heard nothing for {kernel.heard_age:.2f} s"
     if where is Where.LOCAL:
         return Finding(
@@ -34,19 +33,22 @@ def path_dead(where: Where, ladder: Ladder, kernel: Kernel, *, now: float) -> Fi
     return Finding(
         cause=Cause.PATH_DEAD,
         where=where,
-        evidence=f"{heard}; {tried}, {resent} retransmissions, no segment came back",
+        evidence=(
+            f"{heard}; {tried}, {_counted(resent, 'retransmission')},"
+            " no segment came back"
+        ),
     )
 
 
 def outbound_dead(lost: PingOut, kernel: Kernel, *, now: float) -> Finding:
     unacked_for = now - lost.sent_at
-    retransmits = kernel.total_retransmits - lost.retransmits
+    resent = _counted(kernel.total_retransmits - lost.retransmits, "retransmission")
     return Finding(
         cause=Cause.PATH_DEAD,
         where=Where.OUTBOUND,
         evidence=(
             f"segments come in (last {kernel.heard_age:.2f} s ago), but our bytes are"
-            f" not acknowledged for {unacked_for:.2f} s, {retransmits} retransmissions"
+            f" not acknowledged for {unacked_for:.2f} s, {resent}"
         ),
     )
 
@@ -56,7 +58,8 @@ def silent_without_kernel(pings: int, silence: float) -> Finding:
     return Finding(
         cause=Cause.PATH_DEAD,
         evidence=(
-            f"nothing received for {silence:.2f} s, {pings} pings unanswered;"
+            f"nothing received for {silence:.2f} s,"
+            f" {_counted(pings, 'ping')} unanswered;"
             " this system gives no kernel evidence, so the peer may be at fault"
         ),
     )
@@ -70,7 +73,7 @@ def path_unsure(wait: Wait, kernel: Kernel, silence: float, *, now: float) -> Fi
     else:
         away = f"{heard} the path was away"
         if kernel.retransmits:
-            away = f"{kernel.retransmits} resends are in vain"
+            away = f"{_counted(kernel.retransmits, 'resend')} went in vain"
         proof = f"{away}, and a ping got there {now - wait.proven_at:.2f} s ago"
     return Finding(
         cause=Cause.PATH_DEAD, evidence=f"no frame for {silence:.2f} s; {proof}"
@@ -115,3 +118,7 @@ def channel_stalled(silence: float, contract: float) -> Finding:
             " while the link answers"
         ),
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

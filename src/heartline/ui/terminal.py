@@ -204,6 +204,8 @@ class _Picture:
             for name, bound in sorted(bounds.channels.items(), key=lambda c: c[0] or "")
         ]
         eyes = Text("yes", "green") if status.kernel else Text("no", "yellow")
+        if status.silence is None:
+            eyes = Text("-", "dim")  # there is no link that it could be read on
         to = f" · {status.address}" if status.address else ""
         return [
             ("silence", self._silence(status, min(room - 22, 44))),
@@ -252,16 +254,16 @@ class _Picture:
                 _count(counts.dropped, "drop"),
             )
         )
-        beats = f"{counts.pings:,} pings · {counts.pongs:,} pongs"
+        beats = [_counted(counts.pings, "ping"), _counted(counts.pongs, "pong")]
         if counts.beats:
-            beats += f" · {counts.beats:,} beats"
+            beats.append(_counted(counts.beats, "beat"))
         return [
             ("traffic", flow),
             *([("", drawn)] if width >= WIDE else []),
             *self._age(status, width),
             ("so far", Text(f"{counts.messages:,} msg · {size(counts.size_bytes)}")),
             ("loss", loss),
-            ("heartbeats", Text(beats)),
+            ("heartbeats", Text(" · ".join(beats))),
         ]
 
     def _age(self, status: Status, width: int) -> list[tuple[str, Text]]:
@@ -340,8 +342,11 @@ def _round_trip_figures(status: Status) -> Text:
 
 
 def _count(count: int, what: str) -> Text:
-    plural = "" if count == 1 else "s"
-    return Text(f"{count:,} {what}{plural}", style="yellow" if count else "green")
+    return Text(_counted(count, what), style="yellow" if count else "green")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _whole(seconds: float) -> str:
